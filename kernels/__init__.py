@@ -1,0 +1,1 @@
+"""Native kernels under a typed Python face."""
