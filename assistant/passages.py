@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Protocol
-
-_NO_TIMINGS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Retrieval:
     query: str
     passages: tuple[Passage, ...] = ()
     confidence: float | None = None
-    timings: Mapping[str, float] = field(default=_NO_TIMINGS)
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 class SupportsRetrieve(Protocol):
