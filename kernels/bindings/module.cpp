@@ -1,0 +1,12 @@
+#include <nanobind/nanobind.h>
+
+#include <cmath>
+
+void bind_forest(nanobind::module_& module);
+
+NB_MODULE(_native, module) {
+  bind_forest(module);
+  module.def(
+      "log_float32", [](float x) { return std::log(x); }, nanobind::arg("x"),
+      "The C library's natural logarithm in single precision.");
+}

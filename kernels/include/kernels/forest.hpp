@@ -1,0 +1,96 @@
+// A forest of decision trees, evaluated one node at a time: the plain predictor that every faster engine is held against.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace kernels {
+
+// How an inner node compares a feature with its threshold, or tests it against its set of categories. True goes left.
+enum class Comparison : std::uint8_t {
+  less = 0,        // x < threshold
+  less_equal = 1,  // x <= threshold
+  in_set = 2,      // trunc(x) is a listed category; a negative value after truncation is not
+  not_in_set = 3,  // x is negative, or floor(x) is not a listed category
+};
+
+// Which values take the node's default direction.
+enum class Missing : std::uint8_t {
+  none = 0,  // no value does; NaN is read as zero
+  zero = 1,  // |x| <= zero_threshold does, and so does NaN
+  nan = 2,   // NaN does
+};
+
+enum class Precision : std::uint8_t { single_precision = 0, double_precision = 1 };
+
+// A borrowed array.
+template <class T>
+struct View {
+  const T* data = nullptr;
+  std::size_t size = 0;
+  const T& operator[](std::size_t i) const { return data[i]; }
+};
+
+// All nodes of all trees, tree after tree, as borrowed arrays. Children are numbered within their own tree; the first node
+// of a tree is its root. Thresholds and values are given as doubles; they are exact singles where the precision says so.
+struct ForestTables {
+  std::size_t n_features = 0;
+  std::size_t n_outputs = 0;
+  Precision threshold_precision = Precision::single_precision;
+  Precision sum_precision = Precision::single_precision;
+  double zero_threshold = 0;
+  View<std::int64_t> tree_start;      // n_trees + 1
+  View<std::int32_t> tree_output;     // n_trees
+  View<std::int32_t> feature;         // n_nodes, -1 marks a leaf
+  View<double> threshold;             // n_nodes
+  View<std::int32_t> left;            // n_nodes
+  View<std::int32_t> right;           // n_nodes
+  View<std::uint8_t> comparison;      // n_nodes
+  View<std::uint8_t> missing;         // n_nodes
+  View<std::uint8_t> default_left;    // n_nodes
+  View<double> value;                 // n_nodes, the leaves' values
+  View<std::int64_t> category_start;  // n_nodes + 1, into category_words
+  View<std::uint32_t> category_words;
+  View<double> base;  // n_outputs, where each sum starts
+};
+
+// Rows of features with any strides, counted in elements.
+template <class X>
+struct Rows {
+  const X* data = nullptr;
+  std::size_t n_rows = 0;
+  std::ptrdiff_t row_stride = 0;
+  std::ptrdiff_t column_stride = 0;
+};
+
+// Immutable after construction, so any number of threads may call it at once.
+class Forest {
+ public:
+  virtual ~Forest() = default;
+
+  // Checks the tables and copies what it needs; std::invalid_argument names what is wrong.
+  static std::unique_ptr<Forest> build(const ForestTables& tables);
+
+  // out: (n_rows, n_outputs), C order, in the sum's precision. Each sum starts at `base` and adds its trees in order.
+  virtual void margin(const Rows<float>& x, void* out, std::size_t n_threads) const = 0;
+  virtual void margin(const Rows<double>& x, void* out, std::size_t n_threads) const = 0;
+  // out: (n_rows, n_trees), C order: the leaf's number within its tree.
+  virtual void leaves(const Rows<float>& x, std::int32_t* out, std::size_t n_threads) const = 0;
+  virtual void leaves(const Rows<double>& x, std::int32_t* out, std::size_t n_threads) const = 0;
+
+  std::size_t n_features() const { return n_features_; }
+  std::size_t n_outputs() const { return n_outputs_; }
+  std::size_t n_trees() const { return n_trees_; }
+  Precision sum_precision() const { return sum_precision_; }
+
+ protected:
+  std::size_t n_features_ = 0;
+  std::size_t n_outputs_ = 0;
+  std::size_t n_trees_ = 0;
+  Precision sum_precision_ = Precision::single_precision;
+};
+
+}  // namespace kernels
