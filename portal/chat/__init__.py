@@ -1,0 +1,1 @@
+"""Conversations with the assistant: questions, streamed answers, feedback."""

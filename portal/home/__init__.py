@@ -1,0 +1,1 @@
+"""The home and status pages, the health check and what every page shares."""

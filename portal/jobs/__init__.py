@@ -1,0 +1,1 @@
+"""Jobs: what people ask the machine to do, from the form to the artefacts."""

@@ -1,0 +1,62 @@
+"""What a running job type is handed: its files, its folder, and the ways to say how it goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class JobContext:
+    """One run, seen from inside the child process (or, for the command line without a server, from the same process).
+
+    Parameters
+    ----------
+    folder
+        An empty folder that the run may write to; artefacts are made here.
+    files
+        Where the uploaded files named in the parameters lie: file id (or path, on the command line) -> local path.
+    send
+        Takes each message about the run; see `portal.jobs.engine` for the other end.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, Path], send: Callable[[Message], None]) -> None:
+        self.folder = folder
+        self._files = files
+        self._send = send
+
+    def file(self, reference: str) -> Path:
+        """The local path of a file parameter's value."""
+        return self._files[reference]
+
+    def progress(self, fraction: float, text: str) -> None:
+        """Say how far the run is: ``fraction`` 0 to 1, ``text`` the step now in progress."""
+        self._send({"progress": min(max(fraction, 0.0), 1.0), "text": text[:200]})
+
+    def log(self, text: str) -> None:
+        """Add a line to the job's log."""
+        self._send({"log": text.rstrip("\n") + "\n"})
+
+    def artifact(self, path: Path, *, kind: str, title: str = "") -> None:
+        """Keep ``path``, a file inside `folder`, as a result. It is stored when the run succeeds."""
+        relative = path.resolve().relative_to(self.folder.resolve())
+        self._send({"artifact": {"path": str(relative), "name": relative.name, "kind": kind, "title": title}})
+
+
+class PipeSender:
+    """Writes messages as JSON lines to a file descriptor; safe from several threads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self._lock = threading.Lock()
+
+    def __call__(self, message: Message) -> None:
+        line = json.dumps(message)
+        with self._lock:
+            self._file.write(line + "\n")
+            self._file.flush()

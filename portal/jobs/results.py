@@ -1,0 +1,60 @@
+"""What a job hands back to be shown: figures, tables, notes and plots. Files go separately, through `JobContext.artifact`.
+
+Everything is a frozen dataclass of plain values, so that one JSON column holds it and one template shows it for every job type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the three to five numbers that decide: a label, a value with its unit, a condition."""
+
+    label: str
+    value: str
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title. ``numeric`` lists the columns (from 0) that are right-aligned."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Note:
+    """A message: a bold sentence that says what, the rest that says what to do."""
+
+    kind: Literal["ok", "warn", "bad", "act"]
+    headline: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An inline SVG made by the server: coloured by class only, no style, no script."""
+
+    title: str
+    svg: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The whole of it, shown in this order."""
+
+    notes: tuple[Note, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values."""
+        return asdict(self)

@@ -1,0 +1,373 @@
+"""The only writers of jobs. Every change of state is one conditional UPDATE: zero rows changed means that somebody else was first."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.utils import timezone
+
+from portal.accounts import services as accounts
+from portal.accounts.models import User
+from portal.jobs import registry
+from portal.jobs.models import ACTIVE, FINISHED, Artifact, Job, JobState, LogChunk
+from portal.library.models import LibraryFile
+
+log = logging.getLogger(__name__)
+
+LOG_LIMIT = 1_000_000  # characters of log kept of one job
+
+
+class JobRefusedError(Exception):
+    """A job that may not be made or changed: a message for the person, what to do, and a stable code."""
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "refused", problems: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+        self.problems = dict(problems or {})
+        """What is wrong with each parameter, where that is the reason."""
+
+
+@dataclass(frozen=True)
+class NewArtifact:
+    """A file made by a run, still in its work folder."""
+
+    path: Path
+    name: str
+    kind: str
+    title: str
+    size: int
+    sha256: str
+    preview: dict[str, Any] | None
+
+
+# --- from people ------------------------------------------------------------------------------------------------------------------
+
+
+def submit(
+    owner: User | None, slug: str, raw_params: Mapping[str, Any], *, title: str = "", retry_of: Job | None = None
+) -> Job:
+    """Make a job and queue it once the transaction is committed.
+
+    Raises
+    ------
+    JobRefusedError
+        The type is unknown or not for this person, a parameter is wrong, or a quota is used up.
+    """
+    try:
+        job_type = registry.get(slug)
+    except registry.UnknownJobTypeError as error:
+        raise JobRefusedError(f"No job type is called “{slug}”.", hint=str(error), code="job.type") from error
+    if job_type.staff_only and owner is not None and not owner.is_staff:
+        raise JobRefusedError(f"“{job_type.title}” is for administrators.", code="job.forbidden")
+    try:
+        params = job_type.parse(raw_params)
+    except registry.ParamsError as error:
+        raise JobRefusedError(_summary(error.problems), code="job.params", problems=error.problems) from error
+    plain = params.model_dump(mode="json")
+    files = _check_files(owner, job_type, plain)
+    if owner is not None and job_type.listed:
+        _check_quota(owner)
+    job = Job(
+        type=slug,
+        title=(title or job_type.name_run(params, {str(file.id): file.name for file in files}))[:200],
+        owner=owner,
+        params=plain,
+        queue=job_type.queue,
+        queued_at=timezone.now(),
+        retry_of=retry_of,
+    )
+    job.save()
+    transaction.on_commit(lambda: enqueue(job))
+    return job
+
+
+def _summary(problems: Mapping[str, str]) -> str:
+    return f"{len(problems)} things to fix." if len(problems) > 1 else f"One thing to fix: {next(iter(problems.values()))}"
+
+
+def _check_files(owner: User | None, job_type: registry.JobType[Any], params: Mapping[str, Any]) -> list[LibraryFile]:
+    """The library files that the parameters name; refuses what is not there, not this person's, or of the wrong kind."""
+    files = []
+    for field, kinds in job_type.file_kinds().items():
+        reference = params[field]
+        if reference in (None, ""):
+            continue
+        file = find_file(owner, str(reference))
+        if file is None:
+            raise JobRefusedError(
+                "One thing to fix: the file is not in your library.",
+                code="job.file",
+                hint="Upload it first, or choose one of your files.",
+                problems={field: "This file is not in your library."},
+            )
+        if file.kind not in kinds:
+            problem = f"{file.name} is {file.kind}; this needs {' or '.join(kinds)}."
+            raise JobRefusedError(f"One thing to fix: {problem}", code="job.file", problems={field: problem})
+        files.append(file)
+    return files
+
+
+def find_file(owner: User | None, reference: str) -> LibraryFile | None:
+    """The file with this id where ``owner`` may use it; None for the portal itself means any file."""
+    try:
+        identifier = uuid.UUID(reference)
+    except ValueError:
+        return None
+    files = LibraryFile.objects.filter(pk=identifier)
+    return (files if owner is None else files.filter(owner=owner)).first()
+
+
+def _check_quota(owner: User) -> None:
+    limit = accounts.quota(owner)
+    active = Job.objects.filter(owner=owner, state__in=ACTIVE).count()
+    if active >= limit.jobs:
+        raise JobRefusedError(
+            f"You have {active} jobs waiting or running; {limit.jobs} are allowed at a time.",
+            hint="Wait for one to end, or cancel one.",
+            code="quota.jobs",
+        )
+    used = disk_used(owner)
+    if used >= limit.disk:
+        raise JobRefusedError(
+            f"Your files and artefacts take {used / 1e9:.1f} GB; {limit.disk / 1e9:.1f} GB are allowed.",
+            hint="Delete files in the library or old jobs.",
+            code="quota.disk",
+        )
+
+
+def disk_used(owner: User) -> int:
+    """Bytes of this person's library and artefacts."""
+    files = LibraryFile.objects.filter(owner=owner).aggregate(total=Sum("size"))["total"] or 0
+    artifacts = Artifact.objects.filter(job__owner=owner).aggregate(total=Sum("size"))["total"] or 0
+    return int(files + artifacts)
+
+
+def cancel(job: Job) -> bool:
+    """Cancel a job: at once where it waits, within two seconds where it runs. False where it had ended already."""
+    now = timezone.now()
+    waiting = Job.objects.filter(pk=job.pk, state=JobState.PENDING)
+    if waiting.update(state=JobState.CANCELLED, finished_at=now, cancel_requested_at=now):
+        return True
+    return bool(Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(cancel_requested_at=now))
+
+
+def retry(job: Job, owner: User | None) -> Job:
+    """A new job with the same type and parameters."""
+    if job.active:
+        raise JobRefusedError("This job has not ended yet.", hint="Cancel it first.", code="job.active")
+    return submit(owner, job.type, job.params, title=job.title, retry_of=job)
+
+
+def delete(job: Job) -> None:
+    """Remove an ended job with its artefacts."""
+    if job.active:
+        raise JobRefusedError("This job has not ended yet.", hint="Cancel it first.", code="job.active")
+    paths = list(job.artifacts.values_list("path", flat=True))
+    job.delete()
+    transaction.on_commit(lambda: _remove_stored(paths))
+
+
+# --- from workers -----------------------------------------------------------------------------------------------------------------
+
+
+def enqueue(job: Job) -> None:
+    """Send the message that a job waits. Where the broker is away the job stays PENDING, and the reaper sends it again."""
+    from portal.jobs.tasks import run_job
+
+    try:
+        run_job.apply_async((str(job.pk),), queue=job.queue, retry=False)
+    except Exception:
+        log.warning("job %s waits for the broker", job.pk, exc_info=True)
+
+
+def claim(job_id: str, worker: str) -> Job | None:
+    """Take a waiting job for this worker; None where it does not wait any more."""
+    now = timezone.now()
+    token = uuid.uuid4()
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        return None
+    taken = Job.objects.filter(pk=job_id, state=JobState.PENDING, attempt=job.attempt).update(
+        state=JobState.RUNNING,
+        claim=token,
+        attempt=job.attempt + 1,
+        worker=worker[:120],
+        started_at=now,
+        heartbeat_at=now,
+        progress=0.0,
+        progress_text="Starting",
+        steps=[],
+    )
+    if not taken:
+        return None
+    job.refresh_from_db()
+    return job
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What the database answers to a heartbeat: whether the run still holds its claim, and whether it is to stop."""
+
+    held: bool
+    cancel: bool
+
+
+def check(job: Job) -> Heartbeat:
+    """Whether the run goes on, without writing."""
+    row = Job.objects.filter(pk=job.pk).values("state", "claim", "cancel_requested_at").first()
+    held = row is not None and row["state"] == JobState.RUNNING and row["claim"] == job.claim
+    return Heartbeat(held=held, cancel=held and row is not None and row["cancel_requested_at"] is not None)
+
+
+def beat(job: Job, *, progress: float, text: str, steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Write that the run lives and how far it is. False where the run has lost its claim."""
+    return bool(
+        _held(job).update(heartbeat_at=timezone.now(), progress=progress, progress_text=text[:200], steps=list(steps)[-50:])
+    )
+
+
+def append_log(job: Job, text: str) -> None:
+    """Add to the job's log."""
+    LogChunk.objects.create(job=job, text=text)
+
+
+def succeed(
+    job: Job, result: Mapping[str, Any], manifest: Mapping[str, Any], artifacts: Sequence[NewArtifact], steps: Sequence[Any]
+) -> bool:
+    """Store the artefacts and end the run well, all or nothing. False where the run had lost its claim."""
+    folder = f"artifacts/{job.pk}/{job.claim}"
+    stored: list[tuple[NewArtifact, str]] = []
+    done = False
+    try:
+        for artifact in artifacts:
+            with artifact.path.open("rb") as file:
+                stored.append((artifact, default_storage.save(f"{folder}/{artifact.name}", File(file))))
+        with transaction.atomic():
+            changed = _held(job).update(
+                state=JobState.SUCCEEDED,
+                finished_at=timezone.now(),
+                progress=1.0,
+                progress_text="Done",
+                steps=list(steps)[-50:],
+                result=dict(result),
+                manifest=dict(manifest),
+            )
+            if changed:
+                Artifact.objects.bulk_create(
+                    Artifact(
+                        job=job,
+                        name=new.name,
+                        kind=new.kind,
+                        title=new.title,
+                        size=new.size,
+                        sha256=new.sha256,
+                        path=path,
+                        preview=new.preview,
+                    )
+                    for new, path in stored
+                )
+                done = True
+    finally:
+        if not done:
+            _remove_stored([path for _, path in stored])
+    return done
+
+
+def fail(job: Job, code: str, message: str, hint: str = "") -> bool:
+    """End the run badly."""
+    return bool(
+        _held(job).update(
+            state=JobState.FAILED,
+            finished_at=timezone.now(),
+            error_code=code[:60],
+            error_message=message,
+            error_hint=hint,
+        )
+    )
+
+
+def cancelled(job: Job) -> bool:
+    """End the run as its owner asked."""
+    return bool(_held(job).update(state=JobState.CANCELLED, finished_at=timezone.now()))
+
+
+def release(job: Job) -> None:
+    """Give a run back unharmed, because its worker stops: it waits again and does not count as an attempt."""
+    if _held(job).update(
+        state=JobState.PENDING, claim=None, attempt=job.attempt - 1, started_at=None, queued_at=timezone.now(), progress_text=""
+    ):
+        enqueue(job)
+
+
+def _held(job: Job) -> Any:
+    """The row of this run, as long as it holds its claim."""
+    return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, claim=job.claim)
+
+
+# --- housekeeping -----------------------------------------------------------------------------------------------------------------
+
+
+def reap(now: Any = None) -> int:
+    """Find runs whose worker died, and waiting jobs whose message was lost; requeue or end them. Returns how many changed."""
+    now = now or timezone.now()
+    changed = 0
+    lost_before = now - timedelta(seconds=settings.JOB_LOST_SECONDS)
+    for job in Job.objects.filter(state=JobState.RUNNING, heartbeat_at__lt=lost_before):
+        run = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, claim=job.claim, heartbeat_at__lt=lost_before)
+        if job.cancel_requested_at:
+            changed += run.update(state=JobState.CANCELLED, finished_at=now)
+        elif job.attempt >= settings.JOB_ATTEMPTS:
+            changed += run.update(
+                state=JobState.FAILED,
+                finished_at=now,
+                error_code="worker.lost",
+                error_message=f"The worker that ran this job died, {job.attempt} times.",
+                error_hint="The job may need more memory than the machine has. Try a smaller input, or ask the administrator.",
+            )
+        elif run.update(state=JobState.PENDING, claim=None, started_at=None, queued_at=now, progress_text="Worker lost, runs again"):
+            append_log(job, "The worker was lost; the job runs again.\n")
+            enqueue(job)
+            changed += 1
+    for job in Job.objects.filter(state=JobState.PENDING, queued_at__lt=now - timedelta(seconds=60)):
+        # The broker may have lost the message, or the queue is just long: a second message does no harm, the claim decides.
+        if Job.objects.filter(pk=job.pk, state=JobState.PENDING, queued_at=job.queued_at).update(queued_at=now):
+            enqueue(job)
+            changed += 1
+    return changed
+
+
+def expire(now: Any = None) -> int:
+    """Remove the artefacts and logs of jobs that ended longer ago than the retention time. Returns how many jobs."""
+    now = now or timezone.now()
+    before = now - timedelta(days=settings.ENV.retention_days)
+    count = 0
+    for job in Job.objects.filter(Q(finished_at__lt=before) & Q(state__in=FINISHED) & Q(expired_at=None)):
+        paths = list(job.artifacts.values_list("path", flat=True))
+        with transaction.atomic():
+            job.artifacts.all().delete()
+            job.log_chunks.all().delete()
+            Job.objects.filter(pk=job.pk).update(expired_at=now)
+        _remove_stored(paths)
+        count += 1
+    return count
+
+
+def _remove_stored(paths: Sequence[str]) -> None:
+    for path in paths:
+        try:
+            default_storage.delete(path)
+        except OSError:
+            log.warning("could not remove %s from the file storage", path, exc_info=True)

@@ -1,0 +1,1 @@
+"""Job types, one file each; `portal.jobs.registry` finds them."""

@@ -1,0 +1,1 @@
+"""The library of uploaded files: content-addressed, inspected, owned."""

@@ -1,0 +1,66 @@
+"""What all tests share: a data folder of their own, no `.env`, a broker in memory, static files without a manifest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+# Settings are read on import, so this comes before anything of the portal is touched.
+_DATA = tempfile.mkdtemp(prefix="ml4ep-tests-")
+for _name in [name for name in os.environ if name.startswith("ML4EP_") and name != "ML4EP_TEST_POSTGRESQL"]:
+    del os.environ[_name]
+os.environ |= {"ML4EP_DATA_DIR": _DATA, "ML4EP_ENV_FILE": str(Path(_DATA) / "none"), "ML4EP_SECRET_KEY": "tests"}
+if _url := os.environ.pop("ML4EP_TEST_POSTGRESQL", ""):
+    os.environ["ML4EP_DATABASE_URL"] = _url
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_DATA, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_surroundings(settings: Any) -> Iterator[None]:
+    """No broker and no collected static files are needed to render a page or to submit a job."""
+    from portal.celery import app
+
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+    app.conf.broker_url = "memory://"
+    yield
+
+
+@pytest.fixture
+def person(db: None) -> Any:
+    """An ordinary person."""
+    from portal.accounts.models import User
+
+    return User.objects.create_user("ada", password="correct horse battery")
+
+
+@pytest.fixture
+def administrator(db: None) -> Any:
+    """The local administrator."""
+    from portal.accounts.services import local_administrator
+
+    return local_administrator()
+
+
+@pytest.fixture
+def run_now() -> Any:
+    """Runs a waiting job to its end in this process, as a worker would, and returns it fresh from the database."""
+    from portal.jobs import engine
+
+    def run(job: Any) -> Any:
+        engine.execute(str(job.pk))
+        job.refresh_from_db()
+        return job
+
+    return run
