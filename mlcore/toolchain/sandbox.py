@@ -211,8 +211,8 @@ def spawn(
     cwd = cwd.resolve()
     writable = [path.resolve() for path in writable]
     for path in (cwd, *writable):
-        if not path.exists():
-            raise ValueError(f"{path} does not exist; make it before the child starts")
+        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a path beneath a closed folder
+            raise ValueError(f"{path} does not exist or is closed to this user; make it before the child starts")
     within = isolation() if within is None else within
     devices = list(devices)
     temporary = cwd
@@ -272,7 +272,7 @@ def _mounts(
     for path, rule in sorted(rules.items(), key=lambda item: len(item[0].parts)):
         if rule == "write":
             arguments += ["--bind", str(path), str(path)]
-        elif not path.exists():
+        elif not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a path beneath a closed folder
             continue
         elif rule == "read":
             arguments += ["--ro-bind", str(path), str(path)]
