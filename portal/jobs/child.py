@@ -1,7 +1,7 @@
 """The process that runs one job: ``python -m portal.jobs.child FOLDER DESCRIPTOR``.
 
-Started by `portal.jobs.engine` inside the sandbox, without database, broker or network. It reads ``request.json`` in FOLDER and writes
-messages, one JSON object a line, to DESCRIPTOR.
+Started by `portal.jobs.engine` inside the sandbox, without database, broker or network. It reads ``request.json`` in FOLDER and
+writes messages, one JSON object a line, to DESCRIPTOR.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def _place_inputs(job: Job, job_type: registry.JobType[Any], folder: Path) -> tu
         reference = job.params.get(parameter)
         if not reference:
             continue
-        file = LibraryFile.objects.get(pk=reference)
+        file = LibraryFile.objects.select_related("content").get(pk=reference)
         target = inputs / f"{len(paths)}-{file.sha256[:12]}"  # the uploader's name stays out of the file system
         _fetch(file.path, target)
         paths[str(reference)] = str(target)
@@ -287,7 +287,9 @@ def _finish(run: Run, ending: str, returncode: int | None, limits: sandbox.Limit
         numbers = {"memory": limits.memory_bytes / 1e9, "wall": limits.wall_seconds, "cpu": limits.cpu_seconds}
         services.fail(job, f"limit.{ending}", message.format(**numbers), hint)
     elif last is None:
-        services.fail(job, "crashed", f"The job's process ended unexpectedly ({_exit_text(returncode)}).", _ask_administrator(job))
+        services.fail(
+            job, "crashed", f"The job's process ended unexpectedly ({_exit_text(returncode)}).", _ask_administrator(job)
+        )
     elif "error" in last:
         services.fail(job, **last["error"])
     elif "crash" in last:

@@ -56,9 +56,7 @@ class NewArtifact:
 # --- from people ------------------------------------------------------------------------------------------------------------------
 
 
-def submit(
-    owner: User | None, slug: str, raw_params: Mapping[str, Any], *, title: str = "", retry_of: Job | None = None
-) -> Job:
+def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, title: str = "", retry_of: Job | None = None) -> Job:
     """Make a job and queue it once the transaction is committed.
 
     Raises
@@ -337,7 +335,9 @@ def reap(now: Any = None) -> int:
                 error_message=f"The worker that ran this job died, {job.attempt} times.",
                 error_hint="The job may need more memory than the machine has. Try a smaller input, or ask the administrator.",
             )
-        elif run.update(state=JobState.PENDING, claim=None, started_at=None, queued_at=now, progress_text="Worker lost, runs again"):
+        elif run.update(
+            state=JobState.PENDING, claim=None, started_at=None, queued_at=now, progress_text="Worker lost, runs again"
+        ):
             append_log(job, "The worker was lost; the job runs again.\n")
             enqueue(job)
             changed += 1

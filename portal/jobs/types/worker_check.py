@@ -65,7 +65,9 @@ class WorkerCheck(JobType[WorkerCheckParams]):
                 Figure("Ran for", f"{report['seconds']:.2f} s", f"asked for {params.seconds:g} s"),
                 Figure("Memory held", f"{params.memory_mb} MB"),
             ),
-            tables=(Table("Seen from inside", ("What", "Is"), (("Network interfaces besides loopback", str(report["network"])),)),),
+            tables=(
+                Table("Seen from inside", ("What", "Is"), (("Network interfaces besides loopback", str(report["network"])),)),
+            ),
         )
 
 
