@@ -1,1 +1,1 @@
-"""The portal: pages, REST API, command line and chat over one registry of jobs; the only package that knows HTTP and the database."""
+"""The portal: pages, REST API, command line and chat over one registry of jobs; alone in knowing HTTP and the database."""

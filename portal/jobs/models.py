@@ -7,8 +7,8 @@ States of a job::
        |  '--- reap ------|        (worker lost, attempts left)
        '-----> CANCELLED <'
 
-Only `portal.jobs.services` writes these tables. PENDING -> RUNNING is one conditional UPDATE that stores a fresh `claim`; every later
-write of that run names its claim, so a run that was given up cannot overwrite the one that replaced it.
+Only `portal.jobs.services` writes these tables. PENDING -> RUNNING is one conditional UPDATE that stores a fresh `claim`; every
+later write of that run names its claim, so a run that was given up cannot overwrite the one that replaced it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The only writers of jobs. Every change of state is one conditional UPDATE: zero rows changed means that somebody else was first."""
+"""The only writers of jobs. Every change of state is one conditional UPDATE: zero rows changed means that another was first."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class NewArtifact:
     preview: dict[str, Any] | None
 
 
-# --- from people ------------------------------------------------------------------------------------------------------------------
+# --- from people ----------------------------------------------------------------------------------
 
 
 def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, title: str = "", retry_of: Job | None = None) -> Job:
@@ -178,7 +178,7 @@ def delete(job: Job) -> None:
     transaction.on_commit(lambda: _remove_stored(paths))
 
 
-# --- from workers -----------------------------------------------------------------------------------------------------------------
+# --- from workers ---------------------------------------------------------------------------------
 
 
 def enqueue(job: Job) -> None:
@@ -315,7 +315,7 @@ def _held(job: Job) -> Any:
     return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, claim=job.claim)
 
 
-# --- housekeeping -----------------------------------------------------------------------------------------------------------------
+# --- housekeeping ---------------------------------------------------------------------------------
 
 
 def reap(now: Any = None) -> int:
@@ -335,9 +335,7 @@ def reap(now: Any = None) -> int:
                 error_message=f"The worker that ran this job died, {job.attempt} times.",
                 error_hint="The job may need more memory than the machine has. Try a smaller input, or ask the administrator.",
             )
-        elif run.update(
-            state=JobState.PENDING, claim=None, started_at=None, queued_at=now, progress_text="Worker lost, runs again"
-        ):
+        elif run.update(state=JobState.PENDING, claim=None, started_at=None, queued_at=now, progress_text="Runs again"):
             append_log(job, "The worker was lost; the job runs again.\n")
             enqueue(job)
             changed += 1

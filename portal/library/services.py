@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 import uuid
 from collections.abc import Iterable
@@ -25,6 +24,13 @@ from portal.library.models import Content, LibraryFile
 
 UPLOADS = "uploads"  # folder beneath WORK_DIR of uploads in progress
 EARLY_CHECK_BYTES = 1 << 20
+KIND_TITLES = {
+    known.kind: known.title
+    for known in (
+        filetypes.ROOT, filetypes.ONNX, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ, filetypes.LIGHTGBM, filetypes.HDF5,
+        filetypes.PARQUET, filetypes.TEXT, filetypes.JSON, filetypes.ZIP, filetypes.NUMPY, filetypes.UNKNOWN,
+    )
+}  # fmt: skip
 INSPECTABLE = ("root", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm-text", "hdf5", "parquet")
 
 
@@ -163,7 +169,7 @@ def _store(temporary: Path, path: str) -> str:
     if isinstance(default_storage._wrapped, FileSystemStorage):  # type: ignore[attr-defined]
         target = Path(default_storage.path(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, target)
+        temporary.replace(target)
         return path
     with temporary.open("rb") as file:
         return default_storage.save(path, File(file))

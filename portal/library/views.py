@@ -15,7 +15,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from mlcore import filetypes
 from portal.accounts import services as accounts
 from portal.jobs import registry
 from portal.jobs.services import JobRefusedError, disk_used
@@ -40,7 +39,7 @@ def library(request: HttpRequest) -> HttpResponse:
         "q": text,
         "used": disk_used(user),
         "quota": accounts.quota(user).disk,
-        "kinds": filetypes.TITLES,
+        "kinds": services.KIND_TITLES,
     }
     return render(request, "library/list.html", context)
 
@@ -73,7 +72,7 @@ def upload(request: HttpRequest) -> HttpResponse:
             "id": str(file.pk),
             "name": file.name,
             "kind": file.kind,
-            "kind_title": filetypes.TITLES.get(file.kind, file.kind),
+            "kind_title": services.KIND_TITLES.get(file.kind, file.kind),
             "size": file.size,
             "url": reverse("library-file", args=[file.pk]),
         },
@@ -94,7 +93,7 @@ def file_page(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
     inspection = file.inspection_job
     context = {
         "file": file,
-        "kind_title": filetypes.TITLES.get(file.kind, file.kind),
+        "kind_title": services.KIND_TITLES.get(file.kind, file.kind),
         "inspection": inspection,
         "uses": _uses(file),
         "trees": _trees(file),

@@ -1,4 +1,4 @@
-"""Worker check: a job that does nothing but behave, or misbehave as asked, so that an administrator sees what a worker makes of it."""
+"""Worker check: a job that only behaves, or misbehaves, as asked, to show an administrator what a worker makes of it."""
 
 from __future__ import annotations
 
