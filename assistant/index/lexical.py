@@ -1,0 +1,71 @@
+"""The lexical stores: BM25 over chunks, whole documents and class members, with one vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assistant.index.tokens import tokenize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Vocabulary:
+    """Numbers for tokens, given in the order in which they are first seen."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def encode(self, text: str) -> list[int]:
+        """The numbers of the tokens of `text`."""
+        numbers = self.numbers
+        return [numbers.setdefault(token, len(numbers)) for token in tokenize(text)]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class LexicalStore:
+    """BM25 scores of a fixed set of texts, computed when the index was built and read memory-mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        import bm25s
+
+        self._bm25: Any = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
+
+    def scores(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """The score of every text for a query.
+
+        Parameters
+        ----------
+        tokens
+            Numbers of the query's tokens; repeated ones count repeatedly.
+
+        Returns
+        -------
+        float32, shape (n_texts,)
+        """
+        result: NDArray[np.float32] = self._bm25.get_scores_from_ids(list(tokens))
+        return result
+
+
+def write(folder: Path, texts: list[list[int]], n_vocabulary: int, *, b: float = 0.75, k1: float = 1.5) -> None:
+    """Build and save a store over tokenised texts.
+
+    Parameters
+    ----------
+    texts
+        Token numbers of each text, below `n_vocabulary`.
+    b, k1
+        BM25's length normalisation and term saturation.
+    """
+    import bm25s
+
+    bm25 = bm25s.BM25(method="lucene", k1=k1, b=b)
+    vocabulary = {str(number): number for number in range(n_vocabulary)}
+    bm25.index((texts, vocabulary), create_empty_token=False, show_progress=False)
+    bm25.vocab_dict = {}  # the vocabulary is in the document store, once for all
+    bm25.save(folder, show_progress=False)
