@@ -1,7 +1,223 @@
-"""Search: the passages of an index that fit a question."""
+"""Search: the passages of an index that fit a question.
+
+The order of documents is a weighted sum of what several cheap searches find, each from 0 to 1:
+
+======== ======= ===================================================================
+stage    weight  what it scores
+======== ======= ===================================================================
+chunks   1.0     words of the question in a document's three best passages (BM25)
+document 0.5     words of the question in the whole document (BM25)
+names    0.5     the question mentions the document's class or tutorial
+prior    0.6     how many tutorials use the class, for documents that match at all
+hop      0.6     the best documents use the class
+members  0.3     a method of the class, by name and comment (BM25)
+dense    0.3     nearness in meaning (cosine of sentence embeddings)
+======== ======= ===================================================================
+"""
 
 from __future__ import annotations
 
-from assistant.passages import Passage, Retrieval, SupportsRetrieve
+import threading
+import time
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Passage", "Retrieval", "SupportsRetrieve"]
+from assistant.embedding import Embedder, QueryEmbedder
+from assistant.errors import IndexUnavailableError
+from assistant.index import generations
+from assistant.index.searcher import Searcher, Term
+from assistant.index.status import StoredDocument
+from assistant.index.tokens import mentions, tokenize
+from assistant.passages import Passage, Retrieval, SupportsRetrieve
+from assistant.snippets import snippet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Passage", "Retrieval", "RetrievalOptions", "Retriever", "SupportsRetrieve"]
+
+MAX_QUERY = 8_000  # characters; a whole forum post fits
+CONFIDENCE_FROM = 0.9  # with less of the corpus embedded the best cosine says little
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalOptions:
+    """Weights of the stages, zero for off, and the length of passages.
+
+    Attributes
+    ----------
+    passage_length
+        In characters, about.
+    floor
+        Documents below this share of the best score are not passages.
+    """
+
+    chunks: float = 1.0
+    document: float = 0.5
+    names: float = 0.5
+    prior: float = 0.6
+    hop: float = 0.6
+    members: float = 0.3
+    dense: float = 0.3
+    passage_length: int = 650
+    floor: float = 0.05
+
+
+class Retriever:
+    """Finds passages; picks up a newly published index on its own. Safe to share between threads.
+
+    Parameters
+    ----------
+    index_dir
+        Where the index is, or will be.
+    embedder
+        Embeds questions; by default MiniLM from the installed package.
+    """
+
+    def __init__(self, index_dir: Path, embedder: QueryEmbedder | None = None, options: RetrievalOptions | None = None) -> None:
+        self.index_dir = index_dir
+        self.options = options or RetrievalOptions()
+        self._embedder = embedder or Embedder()
+        self._opening = threading.Lock()
+        self._searcher: Searcher | None = None
+        self._stamp: tuple[int, int] | None = None
+
+    @classmethod
+    def open(cls, index_dir: Path, embedder: QueryEmbedder | None = None, options: RetrievalOptions | None = None) -> Retriever:
+        """A retriever whose index is open already.
+
+        Raises
+        ------
+        IndexUnavailableError
+            Nothing has been published in `index_dir`, or it is damaged.
+        """
+        retriever = cls(index_dir, embedder, options)
+        retriever._current()
+        return retriever
+
+    def retrieve(self, query: str, k: int = 10, *, options: RetrievalOptions | None = None) -> Retrieval:
+        """The `k` documents that fit `query` best, each with its best lines.
+
+        Parameters
+        ----------
+        query
+            A question or a few words; what is beyond 8,000 characters is not read.
+        options
+            Instead of the retriever's own.
+
+        Raises
+        ------
+        IndexUnavailableError
+            Nothing has been published yet, or it is damaged.
+        """
+        try:
+            return self._retrieve(query, k, options or self.options)
+        except (OSError, IndexUnavailableError):
+            # The generation may have been replaced twice and removed while this thread was about to open its files.
+            self._searcher = None
+            return self._retrieve(query, k, options or self.options)
+
+    def _current(self) -> Searcher:
+        stamp = generations.stamp(self.index_dir)
+        searcher = self._searcher
+        if searcher is not None and stamp == self._stamp:
+            return searcher
+        with self._opening:
+            if self._searcher is not None and stamp == self._stamp:
+                return self._searcher
+            folder = generations.current(self.index_dir)
+            if folder is None:
+                raise IndexUnavailableError(
+                    "There is no index yet", hint="Build it with `ml4ep corpus ingest`.", code="index.missing"
+                )
+            self._searcher, self._stamp = Searcher(folder), stamp
+            return self._searcher
+
+    def _retrieve(self, query: str, k: int, options: RetrievalOptions) -> Retrieval:
+        began = time.perf_counter()
+        timings: dict[str, float] = {}
+        searcher = self._current()
+        query = query[:MAX_QUERY]
+        clock = _Clock(timings)
+
+        terms = searcher.terms(tokenize(query))
+        scores = options.chunks * searcher.by_chunks(terms) + options.document * searcher.by_documents(terms)
+        if options.members:
+            scores = scores + options.members * searcher.by_members(terms)
+        clock.stop("lexical")
+
+        confidence: float | None = None
+        if options.dense and searcher.has_dense and query.strip():
+            meaning, best = searcher.by_meaning(self._embedder.embed([query])[0])
+            scores = scores + options.dense * meaning
+            confidence = best if searcher.dense_fraction >= CONFIDENCE_FROM else None
+        clock.stop("dense")
+
+        scores = self._fused(searcher, query, scores, options)
+        order = _best(scores, k, options.floor) if terms or confidence is not None else []
+        clock.stop("fusion")
+
+        weights = _weights(terms, searcher.n_chunks)
+        passages = tuple(
+            _passage(searcher.document(number), float(scores[number]), weights, options.passage_length) for number in order
+        )
+        clock.stop("passages")
+        timings["total"] = time.perf_counter() - began
+        return Retrieval(query, passages, confidence, timings)
+
+    @staticmethod
+    def _fused(searcher: Searcher, query: str, found: NDArray[np.float32], options: RetrievalOptions) -> NDArray[np.float32]:
+        """`found`, with what is known of names, uses and popularity."""
+        import numpy as np
+
+        scores = found
+        if options.names:
+            scores = scores + options.names * searcher.by_names(mentions(query))
+        if options.hop:
+            scores = scores + options.hop * searcher.hop(scores)
+        if options.prior:
+            scores = scores + options.prior * np.where(scores > 0, searcher.prior, 0) * np.minimum(1, scores)
+        result: NDArray[np.float32] = scores.astype(np.float32, copy=False)
+        return result
+
+
+class _Clock:
+    """Writes the seconds since the last stop."""
+
+    def __init__(self, timings: dict[str, float]) -> None:
+        self.timings = timings
+        self.last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.timings[stage] = now - self.last
+        self.last = now
+
+
+def _best(scores: NDArray[np.float32], k: int, floor: float) -> list[int]:
+    import numpy as np
+
+    limit = float(scores.max(initial=0.0)) * floor
+    candidates = np.flatnonzero(scores > limit)
+    ranked = candidates[np.lexsort((candidates, -scores[candidates]))]
+    return [int(number) for number in ranked[: max(k, 0)]]
+
+
+def _weights(terms: list[Term], n_chunks: int) -> dict[str, float]:
+    return {term.token: log(1 + n_chunks / term.documents) for term in terms if term.documents}
+
+
+def _passage(document: StoredDocument, score: float, weights: dict[str, float], length: int) -> Passage:
+    return Passage(
+        id=document.id,
+        title=document.title,
+        source=document.source,
+        kind=document.kind,
+        place=document.place,
+        url=document.url,
+        score=round(score, 4),
+        text=snippet(document.text, weights, length),
+    )

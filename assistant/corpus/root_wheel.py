@@ -37,7 +37,11 @@ class RootWheel:
     def version(self, entry: SourceEntry) -> str:
         """ROOT's own version, such as ``"6.40.00"``, else the package's."""
         header = self._root(entry) / "include" / "ROOT" / "RVersion.hxx"
-        numbers = dict(re.findall(r"#define ROOT_VERSION_(MAJOR|MINOR|PATCH)\s+(\d+)", read_text(header, ignore))) if header.is_file() else {}
+        numbers = (
+            dict(re.findall(r"#define ROOT_VERSION_(MAJOR|MINOR|PATCH)\s+(\d+)", read_text(header, ignore)))
+            if header.is_file()
+            else {}
+        )
         if len(numbers) == 3:
             return f"{numbers['MAJOR']}.{int(numbers['MINOR']):02d}.{int(numbers['PATCH']):02d}"
         try:
@@ -86,7 +90,9 @@ class RootWheel:
                 name, title, body = group.group(1), group.group(2).strip(), doxygen.markup_to_text(group.group(3).splitlines())
                 if len(body.split()) >= 5:
                     url = f"{root_pages.DOXYGEN}/group__{root_pages.doxygen_name(name)}.html"
-                    yield Document(f"group:{name}:{place}", title, name, "page", f"{place}:1", url, f"{title}\n\n{body}", version, (name,))
+                    yield Document(
+                        f"group:{name}:{place}", title, name, "page", f"{place}:1", url, f"{title}\n\n{body}", version, (name,)
+                    )
 
     def _classes(self, root: Path, version: str, log: Log) -> Iterator[Document]:
         def scopes() -> Iterator[tuple[str, cpp.CppScope]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from assistant.embedding import BulkEmbedder
+    from assistant.index.embedding_pool import BulkEmbedder
 
 Progress = Callable[[float, str], None]
 Log = Callable[[str], None]
@@ -113,9 +113,7 @@ def build(
         return index_status(options.index_dir)
 
 
-def _read(
-    entries: Sequence[SourceEntry], progress: Progress, log: Log
-) -> tuple[list[CorpusDocument], list[SourceStatus]]:
+def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple[list[CorpusDocument], list[SourceStatus]]:
     """All documents of all entries; an entry that cannot be read is reported and left out."""
     documents: dict[str, CorpusDocument] = {}
     sources: list[SourceStatus] = []
@@ -156,9 +154,7 @@ class _Embedding:
     folder: Path
 
 
-def _publish_lexical(
-    options: BuildOptions, documents: list[CorpusDocument], sources: list[SourceStatus], log: Log
-) -> _Embedding:
+def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sources: list[SourceStatus], log: Log) -> _Embedding:
     import numpy as np
 
     from assistant.embedding import MODEL_NAME
@@ -266,9 +262,7 @@ def _write_vectors(folder: Path, order: Sequence[int], vectors: dict[int, NDArra
         dense.write(folder, done, np.stack([vectors[chunk] for chunk in done]))
 
 
-def _publish_dense(
-    options: BuildOptions, work: _Embedding, embedder: BulkEmbedder | None, progress: Progress, log: Log
-) -> None:
+def _publish_dense(options: BuildOptions, work: _Embedding, embedder: BulkEmbedder | None, progress: Progress, log: Log) -> None:
     """Embed what has no vector yet, publishing now and then."""
     missing = [chunk for chunk in work.order if chunk not in work.vectors]
     log(f"{len(missing)} of {len(work.order)} passages to embed")
@@ -283,7 +277,8 @@ def _publish_dense(
         done = len(vectors) - len(work.vectors)
         rate = done / max(time.monotonic() - began, 1e-3)
         progress(
-            LEXICAL_SHARE + (1 - LEXICAL_SHARE) * done / len(missing), f"Embedding: {done} of {len(missing)} ({rate:.0f} a second)"
+            LEXICAL_SHARE + (1 - LEXICAL_SHARE) * done / len(missing),
+            f"Embedding: {done} of {len(missing)} ({rate:.0f} a second)",
         )
         if fraction == 1 or time.monotonic() - published > options.publish_every:
             folder, state = _republish(options.index_dir, folder, state, work.order, vectors)
@@ -293,7 +288,7 @@ def _publish_dense(
 def _embed(
     options: BuildOptions, numbers: list[int], texts: list[str], embedder: BulkEmbedder | None
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    from assistant.embedding import EmbeddingPool
+    from assistant.index.embedding_pool import EmbeddingPool
 
     if embedder is not None:
         yield from embedder.embed(numbers, texts)

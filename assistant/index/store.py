@@ -84,7 +84,9 @@ def write(
         connection.executemany(
             "INSERT INTO vocabulary VALUES (?,?,?)", ((token, n, frequencies[n]) for token, n in sorted(vocabulary.items()))
         )
-        connection.executemany("INSERT INTO names VALUES (?,?,?,?)", ((n.name.lower(), n.name, n.document, n.weight) for n in names))
+        connection.executemany(
+            "INSERT INTO names VALUES (?,?,?,?)", ((n.name.lower(), n.name, n.document, n.weight) for n in names)
+        )
         connection.executescript("CREATE INDEX names_lower ON names (lower); ANALYZE;")
         connection.commit()
 

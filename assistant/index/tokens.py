@@ -78,7 +78,9 @@ def mentions(query: str) -> list[str]:
 
 def looks_like_identifier(word: str) -> bool:
     """Whether `word` could hardly be prose."""
-    return bool(re.search(r"::|\.|_|[a-z0-9][A-Z]|[A-Z]{2}|[A-Za-z]\d", word)) and not re.fullmatch(r"[A-Z]{2,5}s?|v?\d[\d.]*", word)
+    return bool(re.search(r"::|\.|_|[a-z0-9][A-Z]|[A-Z]{2}|[A-Za-z]\d", word)) and not re.fullmatch(
+        r"[A-Z]{2,5}s?|v?\d[\d.]*", word
+    )
 
 
 def _stem(word: str) -> str:

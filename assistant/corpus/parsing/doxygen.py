@@ -16,10 +16,16 @@ _DROPPED = re.compile(
     r"|class|struct|namespace|fn|var|enum|name|since|copyright|version|nosubgrouping|pythondoc|pyrootref|tableofcontents|hideinitializer"
     r"|relates|internal|cond|endcond|toc|latexonly|endlatexonly|parblock|endparblock|link|endlink|tutorial)\b.*$"
 )
-_CODE_OPEN = re.compile(r"^\s*(?:[\\@]code(?:\{\.?(\w+)\})?|[\\@]verbatim|~~~+\s*(?:\{?\.?(\w+)\}?)?|Begin_Macro(?:\([^)]*\))?)\s*(.*)$", re.IGNORECASE)
+_CODE_OPEN = re.compile(
+    r"^\s*(?:[\\@]code(?:\{\.?(\w+)\})?|[\\@]verbatim|~~~+\s*(?:\{?\.?(\w+)\}?)?|Begin_Macro(?:\([^)]*\))?)\s*(.*)$",
+    re.IGNORECASE,
+)
 _CODE_CLOSE = re.compile(r"^(.*?)\s*(?:[\\@]endcode|[\\@]endverbatim|~~~+|End_Macro)\s*$", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```\s*(?:\{?\.?([\w+]+)\}?)?")
-_HTML = re.compile(r"</?(?:b|i|em|strong|br|p|tt|code|ul|ol|li|pre|center|h[1-6]|table|tr|td|th|a|div|span|img|sup|sub|dl|dt|dd|font|hr)\b[^<>]*>", re.IGNORECASE)
+_HTML = re.compile(
+    r"</?(?:b|i|em|strong|br|p|tt|code|ul|ol|li|pre|center|h[1-6]|table|tr|td|th|a|div|span|img|sup|sub|dl|dt|dd|font|hr)\b[^<>]*>",
+    re.IGNORECASE,
+)
 _REPLACEMENTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\\@]brief\s+"), ""),
     (re.compile(r"[\\@](?:t?param)(?:\s*\[[^\]]*\])?\s+(\S+)\s*"), r"- \1: "),

@@ -77,7 +77,12 @@ def rst_sections(text: str, *, title: str = "") -> Iterator[Section]:
     levels: list[str] = []
     for number in range(len(lines) - 1):
         rule = _UNDERLINE.match(lines[number + 1])
-        if rule and lines[number].strip() and len(lines[number + 1].rstrip()) >= len(lines[number].rstrip()) and not _UNDERLINE.match(lines[number]):
+        if (
+            rule
+            and lines[number].strip()
+            and len(lines[number + 1].rstrip()) >= len(lines[number].rstrip())
+            and not _UNDERLINE.match(lines[number])
+        ):
             if rule.group(1) not in levels:
                 levels.append(rule.group(1))
             headings.append((number, levels.index(rule.group(1)) + 1, lines[number].strip()))

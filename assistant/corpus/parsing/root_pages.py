@@ -11,7 +11,9 @@ from assistant.corpus.parsing import cpp, doxygen
 
 DOXYGEN = "https://root.cern/doc/master"
 
-_HIDDEN = re.compile(r"(?:^|::)(?:Internal|Detail|Details|detail|internal|impl|Impl|nlohmann|CPyCppyy|std|cling|\w*_detail)(?:::|$)")
+_HIDDEN = re.compile(
+    r"(?:^|::)(?:Internal|Detail|Details|detail|internal|impl|Impl|nlohmann|CPyCppyy|std|cling|\w*_detail)(?:::|$)"
+)
 _COMMON_BASE = 30  # a base of more classes than this (TObject, TNamed ...) tells nothing about one of them
 
 
@@ -54,7 +56,9 @@ def class_documents(scopes: Iterable[tuple[str, cpp.CppScope]], *, version: str,
         if scope.kind == "namespace" and not (scope.prose or any(member.comment for member in scope.members)):
             continue
         inherited = [
-            by_name[base] for base in scope.bases if base in by_name and derived[base] <= _COMMON_BASE and not _is_variant(scope.name, base)
+            by_name[base]
+            for base in scope.bases
+            if base in by_name and derived[base] <= _COMMON_BASE and not _is_variant(scope.name, base)
         ]
         yield _document(path, scope, inherited, version, public)
 

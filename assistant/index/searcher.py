@@ -1,0 +1,198 @@
+"""One generation of an index, open for search: scores of all documents for a query, stage by stage."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assistant.errors import IndexUnavailableError
+from assistant.index import dense, generations
+from assistant.index.lexical import LexicalStore
+from assistant.index.status import StoredDocument, connect
+from assistant.index.store import load_array
+from assistant.index.tokens import looks_like_identifier
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Scores = NDArray[np.float32]
+
+CHUNK_CANDIDATES = 400
+DENSE_CANDIDATES = 200
+CHUNK_DECAY = (1.0, 0.5, 0.25)  # weights of a document's best, second and third chunk
+_WORD_NAME_PREFIXES = ("t", "roo", "r")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A token of the query that the index knows."""
+
+    token: str
+    number: int
+    documents: int
+
+
+class Searcher:
+    """The stores of one generation, memory-mapped. Safe to share between threads.
+
+    Every scoring method returns float32 of shape (n_documents,), from 0 to 1 with the best document at 1, or all zeros.
+
+    Raises
+    ------
+    IndexUnavailableError
+        The generation is incomplete or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            state = generations.read_state(folder)
+            self.n_documents = int(state["documents"])
+            self.n_chunks = int(state["passages"])
+            self.dense_fraction = float(state["dense"])
+            self._chunks = LexicalStore(folder / "chunks")
+            self._documents = LexicalStore(folder / "documents")
+            self._members = LexicalStore(folder / "members") if (folder / "members").is_dir() else None
+            self._chunk_document = load_array(folder, "chunk_document")
+            self._member_document = load_array(folder, "member_document")
+            self.prior: Scores = load_array(folder, "prior")
+            self._uses = load_array(folder, "uses")
+            self._uses_start = load_array(folder, "uses_start")
+            self._dense = dense.DenseStore(folder) if (folder / dense.INDEX).is_file() else None
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise IndexUnavailableError(
+                f"The index cannot be read: {error}", hint="Build the index again.", code="index.broken"
+            ) from error
+        self._local = threading.local()
+
+    @property
+    def has_dense(self) -> bool:
+        """Whether any passage can be found by meaning."""
+        return self._dense is not None
+
+    # -- documents --------------------------------------------------------------------------------------------------------
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect(self.folder)
+        return connection
+
+    def document(self, number: int) -> StoredDocument:
+        """The document of that number."""
+        columns = ", ".join(StoredDocument.__slots__)
+        row = self._connection().execute(f"SELECT {columns} FROM documents WHERE number = ?", (number,)).fetchone()  # noqa: S608
+        return StoredDocument(*row)
+
+    def terms(self, tokens: Sequence[str], limit: int = 48) -> list[Term]:
+        """The known ones of `tokens`, once each, the rarest `limit` of them in their order."""
+        unique = list(dict.fromkeys(tokens))[:900]
+        marks = ",".join("?" * len(unique))
+        rows = self._connection().execute(f"SELECT token, number, documents FROM vocabulary WHERE token IN ({marks})", unique)  # noqa: S608
+        known = {row[0]: Term(*row) for row in rows}
+        found = [known[token] for token in unique if token in known]
+        rare = {term.token for term in sorted(found, key=lambda term: term.documents)[:limit]}
+        return [term for term in found if term.token in rare]
+
+    # -- stages -----------------------------------------------------------------------------------------------------------
+
+    def by_chunks(self, terms: Sequence[Term]) -> Scores:
+        """BM25 of chunks: a document's three best, decayed."""
+        import numpy as np
+
+        scores = self._chunks.scores([term.number for term in terms])
+        best = _largest(scores, CHUNK_CANDIDATES)
+        result = np.zeros(self.n_documents, dtype=np.float32)
+        seen: dict[int, int] = {}
+        for chunk in best:
+            document = int(self._chunk_document[chunk])
+            rank = seen.get(document, 0)
+            if rank < len(CHUNK_DECAY):
+                result[document] += CHUNK_DECAY[rank] * scores[chunk]
+                seen[document] = rank + 1
+        return _normalised(result)
+
+    def by_documents(self, terms: Sequence[Term]) -> Scores:
+        """BM25 of whole documents."""
+        return _normalised(self._documents.scores([term.number for term in terms]))
+
+    def by_members(self, terms: Sequence[Term]) -> Scores:
+        """BM25 of the methods of classes: a class's best method."""
+        import numpy as np
+
+        result = np.zeros(self.n_documents, dtype=np.float32)
+        if self._members is not None and terms:
+            scores = self._members.scores([term.number for term in terms])
+            best = _largest(scores, DENSE_CANDIDATES)
+            np.maximum.at(result, self._member_document[best], scores[best])
+        return _normalised(result)
+
+    def by_names(self, mentioned: Sequence[str]) -> Scores:
+        """Documents that the question mentions by name, rare names more than common ones."""
+        import numpy as np
+
+        result = np.zeros(self.n_documents, dtype=np.float32)
+        for name in mentioned[:64]:
+            rows = (
+                self._connection().execute("SELECT name, document, weight FROM names WHERE lower = ?", (name.lower(),)).fetchall()
+            )
+            exact = [row for row in rows if row[0] == name and looks_like_identifier(name)]
+            if not exact:  # someone writes ttree, or Tgraph
+                exact = [row for row in rows if looks_like_identifier(row[0]) and name.lower().startswith(_WORD_NAME_PREFIXES)]
+            if not exact:
+                continue
+            rarity = self.rarity(name)
+            for _name, document, weight in exact:
+                result[document] = max(result[document], rarity * weight / len(exact) ** 0.5)
+        return _normalised(result)
+
+    def rarity(self, name: str) -> float:
+        """The inverse document frequency of an identifier, from 0 (everywhere) to 1 (nowhere)."""
+        from math import log
+
+        row = self._connection().execute("SELECT documents FROM vocabulary WHERE token = ?", (name.lower(),)).fetchone()
+        return log(self.n_chunks / max(1, row[0] if row else 1)) / log(max(self.n_chunks, 2))
+
+    def by_meaning(self, vector: Scores) -> tuple[Scores, float]:
+        """Cosine of a document's nearest chunk, above that of the last candidate; and the best cosine itself."""
+        import numpy as np
+
+        result = np.zeros(self.n_documents, dtype=np.float32)
+        if self._dense is None:
+            return result, 0.0
+        chunks, cosines = self._dense.search(vector, DENSE_CANDIDATES)
+        if not len(chunks):
+            return result, 0.0
+        np.maximum.at(result, self._chunk_document[chunks], cosines - cosines[-1])
+        return _normalised(result), float(cosines[0])
+
+    def hop(self, scores: Scores, top: int = 12) -> Scores:
+        """Classes that the best documents use, the rare and the shared ones more than the rest."""
+        import numpy as np
+
+        result = np.zeros(self.n_documents, dtype=np.float32)
+        for document in _largest(scores, top):
+            used = self._uses[self._uses_start[document] : self._uses_start[document + 1]]
+            if len(used):
+                np.add.at(result, used, scores[document] / np.float32(len(used)) ** 0.5)
+        return _normalised(result)
+
+
+def _largest(scores: Scores, count: int) -> NDArray[np.intp]:
+    """Positions of the largest positive scores, largest first, ties by position."""
+    import numpy as np
+
+    positive = np.flatnonzero(scores > 0)
+    if len(positive) > count:
+        positive = positive[np.argpartition(scores[positive], -count)[-count:]]
+    return positive[np.lexsort((positive, -scores[positive]))]
+
+
+def _normalised(scores: Scores) -> Scores:
+    best = float(scores.max(initial=0.0))
+    return scores / best if best > 0 else scores
