@@ -30,9 +30,7 @@ def _quiet_surroundings(settings: Any) -> Iterator[None]:
     """No broker and no collected static files are needed to render a page or to submit a job."""
     from portal.celery import app
 
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
+    settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     app.conf.broker_url = "memory://"
     yield
 
