@@ -1,0 +1,120 @@
+"""The messages for a language model: within a token budget, with everything retrieved quoted as data."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assistant import prompts
+from assistant.condense import Turn
+from assistant.passages import Passage
+from assistant.providers.base import Message
+
+_CHARACTERS_PER_TOKEN = 3.2  # of code and prose mixed; English prose alone has more
+_QUESTION_TOKENS = 160
+_HISTORY_SHARE = 0.15
+_FEWEST_TOKENS = 60  # a shorter piece of a passage is not worth its place
+_LONGEST_PASSAGE = 260  # tokens
+# What a chat template, or our own quotation marks, would read as structure.
+_CONTROL = re.compile(
+    r"<(?=\s*[|｜/]?\s*(?:\||｜|im_|passages?\b|/?s>|system|user|assistant|start_of|end_of|begin_of|eot|bos|eos|think|tool))",
+    re.I,
+)
+_INSTRUCTION_TAGS = re.compile(r"\[(/?(?:INST|SYS)[^\]]*)\]|<<(/?SYS)>>", re.IGNORECASE)
+_LOOSE_CITATION = re.compile(r"(?<![\w\])])\[(\^?[\d,;\s–-]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPrompt:
+    """Messages and what they hold.
+
+    Attributes
+    ----------
+    shown
+        The numbers of the passages that the model gets to read, from 1.
+    tokens
+        Their estimated length.
+    """
+
+    messages: tuple[Message, ...]
+    shown: tuple[int, ...]
+    tokens: int
+    version: str
+
+
+def build(
+    question: str, passages: Sequence[Passage], history: Sequence[Turn], *, tokens: int, name: str = "answer"
+) -> BuiltPrompt:
+    """Make the messages for a question.
+
+    Parameters
+    ----------
+    passages
+        Numbered from 1; the best come first and are shown as far as the budget goes.
+    tokens
+        The budget of the whole prompt.
+    """
+    prompt = prompts.load(name)
+    asked = clip(as_data(question), _QUESTION_TOKENS)
+    earlier = _history(history, int(tokens * _HISTORY_SHARE))
+    frame = prompt.system + prompt.user.substitute(history=earlier, passages="", question=asked)
+    quoted, shown = _passages(passages, tokens - estimate_tokens(frame))
+    user = prompt.user.substitute(history=earlier, passages=quoted, question=asked)
+    messages = (Message("system", prompt.system), Message("user", user))
+    return BuiltPrompt(messages, shown, sum(estimate_tokens(message.content) for message in messages), prompt.version)
+
+
+def as_data(text: str) -> str:
+    """`text` with all that could end its quotation, speak for another role, or look like one of our citations made harmless."""
+    harmless = _CONTROL.sub("‹", text)
+    harmless = _INSTRUCTION_TAGS.sub(lambda match: f"({match.group(1) or match.group(2)})", harmless)
+    return _LOOSE_CITATION.sub(r"(\1)", harmless)
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens `text` takes; rather too many than too few."""
+    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
+
+
+def clip(text: str, tokens: int) -> str:
+    """The beginning of `text` that fits into `tokens`, cut at the end of a line or word."""
+    text = text.strip()
+    room = int(tokens * _CHARACTERS_PER_TOKEN)
+    if len(text) <= room:
+        return text
+    cut = text[: max(room - 4, 0)]
+    for separator in ("\n", " "):
+        head, found, _ = cut.rpartition(separator)
+        if found and len(head) > room // 2:
+            cut = head
+            break
+    return cut.rstrip() + " ..."
+
+
+def _passages(passages: Sequence[Passage], tokens: int) -> tuple[str, tuple[int, ...]]:
+    parts: list[str] = []
+    shown: list[int] = []
+    left = tokens
+    for number, passage in enumerate(passages, 1):
+        title = re.sub(r'["\s]+', " ", as_data(passage.title)).strip()[:80]
+        opening, closing = f'<passage n="{number}" title="{title}">\n', "\n</passage>\n"
+        room = min(left - estimate_tokens(opening + closing), _LONGEST_PASSAGE)
+        if room < _FEWEST_TOKENS:
+            break
+        part = opening + clip(as_data(passage.text), room) + closing
+        parts.append(part)
+        shown.append(number)
+        left -= estimate_tokens(part)
+    return "".join(parts), tuple(shown)
+
+
+def _history(history: Sequence[Turn], tokens: int) -> str:
+    """The last turn, its answer without code: enough to know what a follow-up is about."""
+    if not history:
+        return ""
+    last = history[-1]
+    answer = re.sub(r"```.*?(?:```|$)", "", last.answer, flags=re.DOTALL)
+    asked, said = clip(as_data(last.question), tokens // 3), clip(as_data(" ".join(answer.split())), tokens - tokens // 3)
+    return f"Earlier question: {asked}\nEarlier answer: {said}\n\n"
