@@ -35,7 +35,7 @@ def expire() -> None:
     services.expire()
 
 
-@worker_ready.connect
+@worker_ready.connect  # type: ignore[untyped-decorator]
 def _start_pulse(sender: Any, **_kwargs: Any) -> None:
     """Say every few seconds that this worker lives, from a thread of its own, for the health check and the status page."""
     queues = ",".join(sorted(sender.app.amqp.queues.consume_from))

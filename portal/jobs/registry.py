@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from mlcore.toolchain.sandbox import Limits
 from portal.jobs.context import JobContext
@@ -33,7 +33,9 @@ def file_field(*, title: str, description: str, kinds: tuple[str, ...], side_hel
 
     ``kinds`` are names of `mlcore.filetypes`; a file of another kind is refused before the job is made.
     """
-    extra = {"format": "library-file", "x-kinds": list(kinds)} | ({"x-help": side_help} if side_help else {})
+    extra: dict[str, JsonValue] = {"format": "library-file", "x-kinds": list(kinds)}
+    if side_help:
+        extra["x-help"] = side_help
     return Field(title=title, description=description, json_schema_extra=extra)
 
 

@@ -24,7 +24,7 @@ from portal.library.models import Content, LibraryFile
 
 UPLOADS = "uploads"  # folder beneath WORK_DIR of uploads in progress
 EARLY_CHECK_BYTES = 1 << 20
-KIND_TITLES = {
+KIND_TITLES: dict[str, str] = {
     known.kind: known.title
     for known in (
         filetypes.ROOT, filetypes.ONNX, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ, filetypes.LIGHTGBM, filetypes.HDF5,
@@ -207,4 +207,4 @@ def delete(file: LibraryFile) -> None:
 
 def open_file(file: LibraryFile) -> IO[Any]:
     """The stored bytes, for a download."""
-    return default_storage.open(file.path, "rb")  # type: ignore[return-value]
+    return default_storage.open(file.path, "rb")

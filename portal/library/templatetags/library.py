@@ -12,7 +12,7 @@ register = template.Library()
 @register.filter
 def kind_title(kind: str) -> str:
     """The words for a kind of file: ``root`` -> ROOT file."""
-    return services.KIND_TITLES.get(kind, kind)  # type: ignore[call-overload, no-any-return]
+    return services.KIND_TITLES.get(kind, kind)
 
 
 @register.filter
