@@ -1,0 +1,9 @@
+"""Forests of decision trees: read from the files of their libraries, predicted natively, turned into C++.
+
+Public names: `load` gives a `Forest` with `margin`, `predict`, `leaves` and `info`; `convert` writes a standalone C++
+project and verifies it against the source library, `CppOptions` and `ConversionReport` being its options and result.
+"""
+
+from mlcore.forests.forest import Forest, ForestInfo, load
+
+__all__ = ["Forest", "ForestInfo", "load"]

@@ -1,0 +1,1 @@
+"""Emitters: from the tree IR to source code, one module a language."""
