@@ -4,6 +4,8 @@ Public names: `load` gives a `Forest` with `margin`, `predict`, `leaves` and `in
 project and verifies it against the source library, `CppOptions` and `ConversionReport` being its options and result.
 """
 
+from mlcore.forests.conversion import Agreement, ConversionReport, convert
+from mlcore.forests.emit.cpp import CppOptions
 from mlcore.forests.forest import Forest, ForestInfo, load
 
-__all__ = ["Forest", "ForestInfo", "load"]
+__all__ = ["Agreement", "ConversionReport", "CppOptions", "Forest", "ForestInfo", "convert", "load"]

@@ -144,7 +144,9 @@ class TreeModel:
     divisor
         What the sum is divided by, before the link.
     best_iteration
-        Early stopping's choice as recorded in the file, counted from 0; `trees` may be cut to it already.
+        Early stopping's choice as recorded in the file, counted from 0.
+    n_rounds
+        To how many boosting rounds `trees` was cut; None where it holds all of the file's.
     """
 
     source: Source
@@ -160,6 +162,7 @@ class TreeModel:
     divisor: float = 1.0
     zero_threshold: float = 0.0
     best_iteration: int | None = None
+    n_rounds: int | None = None
 
     @property
     def n_predictions(self) -> int:

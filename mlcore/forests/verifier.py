@@ -69,7 +69,7 @@ def _verify_tree(model: TreeModel, number: int, tree: Tree) -> None:
     leaves = np.flatnonzero(tree.feature < 0)
     _first(number, leaves[~np.isfinite(tree.value[leaves])], "the leaf's value is not finite", "forest.value")
     for node, categories in tree.categories.items():
-        if categories and not (0 <= min(categories) and max(categories) < MAX_CATEGORY):
+        if categories and not (min(categories) >= 0 and max(categories) < MAX_CATEGORY):
             _reject(number, node, "its categories are out of range", "forest.category")
 
 

@@ -41,12 +41,7 @@ CATEGORICAL = 1 << 28
 LISTED_LEFT = 1 << 29
 
 _RESERVED = frozenset(
-    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class co_await
-    co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do double
-    dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept
-    not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return short signed sizeof
-    static static_assert static_cast struct switch template this thread_local throw true try typedef typeid typename union
-    unsigned using virtual void volatile wchar_t while xor xor_eq std main detail selftest selftest_data linux unix""".split()
+    ["alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq", "std", "main", "detail", "selftest", "selftest_data", "linux", "unix"]
 )
 _LIBRARIES = {"xgboost": "XGBoost", "lightgbm": "LightGBM"}
 _MAX_SETS = 1 << 24  # a set's number must be exact in a float
@@ -230,6 +225,11 @@ def project(model: TreeModel, options: CppOptions, references: References) -> di
     return {name: text.encode() for name, text in texts.items()}
 
 
+def verification_program(options: CppOptions) -> str:
+    """A program that runs the header on raw rows from a file, for the comparison with the source library."""
+    return _fill("verify.cpp", name=options.name, namespace=options.scope)
+
+
 def archive(contents: dict[str, bytes], folder: str) -> bytes:
     """A zip of some files in one folder; equal contents give equal bytes."""
     buffer = BytesIO()
@@ -339,10 +339,9 @@ class _Nodes:
         less_equal = inner & (tree.comparison == Comparison.LESS_EQUAL)
         categorical = inner & (tree.comparison >= Comparison.IN_SET)
         none = inner & (tree.missing == Missing.NONE)
-        zero_left = np.where(less_equal, 0 <= tree.threshold, 0 < tree.threshold)
+        zero_left = np.where(less_equal, tree.threshold >= 0, tree.threshold > 0)
         for node in np.flatnonzero(none & categorical).tolist():
             zero_left[node] = (0 in tree.categories.get(node, ())) == bool(in_set[node])
-        # A categorical split has no zero to miss: category 0 is a category.
         default_left = inner & np.where(none, zero_left, tree.default_left)
         info = np.where(inner, tree.feature, LEAF).astype(np.int64)
         info |= default_left * DEFAULT_LEFT

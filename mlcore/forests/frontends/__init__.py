@@ -40,7 +40,7 @@ def frontends() -> dict[str, Frontend]:
     for module in pkgutil.iter_modules(__path__):
         if module.name.startswith("_"):
             continue
-        frontend = cast(Frontend, import_module(f"{__name__}.{module.name}"))
+        frontend = cast("Frontend", import_module(f"{__name__}.{module.name}"))
         if frontend.FORMAT in found:
             raise RuntimeError(f"two frontends read {frontend.FORMAT}")
         found[frontend.FORMAT] = frontend

@@ -89,11 +89,11 @@ def lower(document: object, format_name: str, iterations: Iterations) -> TreeMod
     if weights is not None and len(weights) != len(nodes):
         damaged(gbtree.place, f"has {len(nodes)} trees and dart weights for {len(weights)}")
     by_wrapper = learner.has("attributes") and learner.object("attributes").has("scikit_learn")
+    n_rounds = None
     if best is not None and (iterations == "best" or (iterations == "auto" and by_wrapper)):
         nodes = nodes[: _trees_until(gbtree, best, n_outputs, len(nodes))]
-    trees = tuple(
-        _tree(tree, int(outputs[i]), None if weights is None else weights[i]) for i, tree in enumerate(nodes)
-    )
+        n_rounds = best + 1
+    trees = tuple(_tree(tree, int(outputs[i]), None if weights is None else weights[i]) for i, tree in enumerate(nodes))
     return TreeModel(
         source=Source(format_name, "xgboost", _version(root), objective, booster),
         n_features=n_features,
@@ -105,6 +105,7 @@ def lower(document: object, format_name: str, iterations: Iterations) -> TreeMod
         sum_dtype="float32",
         link=_LINKS[objective],
         best_iteration=best,
+        n_rounds=n_rounds,
     )
 
 

@@ -1,0 +1,113 @@
+"""The source libraries as oracles: what a library itself computes for a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcore.errors import InputError
+from mlcore.forests.ir import TreeModel
+
+Rows = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A model in its own library, on one thread.
+
+    Attributes
+    ----------
+    library
+        Name and version, for example ``"XGBoost 3.2.0"``.
+    margin, predict
+        From rows, shape (n_rows, n_features), to shapes (n_rows, n_outputs) and (n_rows, n_predictions).
+    exact
+        Whether the library rounds the margin of such rows as its plain sum in tree order: bool, shape (n_rows,).
+    """
+
+    library: str
+    margin: Callable[[Rows], Rows]
+    predict: Callable[[Rows], Rows]
+    exact: Callable[[Rows], npt.NDArray[np.bool_]]
+
+
+def oracle(path: Path, model: TreeModel) -> Oracle:
+    """Open a model file in its own library; `model` is what the frontend read from it and the verifier passed.
+
+    Raises
+    ------
+    InputError
+        The library itself refuses the file.
+    """
+    return {"xgboost": _xgboost, "lightgbm": _lightgbm}[model.source.library](path, model)
+
+
+def _xgboost(path: Path, model: TreeModel) -> Oracle:
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    try:
+        # The suffix decides how XGBoost reads a file, so bytes are given with their format.
+        booster.load_model(bytearray(path.read_bytes()))
+        booster.set_param({"nthread": 1})
+    except xgboost.core.XGBoostError as error:
+        raise InputError(f"XGBoost refuses the model: {_first_line(error)}", code="forest.refused") from None
+    rounds = (0, model.n_rounds or 0)
+
+    def run(rows: Rows, *, margin: bool) -> Rows:
+        # Only inplace_predict takes infinities, only predict sums the trees of a dart booster without further rounding.
+        kind = "margin" if margin else "value"
+        inplace = np.asarray(booster.inplace_predict(rows, iteration_range=rounds, predict_type=kind, validate_features=False))
+        out = inplace.reshape(len(rows), -1).copy()
+        finite = _finite(rows)
+        if finite.any():
+            matrix = xgboost.DMatrix(rows[finite], nthread=1)
+            through = booster.predict(matrix, output_margin=margin, iteration_range=rounds, validate_features=False)
+            out[finite] = np.asarray(through).reshape(int(finite.sum()), -1)
+        return out
+
+    def exact(rows: Rows) -> npt.NDArray[np.bool_]:
+        return _finite(rows) if model.source.booster == "dart" else np.ones(len(rows), bool)
+
+    return Oracle(
+        library=f"XGBoost {xgboost.__version__}",
+        margin=lambda rows: run(rows, margin=True),
+        predict=lambda rows: run(rows, margin=False),
+        exact=exact,
+    )
+
+
+def _lightgbm(path: Path, model: TreeModel) -> Oracle:
+    import lightgbm
+
+    try:
+        booster = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"), params={"verbosity": -1})
+    except lightgbm.basic.LightGBMError as error:
+        raise InputError(f"LightGBM refuses the model: {_first_line(error)}", code="forest.refused") from None
+
+    def run(rows: Rows, *, margin: bool) -> Rows:
+        out = booster.predict(rows, raw_score=margin, num_threads=1)
+        return np.asarray(out, np.float64).reshape(len(rows), -1)
+
+    return Oracle(
+        library=f"LightGBM {lightgbm.__version__}",
+        margin=lambda rows: run(rows, margin=True),
+        predict=lambda rows: run(rows, margin=False),
+        exact=lambda rows: np.ones(len(rows), bool),
+    )
+
+
+def _finite(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which rows hold no infinity once they are float32."""
+    with np.errstate(over="ignore"):
+        finite: npt.NDArray[np.bool_] = ~np.isinf(rows.astype(np.float32)).any(axis=1)
+    return finite
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]
