@@ -34,7 +34,8 @@ def outcome(request: dict[str, Any], output: Path, send: Any) -> Message:
     from mlcore.errors import MLCoreError, VerificationError
 
     job_type = registry.get(request["type"])
-    context = JobContext(output, {key: Path(path) for key, path in request["files"].items()}, send)
+    files, places = ({key: Path(path) for key, path in request[name].items()} for name in ("files", "places"))
+    context = JobContext(output, files, send, places)
     try:
         result = job_type.run(context, job_type.parse(request["params"]))
     except (VerificationError, NotImplementedError):

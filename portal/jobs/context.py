@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 Message = dict[str, Any]
@@ -23,16 +24,29 @@ class JobContext:
         Where the uploaded files named in the parameters lie: file id (or path, on the command line) -> local path.
     send
         Takes each message about the run; see `portal.jobs.engine` for the other end.
+    places
+        The deployment's folders, ``index`` and ``models``; a job type writes to those that it lists in `JobType.writable`.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, Path], send: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, Path],
+        send: Callable[[Message], None],
+        places: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self._files = files
         self._send = send
+        self._places = places
 
     def file(self, reference: str) -> Path:
         """The local path of a file parameter's value."""
         return self._files[reference]
+
+    def place(self, name: str) -> Path:
+        """A folder of the deployment: ``index`` or ``models``."""
+        return self._places[name]
 
     def progress(self, fraction: float, text: str) -> None:
         """Say how far the run is: ``fraction`` 0 to 1, ``text`` the step now in progress."""

@@ -113,7 +113,8 @@ def _run(job: Job, folder: Path) -> None:
     limits = _limits(job, job_type)
     (folder / "out").mkdir()
     files, hashes = _place_inputs(job, job_type, folder)
-    request = {"type": job.type, "params": job.params, "files": files}
+    places = {name: str(path) for name, path in _places().items()}
+    request = {"type": job.type, "params": job.params, "files": files, "places": places}
     (folder / "request.json").write_text(json.dumps(request))
     run = Run(job, folder)
     process, messages = _start(folder, limits, job_type)
@@ -166,16 +167,20 @@ def _fetch(stored: str, target: Path) -> None:
 def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]) -> tuple[subprocess.Popen[bytes], Any]:
     """Start the child; returns it and the reading end of its messages."""
     reading, writing = os.pipe()
-    folders = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
+    places = _places()
     try:
         process = sandbox.spawn(
             [settings.PYTHON, "-m", "portal.jobs.child", str(folder), str(writing)],
             cwd=folder,
             limits=limits,
-            writable=[folder, *(folders[name] for name in job_type.writable)],
-            readable=[settings.MODELS_DIR, settings.INDEX_DIR],
+            writable=[folder, *(places[name] for name in job_type.writable)],
+            readable=[path for name, path in places.items() if name not in job_type.writable],
             hidden=[settings.DATA_DIR],
-            env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
+            env={
+                "PYTHONPATH": str(settings.BASE_DIR),
+                "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+                **(_network_variables() if limits.network else {}),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[writing],
@@ -186,6 +191,26 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
     finally:
         os.close(writing)
     return process, os.fdopen(reading, "rb", buffering=0)
+
+
+def _places() -> dict[str, Path]:
+    """The deployment's folders that job types may see: the names of `JobType.writable`."""
+    return {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
+
+
+def _network_variables() -> dict[str, str]:
+    """How this machine reaches the network: proxies, certificates, package indexes, the model hub's mirror."""
+    exact = {
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "HF_ENDPOINT",
+    }
+    return {name: value for name, value in os.environ.items() if name.upper() in exact or name.startswith("PIP_")}
 
 
 def _watch(run: Run, process: subprocess.Popen[bytes], messages: Any, watch: sandbox.Watch) -> str:

@@ -1,0 +1,62 @@
+# ML4EP Portal. `make run` is all it takes; the other targets are for those who change it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+# The interpreter: the one that .venv was made with, else the newest supported one that really runs. PYTHON=... chooses another.
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for p in $(BIN)/python python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && { echo $$p; exit; }; \
+	done; echo python3)
+endif
+
+# PORT=... is the port of this run.
+ifdef PORT
+export ML4EP_PORT := $(PORT)
+endif
+
+.PHONY: help run setup dev test test-all check format bench lock clean clean-data
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+run: setup  ## install what is missing and start the portal: make run PORT=8000
+	@exec $(BIN)/python -m portal.supervisor
+
+setup:  ## the installing alone
+	@$(PYTHON) portal/bootstrap.py
+
+dev:
+	@$(PYTHON) portal/bootstrap.py --dev
+
+test: dev  ## the tests, without the slow ones
+	@$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-all: dev  ## every test that this machine can run
+	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+check: dev  ## formatting, lint, types, floors, and what Django says about the project
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+format: dev  ## format all Python
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: dev  ## the benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock:  ## recompute constraints.txt from pyproject.toml
+	@$(PYTHON) portal/bootstrap.py --lock
+
+clean:  ## remove .venv, builds and caches; files, jobs and models in var/ stay
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache benchmarks/out
+	find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+
+clean-data:  ## remove var/: every file, job, index and model of the portal in this folder
+	rm -rf var
