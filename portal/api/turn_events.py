@@ -1,0 +1,56 @@
+"""The events of an answer in the making, read from the database: what changed since the last look."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import close_old_connections
+
+from portal.chat.models import Turn
+
+POLL_SECONDS = 0.1
+COMMENT_SECONDS = 10.0  # proxies close a connection that is silent for long
+LIMIT_SECONDS = 900.0
+
+
+def event(name: str, data: Any) -> bytes:
+    """One server-sent event."""
+    return f"event: {name}\ndata: {json.dumps(data, cls=DjangoJSONEncoder)}\n\n".encode()
+
+
+def follow(turn: Turn, show: Callable[[Turn], dict[str, Any]]) -> Iterator[bytes]:
+    """The turn's events from its beginning to its end; ``show`` makes the last one's data."""
+    seen = Turn(pk=turn.pk, state="", text="", passages=None)
+    quiet_since = started = time.monotonic()
+    now: Turn | None = turn
+    while now is not None and time.monotonic() - started < LIMIT_SECONDS:
+        parts = list(_changes(seen, now))
+        if not now.open:
+            yield b"".join([*parts, event("done", show(now))])
+            return
+        if parts:
+            quiet_since = time.monotonic()
+            yield b"".join(parts)
+        elif time.monotonic() - quiet_since > COMMENT_SECONDS:
+            quiet_since = time.monotonic()
+            yield b": still here\n\n"
+        seen = now
+        time.sleep(POLL_SECONDS)
+        now = Turn.objects.filter(pk=turn.pk).first()
+        close_old_connections()  # a reader of minutes must not keep a connection of the pool
+
+
+def _changes(seen: Turn, now: Turn) -> Iterator[bytes]:
+    if now.state != seen.state:
+        yield event("state", {"state": now.state})
+    if now.passages is not None and now.passages != seen.passages:
+        yield event("passages", {"passages": now.passages})
+    if now.text != seen.text:
+        # Written text normally only grows; a correction replaces it from the first character that differs.
+        offset = len(os.path.commonprefix([seen.text, now.text]))
+        yield event("text", {"offset": offset, "text": now.text[offset:]})
