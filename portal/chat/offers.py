@@ -1,0 +1,77 @@
+"""Recognises a request for a job in a question, and offers the filled-in form. Needs no model; nothing starts without a click."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from portal.accounts.models import User
+from portal.jobs import registry
+from portal.library.models import LibraryFile
+
+FILES_OFFERED = 3
+NEWEST_LOOKED_AT = 200
+WORD = re.compile(r"[a-z0-9_]+(?:\+\+|#)?")
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text in lower case without a plural's s, ``c++`` among them."""
+    return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in WORD.findall(text.lower()))
+
+
+def find(owner: User, question: str) -> dict[str, Any] | None:
+    """The job that ``question`` asks for, as stored in `Turn.offer`; None where it asks for none.
+
+    A job type matches where all words of one of its phrases occur. Of several, the longest phrase wins.
+    """
+    asked = words(question)
+    best: tuple[int, registry.JobType[Any]] | None = None
+    for job_type in registry.all_types().values():
+        if not job_type.listed or (job_type.staff_only and not owner.is_staff):
+            continue
+        for phrase in job_type.phrases:
+            wanted = words(phrase)
+            if wanted and wanted <= asked and (best is None or len(wanted) > best[0]):
+                best = (len(wanted), job_type)
+    return _offer(owner, question, best[1]) if best else None
+
+
+def _offer(owner: User, question: str, job_type: registry.JobType[Any]) -> dict[str, Any]:
+    form = f"/jobs/new/{job_type.slug}"
+    kinds = job_type.file_kinds()
+    choices = {field: _fitting(owner, question, fitting) for field, fitting in kinds.items()}
+    first = {field: files[0] for field, files in choices.items() if files}
+    others = [(field, file) for field, files in choices.items() for file in files[1:]]
+    return {
+        "type": job_type.slug,
+        "title": job_type.title,
+        "summary": job_type.summary,
+        "duration": job_type.duration,
+        "url": _address(form, first),
+        "chosen": [file.name for file in first.values()],
+        "files": [{"name": file.name, "url": _address(form, first | {field: file})} for field, file in others],
+        "missing": [", ".join(kinds[field]) for field, files in choices.items() if not files],
+    }
+
+
+def _address(form: str, files: dict[str, LibraryFile]) -> str:
+    query = urlencode({field: str(file.pk) for field, file in files.items()})
+    return f"{form}?{query}" if query else form
+
+
+def _fitting(owner: User, question: str, kinds: tuple[str, ...]) -> list[LibraryFile]:
+    """This person's files of these kinds, the ones that the question names first, then the newest."""
+    newest = LibraryFile.objects.filter(owner=owner, kind__in=kinds).order_by("-created_at")[:NEWEST_LOOKED_AT]
+    lowered = question.lower()
+    # Stable: among the named and among the others the newest stays first.
+    ranked = sorted(newest, key=lambda file: not _named(file.name, lowered))
+    return ranked[:FILES_OFFERED]
+
+
+def _named(name: str, question: str) -> bool:
+    """Whether the question, in lower case, names the file, with or without its extension."""
+    full = name.lower()
+    stem = full.rsplit(".", 1)[0]
+    candidates = [full] + ([stem] if len(stem) > 3 else [])
+    return any(re.search(rf"(?<![\w.-]){re.escape(each)}(?![\w-])", question) for each in candidates)

@@ -1,0 +1,26 @@
+"""The one Celery task of the chat: the message holds the id alone, everything else is in the database."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready
+
+
+@shared_task(name="portal.chat.answer_turn")  # type: ignore[untyped-decorator]  # celery has no types
+def answer_turn(turn_id: str) -> None:
+    """Answer the turn, unless it is being answered or has ended already (a message may come twice)."""
+    from portal.chat import engine
+
+    engine.execute(turn_id)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _preload(sender: Any, **_kwargs: Any) -> None:
+    """A worker that serves the chat loads the index before the first question comes."""
+    if "chat" in sender.app.amqp.queues.consume_from:
+        from portal.chat import engine
+
+        threading.Thread(target=engine.preload, name="preload", daemon=True).start()
