@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -22,11 +26,15 @@ STAMP = VENV / ".installed"
 CONSTRAINTS = ROOT / "constraints.txt"
 UV_VERSION = "0.13.9"
 OLDEST, NEWEST = (3, 11), (3, 13)
+COMPILERS = ("g++", "c++", "clang++")
 KERNEL_SOURCES = ("CMakeLists.txt", "include", "src", "bindings")
 
 # Packages that only a CUDA build of torch asks for: the lock keeps them out, so that an index that serves such a build
 # fails loudly instead of downloading gigabytes.
 CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton)")
+
+# What pip is configured with and uv has another name for.
+PIP_TO_UV = {"find-links": "UV_FIND_LINKS", "index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
 
 
 class SetupError(Exception):
@@ -34,21 +42,22 @@ class SetupError(Exception):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dev", action="store_true", help="also install what the tests and checks need")
     parser.add_argument("--lock", action="store_true", help="recompute constraints.txt from pyproject.toml, then stop")
     arguments = parser.parse_args()
     try:
         check_python()
-        uv = ensure_uv()
         if arguments.lock:
-            lock(uv)
-        else:
-            install(uv)
+            lock(ensure_uv())
+        elif not up_to_date(arguments.dev):
+            check_compiler()
+            install(ensure_uv(), arguments.dev)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
-        print(f"setup: `{' '.join(map(str, error.cmd))}` failed with exit code {error.returncode}", file=sys.stderr)
+        print(f"setup: `{shlex.join(map(str, error.cmd))}` failed with exit code {error.returncode}", file=sys.stderr)
         return 1
     return 0
 
@@ -62,39 +71,70 @@ def check_python() -> None:
         )
 
 
+def check_compiler() -> None:
+    """Refuse a machine that cannot build the kernels, before anything is downloaded."""
+    chosen = shlex.split(os.environ.get("CXX", ""))
+    if chosen and not shutil.which(chosen[0]):
+        raise SetupError(f"CXX names {chosen[0]!r}, which is not there; unset it or name a C++ compiler")
+    if not chosen and not any(shutil.which(name) for name in COMPILERS):
+        raise SetupError("there is no C++ compiler; install one, for example with `apt install g++` or `dnf install gcc-c++`")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.exists():
+        raise SetupError(
+            f"the headers of Python {sys.version_info[0]}.{sys.version_info[1]} are missing ({header}); "
+            "install them, for example with `apt install python3-dev` or `dnf install python3-devel`"
+        )
+
+
+def up_to_date(dev: bool) -> bool:
+    """Whether everything is installed as the files say; what development needs includes what running needs."""
+    try:
+        installed, mode = STAMP.read_text().split()
+    except (FileNotFoundError, ValueError):
+        return False
+    return installed == fingerprint() and mode in ({"dev"} if dev else {"run", "dev"})
+
+
 def ensure_uv() -> Path:
     """Create the environment with uv inside, unless it is there already."""
     uv = VENV / "bin" / "uv"
     if uv.exists() and environment_python() == sys.version_info[:2]:
         return uv
     print("Creating .venv", flush=True)
-    venv.EnvBuilder(with_pip=True, clear=True).create(VENV)
-    run(VENV / "bin" / "python", "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}")
+    shutil.rmtree(VENV, ignore_errors=True)
+    if importlib.util.find_spec("ensurepip"):
+        venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
+        run(VENV / "bin" / "python", "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}")
+    elif found := shutil.which("uv"):
+        run(found, "venv", "--quiet", "--python", sys.executable, VENV)
+        run(found, "pip", "install", "--quiet", "--python", VENV / "bin" / "python", f"uv=={UV_VERSION}")
+    else:
+        raise SetupError("this Python comes without ensurepip; install it, for example with `apt install python3-venv`, or uv")
     return uv
 
 
 def environment_python() -> tuple[int, int] | None:
     """The Python version that ``.venv`` was made with, None where that cannot be read."""
     try:
-        match = re.search(r"^version\s*=\s*(\d+)\.(\d+)", (VENV / "pyvenv.cfg").read_text(), re.MULTILINE)
+        match = re.search(r"^version(?:_info)?\s*=\s*(\d+)\.(\d+)", (VENV / "pyvenv.cfg").read_text(), re.MULTILINE)
     except FileNotFoundError:
         return None
     return (int(match[1]), int(match[2])) if match else None
 
 
-def install(uv: Path) -> None:
-    """Install dependencies and the project; do nothing where neither changed."""
-    wanted = fingerprint()
-    if STAMP.exists() and STAMP.read_text() == wanted:
-        return
+def install(uv: Path, dev: bool) -> None:
+    """Install the dependencies, build the kernels and install the project."""
     environment = uv_environment()
-    print("Installing the pinned dependencies (about 1.6 GB once; cached afterwards)", flush=True)
-    shared = ("--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS, "--quiet")
-    requirements = ("-r", ROOT / "pyproject.toml", "--group", f"{ROOT / 'pyproject.toml'}:dev")
-    run(uv, "pip", "install", *shared, *torch_options(environment), *requirements, env=environment)
+    STAMP.unlink(missing_ok=True)
+    print("Installing the pinned dependencies (about 1.6 GB the first time)", flush=True)
+    shared = ["--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS]
+    if not sys.stderr.isatty():
+        shared.append("--quiet")
+    group = ("--group", f"{ROOT / 'pyproject.toml'}:dev") if dev else ()
+    run(uv, "pip", "install", *shared, *torch_options(environment), "-r", ROOT / "pyproject.toml", *group, env=environment)
     print("Building the native kernels", flush=True)
     run(uv, "pip", "install", *shared, "--no-deps", "--reinstall-package", "ml4ep-portal", "--editable", ROOT, env=environment)
-    STAMP.write_text(wanted)
+    STAMP.write_text(f"{fingerprint()} {'dev' if dev else 'run'}\n")
 
 
 def torch_options(environment: dict[str, str]) -> tuple[str, ...]:
@@ -105,28 +145,43 @@ def torch_options(environment: dict[str, str]) -> tuple[str, ...]:
 
 
 def uv_environment() -> dict[str, str]:
-    """The environment for uv, with the wheel folders that pip is configured to look in (uv does not read pip's settings)."""
+    """The environment for uv, with what pip is configured with on this machine: uv does not read pip's settings."""
     environment = dict(os.environ)
-    if "UV_FIND_LINKS" not in environment:
-        listed = subprocess.run(
-            [VENV / "bin" / "python", "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-        ).stdout
-        folders = {word for line in listed.splitlines() if ".find-links=" in line for word in line.split("'")[1].split()}
-        if local := sorted(folder for folder in folders if Path(folder).is_dir()):
-            environment["UV_FIND_LINKS"] = ",".join(local)
+    for name, value in pip_settings().items():
+        environment.setdefault(name, value)
+    # Names that need no hard links across file systems are not worth uv's warning about it.
     environment.setdefault("UV_LINK_MODE", "hardlink" if same_device() else "copy")
     return environment
+
+
+def pip_settings() -> dict[str, str]:
+    """Wheel folders, index and certificates of pip's configuration, under the names that uv knows."""
+    listed = subprocess.run(
+        [VENV / "bin" / "python", "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        name = PIP_TO_UV.get(key.rpartition(".")[2])
+        words = value.strip().strip("'\"").split()
+        if name == "UV_FIND_LINKS":
+            words = sorted({*found.get(name, "").split(","), *(word for word in words if Path(word).is_dir())} - {""})
+        if name and words:
+            found[name] = ",".join(words)
+    return found
 
 
 def same_device() -> bool:
     """Whether uv's cache can be hard-linked into ``.venv``."""
     cache = Path(os.environ.get("UV_CACHE_DIR", Path.home() / ".cache"))
-    return cache.exists() and cache.stat().st_dev == ROOT.stat().st_dev
+    while not cache.exists():
+        cache = cache.parent
+    return cache.stat().st_dev == ROOT.stat().st_dev
 
 
 def fingerprint() -> str:
     """Hash of everything that decides what gets installed and built."""
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}".encode())
     files = [ROOT / "pyproject.toml", CONSTRAINTS]
     for name in KERNEL_SOURCES:
         path = ROOT / "kernels" / name

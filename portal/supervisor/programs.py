@@ -109,7 +109,7 @@ def control_socket() -> Path:
 
 def write_configuration(listed: Sequence[Program]) -> Path:
     """Write supervisord's configuration and return its path."""
-    parser = RawConfigParser(delimiters=("=",), comment_prefixes=None, interpolation=None)  # type: ignore[arg-type]
+    parser = RawConfigParser()
     parser["unix_http_server"] = {"file": _plain(control_socket()), "chmod": "0700"}
     parser["rpcinterface:supervisor"] = {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"}
     parser["supervisord"] = {
