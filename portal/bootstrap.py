@@ -127,7 +127,7 @@ def install(uv: Path, dev: bool) -> None:
     environment = uv_environment()
     STAMP.unlink(missing_ok=True)
     print("Installing the pinned dependencies (about 1.6 GB the first time)", flush=True)
-    shared = ["--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS]
+    shared: list[str | Path] = ["--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS]
     if not sys.stderr.isatty():
         shared.append("--quiet")
     group = ("--group", f"{ROOT / 'pyproject.toml'}:dev") if dev else ()
@@ -149,7 +149,6 @@ def uv_environment() -> dict[str, str]:
     environment = dict(os.environ)
     for name, value in pip_settings().items():
         environment.setdefault(name, value)
-    # Names that need no hard links across file systems are not worth uv's warning about it.
     environment.setdefault("UV_LINK_MODE", "hardlink" if same_device() else "copy")
     return environment
 
