@@ -160,9 +160,7 @@ def convert(
     progress(0.02, "Reading the model")
     forest = load(path, iterations=iterations)
     model = forest.model
-    log(
-        f"{model.source.library} {model.source.version}, {model.source.objective}: {len(model.trees)} trees, {model.n_nodes} nodes"
-    )
+    log(f"{model.source.library} {model.source.version}, {model.source.objective}: {len(model.trees)} trees")
     compiler = compiler or find_compiler()
 
     progress(0.1, "Asking the source library for its predictions")

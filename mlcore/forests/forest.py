@@ -99,17 +99,17 @@ class Forest:
 
         Parameters and return as of `margin`; classes come as one number a row where the objective says so.
         """
-        return _squeezed(links.apply(self.model.link, self._margin(x, threads), self.model.link_scale))
+        model, margin = self.model, self._margin(x, threads)
+        if model.divisor != 1:
+            margin = margin / margin.dtype.type(model.divisor)
+        return _squeezed(links.apply(model.link, margin, model.link_scale))
 
     def leaves(self, x: npt.ArrayLike, *, threads: int = 1) -> npt.NDArray[np.int32]:
         """The leaf that each row reaches in each tree, as a node number of the tree: int32, shape (n_rows, n_trees)."""
         return self._kernel.leaves(self._rows(x), threads=threads)
 
     def _margin(self, x: npt.ArrayLike, threads: int) -> npt.NDArray[Any]:
-        margin: npt.NDArray[Any] = self._kernel.margin(self._rows(x), threads=threads)
-        if self.model.divisor != 1:
-            margin /= margin.dtype.type(self.model.divisor)
-        return margin
+        return self._kernel.margin(self._rows(x), threads=threads)
 
     def _rows(self, x: npt.ArrayLike) -> npt.NDArray[Any]:
         rows = np.asarray(x)

@@ -127,7 +127,8 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class TreeModel:
-    """A forest: each output is ``link(base + its trees' leaves, in order) / divisor``, in `sum_dtype`.
+    """A forest: the margin is ``base + its trees' leaves, in order`` and the prediction
+    ``link(margin / divisor)``, both in `sum_dtype`.
 
     Attributes
     ----------
@@ -142,7 +143,7 @@ class TreeModel:
     zero_threshold
         Bound of what counts as zero for `Missing.ZERO`.
     divisor
-        What the sum is divided by, before the link.
+        What the margin is divided by before the link: the rounds of a forest that averages.
     best_iteration
         Early stopping's choice as recorded in the file, counted from 0.
     n_rounds

@@ -72,7 +72,9 @@ def _xgboost(path: Path, model: TreeModel) -> Oracle:
         return out
 
     def exact(rows: Rows) -> npt.NDArray[np.bool_]:
-        return _finite(rows) if model.source.booster == "dart" else np.ones(len(rows), bool)
+        if model.source.booster == "dart":
+            return _finite(rows)
+        return np.ones(len(rows), bool)
 
     return Oracle(
         library=f"XGBoost {xgboost.__version__}",
@@ -105,8 +107,8 @@ def _lightgbm(path: Path, model: TreeModel) -> Oracle:
 def _finite(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows hold no infinity once they are float32."""
     with np.errstate(over="ignore"):
-        finite: npt.NDArray[np.bool_] = ~np.isinf(rows.astype(np.float32)).any(axis=1)
-    return finite
+        infinite = np.isinf(rows.astype(np.float32))
+    return np.logical_not(infinite.any(axis=1))
 
 
 def _first_line(error: Exception) -> str:

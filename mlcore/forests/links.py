@@ -40,9 +40,9 @@ def apply(link: Link, margin: npt.NDArray[Any], scale: float = 1.0) -> npt.NDArr
                 shifted = np.exp(margin - margin.max(axis=1, keepdims=True))
                 return np.asarray(shifted / shifted.sum(axis=1, keepdims=True, dtype=np.float64).astype(margin.dtype))
             case Link.ARGMAX:
-                return margin.argmax(axis=1, keepdims=True).astype(margin.dtype)
+                return np.asarray(margin.argmax(axis=1, keepdims=True), margin.dtype)
             case Link.STEP:
-                return (margin > 0).astype(margin.dtype)
+                return np.asarray(margin > 0, margin.dtype)
             case Link.LOG1P_EXP:
                 return np.asarray(np.log1p(np.exp(margin)))
             case Link.SIGNED_SQUARE:

@@ -36,7 +36,7 @@ def probes(model: TreeModel, *, dtype: FloatName, n_rows: int, seed: int = 0) ->
     for feature in range(model.n_features):
         near = _near(thresholds.get(feature, np.zeros(1)), kind)
         column = _cycled(near, n_rows, rng)
-        spread = near[np.isfinite(near)].astype(np.float64)
+        spread = np.append(near[np.isfinite(near)].astype(np.float64), 0.0)
         low, high = float(np.quantile(spread, 0.02)), float(np.quantile(spread, 0.98))
         width = max(high - low, abs(high), 1e-3)
         away = rng.random(n_rows) > NEAR_SHARE

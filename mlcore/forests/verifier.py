@@ -23,7 +23,7 @@ def verify(model: TreeModel) -> TreeModel:
     ------
     InputError
         Names the tree and the node: children out of range, cycles, nodes shared or never reached, features out of
-        range, thresholds or values that are no finite numbers, unknown kinds of node.
+        range, thresholds that are no numbers, values that are not finite, unknown kinds of node.
     """
     if not 1 <= model.n_features <= MAX_FEATURES:
         raise InputError(f"the forest has {model.n_features} features", hint=f"Between 1 and {MAX_FEATURES} are possible.")
@@ -65,7 +65,7 @@ def _verify_tree(model: TreeModel, number: int, tree: Tree) -> None:
     _first(number, inner[tree.comparison[inner] > max(Comparison)], "its comparison is unknown", "forest.comparison")
     _first(number, inner[tree.missing[inner] > max(Missing)], "its missing value is unknown", "forest.missing")
     numeric = inner[tree.comparison[inner] <= Comparison.LESS_EQUAL]
-    _first(number, numeric[~np.isfinite(tree.threshold[numeric])], "its threshold is not finite", "forest.threshold")
+    _first(number, numeric[np.isnan(tree.threshold[numeric])], "its threshold is not a number", "forest.threshold")
     leaves = np.flatnonzero(tree.feature < 0)
     _first(number, leaves[~np.isfinite(tree.value[leaves])], "the leaf's value is not finite", "forest.value")
     for node, categories in tree.categories.items():

@@ -16,7 +16,6 @@ Only tables, a few constants and the link are generated; the code around them is
 
 from __future__ import annotations
 
-import keyword
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -40,32 +39,39 @@ LESS_EQUAL = 1 << 27
 CATEGORICAL = 1 << 28
 LISTED_LEFT = 1 << 29
 
-_RESERVED = frozenset(
-    ["alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq", "std", "main", "detail", "selftest", "selftest_data", "linux", "unix"]
-)
+_WORDS = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class co_await
+co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do double
+dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept
+not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return short signed sizeof
+static static_assert static_cast struct switch template this thread_local throw true try typedef typeid typename union
+unsigned using virtual void volatile wchar_t while xor xor_eq
+std main detail selftest selftest_data linux unix
+"""
+_RESERVED = frozenset(_WORDS.split())
 _LIBRARIES = {"xgboost": "XGBoost", "lightgbm": "LightGBM"}
 _MAX_SETS = 1 << 24  # a set's number must be exact in a float
 
 _LINKS = {
-    Link.IDENTITY: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = sums[i];",
-    Link.SIGMOID: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = real(1) / (real(1) + std::exp(${scale} * sums[i]));",
-    Link.EXP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::exp(sums[i]);",
+    Link.IDENTITY: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = term(sums, i);",
+    Link.SIGMOID: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = real(1) / (real(1) + std::exp(${scale} * term(sums, i)));",
+    Link.EXP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::exp(term(sums, i));",
     Link.SOFTMAX: """\
-  real largest = sums[0];
-  for (std::size_t i = 1; i < n_outputs; ++i) largest = sums[i] > largest ? sums[i] : largest;
+  real largest = term(sums, 0);
+  for (std::size_t i = 1; i < n_outputs; ++i) largest = term(sums, i) > largest ? term(sums, i) : largest;
   double total = 0;
   for (std::size_t i = 0; i < n_outputs; ++i) {
-    out[i] = std::exp(sums[i] - largest);
+    out[i] = std::exp(term(sums, i) - largest);
     total += static_cast<double>(out[i]);
   }
   for (std::size_t i = 0; i < n_outputs; ++i) out[i] /= static_cast<real>(total);""",
     Link.ARGMAX: """\
   std::size_t best = 0;
-  for (std::size_t i = 1; i < n_outputs; ++i) best = sums[i] > sums[best] ? i : best;
+  for (std::size_t i = 1; i < n_outputs; ++i) best = term(sums, i) > term(sums, best) ? i : best;
   out[0] = static_cast<real>(best);""",
-    Link.STEP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = sums[i] > real(0) ? real(1) : real(0);",
-    Link.LOG1P_EXP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::log1p(std::exp(sums[i]));",
-    Link.SIGNED_SQUARE: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = sums[i] * std::fabs(sums[i]);",
+    Link.STEP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = term(sums, i) > real(0) ? real(1) : real(0);",
+    Link.LOG1P_EXP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::log1p(std::exp(term(sums, i)));",
+    Link.SIGNED_SQUARE: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = term(sums, i) * std::fabs(term(sums, i));",
 }
 _MEANINGS = {
     Link.IDENTITY: "",
@@ -169,9 +175,7 @@ def header(model: TreeModel, options: CppOptions) -> str:
         sets=_wrapped(f"{{{first}u, {size}u}}" for first, size in nodes.sets) or "{0u, 0u}",
         category_words=_wrapped(f"{word:#x}u" for word in nodes.words) or "0u",
         link=Template(_LINKS[model.link]).substitute(scale=number(-model.link_scale, real)),
-        finish=""
-        if model.divisor == 1
-        else f"  for (std::size_t i = 0; i < n_outputs; ++i) sums[i] /= {number(model.divisor, real)};",
+        division="" if model.divisor == 1 else f" / {number(model.divisor, real)}",
         block_rows=min(256, max(1, 8192 // model.n_outputs)),
         prediction=_MEANINGS[model.link],
         single=single,
@@ -257,7 +261,9 @@ def plain(text: str) -> str:
 
 
 def number(value: float, real: str) -> str:
-    """A finite number as a C++ literal that gives exactly that number in its precision."""
+    """A number as a C++ literal that gives exactly that number in its precision."""
+    if np.isinf(value):
+        return f"{'-' if value < 0 else ''}std::numeric_limits<{real}>::infinity()"
     if abs(value) < 2.3e-308 if real == "double" else abs(value) < 1.2e-38:
         return float(value).hex() + ("f" if real == "float" else "")  # subnormal: decimals would draw warnings
     return repr(value) if real == "double" else str(np.float32(value)) + "f"
@@ -365,13 +371,13 @@ def _breadth_first(tree: Tree) -> npt.NDArray[np.int64]:
 def _numbers(values: npt.NDArray[Any], real: str) -> Iterator[str]:
     """As `number`, of many."""
     smallest = 2.3e-308 if real == "double" else 1.2e-38
-    subnormal = np.abs(values) < smallest
+    unusual = (np.abs(values) < smallest) | np.isinf(values)
     if real == "double":
         texts: Iterable[str] = map(repr, values.astype(np.float64).tolist())
     else:
         texts = (f"{text}f" for text in map(str, values.astype(np.float32)))
-    for text, value, small in zip(texts, values.tolist(), subnormal.tolist(), strict=True):
-        yield number(value, real) if small else text
+    for text, value, special in zip(texts, values.tolist(), unusual.tolist(), strict=True):
+        yield number(value, real) if special else text
 
 
 def _real(dtype: str) -> str:
@@ -395,7 +401,7 @@ def _bit_patterns(values: npt.NDArray[Any]) -> str:
 
 def _check_identifier(what: str, text: str) -> None:
     valid = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", text) is not None and "__" not in text
-    if not valid or text in _RESERVED or keyword.iskeyword(text):
+    if not valid or text in _RESERVED:
         raise InputError(
             f"the {what} {text[:80]!r} is no C++ identifier that can be used",
             hint="Use letters, digits and single underscores, beginning with a letter; no word that C++ reserves.",

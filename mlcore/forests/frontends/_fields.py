@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -48,14 +49,10 @@ class Fields:
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number, written as one or as a text."""
         value = self._get(key, default)
-        try:
-            if isinstance(value, str) and len(value) <= 20:
-                return int(value)
-            if isinstance(value, int | np.integer):
-                return int(value)
-        except ValueError:
-            pass
-        damaged(f"{self.place}.{key}", "should be a whole number")
+        written = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value) is not None
+        if not written and not isinstance(value, int):
+            damaged(f"{self.place}.{key}", "should be a whole number")
+        return int(value)
 
     def integers(self, key: str, dtype: type[np.integer[Any]]) -> npt.NDArray[Any]:
         """Whole numbers within the range of `dtype`."""

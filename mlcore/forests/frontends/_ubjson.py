@@ -16,7 +16,7 @@ from mlcore.errors import InputError
 
 MAX_DEPTH = 64
 
-_NUMBERS = {
+_NUMBERS: dict[bytes, np.dtype[Any]] = {
     b"i": np.dtype(">i1"),
     b"U": np.dtype(">u1"),
     b"I": np.dtype(">i2"),
@@ -101,9 +101,9 @@ class _Reader:
             return self.take(1).decode("latin-1")
         if marker == b"[":
             return self.array(depth)
-        if marker == b"{":
-            return self.mapping(depth)
-        self.fail(f"unknown marker {marker!r}")
+        if marker != b"{":
+            self.fail(f"unknown marker {marker!r}")
+        return self.mapping(depth)
 
     def header(self) -> tuple[bytes | None, int | None]:
         """Type and count of a container, where it states them."""
@@ -131,7 +131,7 @@ class _Reader:
             if kind not in (b"S", b"[", b"{"):
                 self.fail(f"an array of {kind!r} is not possible")
             return [self.value(kind, depth + 1) for _ in range(count)]
-        items = []
+        items: list[Any] = []
         while count is None or len(items) < count:
             marker = self.marker()
             if count is None and marker == b"]":

@@ -191,6 +191,8 @@ def _tree(fields: Fields, output: int, weight: np.float32 | None) -> Tree:
     if any(len(array) != len(left) for array in (right, split, condition, default_left, kind)):
         damaged(fields.place, "has arrays of different length")
     leaf = left == -1
+    for node in np.flatnonzero(~np.isfinite(condition))[:1].tolist():
+        damaged(f"{fields.place}, node {node}:", f"its split condition is {condition[node]}")
     if (split[~leaf] < 0).any() or (split[~leaf] >= _DELETED).any():
         damaged(f"{fields.place}.split_indices", "holds a number that is no feature")
     categorical = ~leaf & (kind == 1)
