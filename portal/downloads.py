@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import IO, Any
@@ -20,19 +21,41 @@ CHUNK = 1 << 18
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-def stream(request: HttpRequest, chunks: Iterator[bytes], **kwargs: Any) -> StreamingHttpResponse:
-    """A response that sends each chunk as it comes, whichever kind of server runs the portal."""
-    return StreamingHttpResponse(_from_threads(chunks) if isinstance(request, ASGIRequest) else chunks, **kwargs)
+def stream(request: HttpRequest, chunks: Iterator[bytes], *, pause: float = 0.0, **kwargs: Any) -> StreamingHttpResponse:
+    """A response that sends each chunk as it comes, whichever kind of server runs the portal.
+
+    Parameters
+    ----------
+    chunks
+        What is sent; an empty chunk is left out.
+    pause
+        Seconds to wait before the next chunk is asked for, without holding a thread where the server is asynchronous.
+    kwargs
+        As for Django's streaming response.
+    """
+    asynchronous = isinstance(request, ASGIRequest)
+    return StreamingHttpResponse(_from_threads(chunks, pause) if asynchronous else _paced(chunks, pause), **kwargs)
 
 
-async def _from_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _from_threads(chunks: Iterator[bytes], pause: float) -> AsyncIterator[bytes]:
     """The chunks, each fetched in a thread so that the event loop goes on."""
     try:
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-            yield chunk
+            if chunk:
+                yield chunk
+            if pause:
+                await asyncio.sleep(pause)
     finally:
         if close := getattr(chunks, "close", None):
             await asyncio.to_thread(close)
+
+
+def _paced(chunks: Iterator[bytes], pause: float) -> Iterator[bytes]:
+    for chunk in chunks:
+        if chunk:
+            yield chunk
+        if pause:
+            time.sleep(pause)
 
 
 def send_file(

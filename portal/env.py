@@ -153,8 +153,8 @@ def _names_given(dotenv: Path | None) -> list[str]:
     return names
 
 
-# Set by the portal for its child processes and by the tests; not settings of a deployment.
-INTERNAL = {"ML4EP_SANDBOXED", "ML4EP_ENV_FILE"}
+# Set by the portal for its child processes, by the tests, and by people for the command line; not settings of a deployment.
+INTERNAL = {"ML4EP_SANDBOXED", "ML4EP_ENV_FILE", "ML4EP_TOKEN", "ML4EP_REMOTE"}
 
 
 def _known(name: str) -> bool:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from portal.api.auth import person
 from portal.api.errors import ApiError, not_found, refusals
-from portal.api.turn_events import follow
+from portal.api.turn_events import POLL_SECONDS, follow
 from portal.chat import services
 from portal.chat.models import Conversation, Turn, TurnState
 from portal.downloads import stream
@@ -139,11 +139,14 @@ def get(request: HttpRequest, turn_id: uuid.UUID) -> Any:
     openapi_extra={"responses": {200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}}},
 )
 def events(request: HttpRequest, turn_id: uuid.UUID) -> StreamingHttpResponse:
-    """The answer as server-sent events, each with JSON data: `state` {state}, `passages` {passages}, `text` {offset, text} (replace
-    what is there from offset on) and, at the end, `done` with the whole of it."""
+    """The answer as server-sent events with JSON data.
+
+    `state` {state}, `passages` {passages}, `text` {offset, text} (the text from that offset on) and, at the end, `done` with the
+    whole of it.
+    """
     turn = find(request, turn_id)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return stream(request, follow(turn, show), content_type="text/event-stream", headers=headers)
+    return stream(request, follow(turn, show), pause=POLL_SECONDS, content_type="text/event-stream", headers=headers)
 
 
 @router.post("/{uuid:turn_id}/stop", response={202: TurnOut} | refusals(404, 409), operation_id="stop_question", summary="Stop")

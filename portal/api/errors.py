@@ -41,6 +41,20 @@ STATUS = {
 """Status of the refusals whose code says more than 422, “understood, and not acceptable”."""
 
 
+EXPECTED: tuple[type[Exception], ...] = (
+    JobRefusedError,
+    UploadRefusedError,
+    ChatRefusedError,
+    ValidationError,
+    AuthenticationError,
+    HttpError,
+    Http404,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+"""What goes wrong through no defect here, besides `ApiError` itself."""
+
+
 class Problem(Schema):
     """What went wrong, and what to do about it."""
 
@@ -113,16 +127,36 @@ def json_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 def install(api: NinjaAPI) -> None:
     """Make the API answer every exception in the one shape."""
-    api.add_exception_handler(ApiError, lambda _, error: answer(error))
-    for refusal in (JobRefusedError, UploadRefusedError, ChatRefusedError):
-        api.add_exception_handler(refusal, lambda _, error: answer(_refused(error)))
-    api.add_exception_handler(ValidationError, lambda _, error: answer(_invalid(error)))
-    api.add_exception_handler(AuthenticationError, lambda *_: answer(_unauthenticated()))
-    api.add_exception_handler(HttpError, lambda _, error: answer(ApiError(error.status_code, str(error))))
-    api.add_exception_handler(Http404, lambda *_: answer(not_found("thing")))
-    api.add_exception_handler(RequestDataTooBig, lambda *_: answer(_too_big()))
-    api.add_exception_handler(SuspiciousOperation, lambda *_: answer(ApiError(400, "The request is malformed.")))
+    for kind in (ApiError, *EXPECTED):
+        api.add_exception_handler(kind, _expected)
     api.add_exception_handler(Exception, _unexpected)
+
+
+def _expected(request: HttpRequest, error: Any) -> HttpResponse:
+    return answer(translate(error))
+
+
+def translate(error: Exception) -> ApiError:
+    """The answer to an exception that is not a defect here."""
+    match error:
+        case ApiError():
+            return error
+        case JobRefusedError() | UploadRefusedError() | ChatRefusedError():
+            return _refused(error)
+        case ValidationError():
+            return _invalid(error)
+        case AuthenticationError():
+            hint = "Send “Authorization: Bearer TOKEN”; tokens are made on the account page or by “ml4ep token create”."
+            return ApiError(401, "This needs a valid token, or a signed-in session.", hint=hint)
+        case HttpError():
+            return ApiError(error.status_code, str(error))
+        case RequestDataTooBig():
+            hint = "Send files by PUT /api/v1/files, and name them by their id."
+            return ApiError(413, "The request's body is too large.", hint=hint)
+        case Http404():
+            return not_found("thing")
+        case _:
+            return ApiError(400, "The request is malformed.")
 
 
 def _refused(error: JobRefusedError | UploadRefusedError | ChatRefusedError) -> ApiError:
@@ -136,23 +170,16 @@ def _invalid(error: ValidationError) -> ApiError:
     problems = {}
     for item in error.errors:
         location = [
-            str(part) for part in item["loc"] if part not in ("body", "query", "path", "submission", "filters", "payload")
+            str(part)
+            for part in item["loc"]
+            if part not in ("body", "query", "path", "submission", "filters", "payload", "place", "target")
         ]
         problems[".".join(location) or "body"] = str(item["msg"]).removeprefix("Value error, ")
     first = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
     return ApiError(422, f"The request cannot be used: {first}", code="request", problems=problems)
 
 
-def _unauthenticated() -> ApiError:
-    hint = "Send “Authorization: Bearer TOKEN”; tokens are made on the account page or by “ml4ep token create”."
-    return ApiError(401, "This needs a valid token, or a signed-in session.", hint=hint)
-
-
-def _too_big() -> ApiError:
-    return ApiError(413, "The request's body is too large.", hint="Send files by PUT /api/v1/files, and name them by their id.")
-
-
-def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+def _unexpected(request: HttpRequest, error: Any) -> HttpResponse:
     """A defect here: logged with its traceback, answered without."""
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     hint = "The administrator finds the details in the log of the web server."

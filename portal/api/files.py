@@ -52,6 +52,10 @@ class FileDetail(FileSummary):
     inspection: Inspection | None = Field(description="None for kinds that are not inspected")
 
 
+class UploadName(Schema):
+    name: str = Field(min_length=1, max_length=1000, description="The file's name")
+
+
 class FileFilters(Paging):
     kind: list[str] = Field(default_factory=list, description="Only files of these kinds")
     q: str = Field("", description="Only files whose name has this in it")
@@ -117,13 +121,13 @@ def index(request: HttpRequest, filters: Query[FileFilters]) -> Any:
         }
     },
 )
-def upload(request: HttpRequest, name: str = Query(..., min_length=1, max_length=1000, description="The file's name")) -> Any:
+def upload(request: HttpRequest, target: Query[UploadName]) -> Any:
     """Store a file of any size. What kind it is is found by its content; pickle and joblib are refused."""
     announced = request.headers.get("Content-Length", "")
     if (request.content_type or "").startswith("multipart/"):
         hint = "Send the bytes alone, for example with curl: -T FILE, not -F."
         raise ApiError(415, "The body must be the file itself, not a form.", hint=hint, code="upload.form")
-    file = services.store_upload(person(request), name, _body(request), int(announced) if announced.isdigit() else None)
+    file = services.store_upload(person(request), target.name, _body(request), int(announced) if announced.isdigit() else None)
     return Status(201, detail(find(request, file.pk)))
 
 

@@ -92,6 +92,10 @@ class LogOut(Schema):
     finished: bool = Field(description="Whether the job has ended, so that nothing more comes")
 
 
+class LogPlace(Schema):
+    after: int = Field(0, ge=0, le=2**62, description="What was read already")
+
+
 class JobFilters(Paging):
     state: list[State] = Field(default_factory=list, description="Only jobs in these states")
     type: list[str] = Field(default_factory=list, description="Only jobs of these types")
@@ -214,13 +218,13 @@ def retry(request: HttpRequest, job_id: uuid.UUID) -> Any:
 
 
 @router.get("/{uuid:job_id}/log", response={200: LogOut} | refusals(404, 422), operation_id="get_job_log", summary="Read a log")
-def read_log(request: HttpRequest, job_id: uuid.UUID, after: int = Query(0, ge=0, description="What was read already")) -> Any:
+def read_log(request: HttpRequest, job_id: uuid.UUID, place: Query[LogPlace]) -> Any:
     """What the job has written, from a place on."""
     # The state is read before the log: what comes between the two is then part of the next answer, not lost.
     job = find(request, job_id)
-    chunks = list(job.log_chunks.filter(pk__gt=after))
+    chunks = list(job.log_chunks.filter(pk__gt=place.after))
     text = "".join(chunk.text for chunk in chunks)
-    return {"text": text, "after": chunks[-1].pk if chunks else after, "finished": not job.active}
+    return {"text": text, "after": chunks[-1].pk if chunks else place.after, "finished": not job.active}
 
 
 @router.get(

@@ -75,7 +75,9 @@ def _body(made: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answer(made: Mapping[str, Any], status: str, response: Mapping[str, Any]) -> dict[str, Any]:
-    kind, content = next(iter(response.get("content", {}).items()), ("", {}))
+    contents: Mapping[str, Mapping[str, Any]] = response.get("content", {})
+    kind = next(iter(contents), "")
+    content = contents.get(kind, {})
     example = _example(made, content["schema"]) if "schema" in content else ""
     return {"status": status, "kind": kind, "example": example, "description": response["description"]}
 

@@ -10,11 +10,11 @@ from portal.api import ask, auth, errors, files, job_types, jobs, me, status
 
 DESCRIPTION = """Everything the pages do, for programs.
 
-Send `Authorization: Bearer TOKEN` with each request; tokens are made on the account page or by `ml4ep token create`. Pages of the portal
-may use their session instead, with the CSRF token as `X-CSRFToken`.
+Send `Authorization: Bearer TOKEN` with each request; tokens are made on the account page or by `ml4ep token create`. Pages of the
+portal may use their session instead, with the CSRF token as `X-CSRFToken`.
 
-An answer with a status of 400 or above is `{"error": {"code", "message", "hint", "problems"}}`. Things of other people are answered
-as if they did not exist."""
+An answer with a status of 400 or above is `{"error": {"code", "message", "hint", "problems"}}`. Things of other people are
+answered as if they did not exist."""
 
 api = NinjaAPI(
     title="ML4EP Portal",

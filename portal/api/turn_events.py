@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +23,10 @@ def event(name: str, data: Any) -> bytes:
 
 
 def follow(turn: Turn, show: Callable[[Turn], dict[str, Any]]) -> Iterator[bytes]:
-    """The turn's events from its beginning to its end; ``show`` makes the last one's data."""
+    """The turn's events from its beginning to its end, one look at the database each; ``b""`` where nothing has changed.
+
+    ``show`` makes the data of the last one.
+    """
     seen = Turn(pk=turn.pk, state="", text="", passages=None)
     quiet_since = started = time.monotonic()
     now: Turn | None = turn
@@ -35,12 +37,11 @@ def follow(turn: Turn, show: Callable[[Turn], dict[str, Any]]) -> Iterator[bytes
             return
         if parts:
             quiet_since = time.monotonic()
-            yield b"".join(parts)
         elif time.monotonic() - quiet_since > COMMENT_SECONDS:
             quiet_since = time.monotonic()
-            yield b": still here\n\n"
+            parts = [b": still here\n\n"]
         seen = now
-        time.sleep(POLL_SECONDS)
+        yield b"".join(parts)
         now = Turn.objects.filter(pk=turn.pk).first()
         close_old_connections()  # a reader of minutes must not keep a connection of the pool
 
@@ -52,5 +53,12 @@ def _changes(seen: Turn, now: Turn) -> Iterator[bytes]:
         yield event("passages", {"passages": now.passages})
     if now.text != seen.text:
         # Written text normally only grows; a correction replaces it from the first character that differs.
-        offset = len(os.path.commonprefix([seen.text, now.text]))
+        offset = _agreeing(seen.text, now.text)
         yield event("text", {"offset": offset, "text": now.text[offset:]})
+
+
+def _agreeing(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    if other.startswith(one):
+        return len(one)
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
