@@ -139,8 +139,8 @@ def title_of(question: str) -> str:
     line = " ".join(question.split("\n", 1)[0].split())
     if len(line) <= TITLE_LIMIT:
         return line
-    cut = line[: TITLE_LIMIT - 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut[TITLE_LIMIT // 2 :] else cut) + "…"
+    cut = line[:TITLE_LIMIT]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[TITLE_LIMIT // 2 :] else cut[:-1]) + "…"
 
 
 def stop(turn: Turn) -> bool:
