@@ -12,6 +12,7 @@ import logging
 import os
 import selectors
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -359,7 +360,13 @@ def _preview(path: Path) -> dict[str, Any] | None:
 
 
 def _exit_text(returncode: int | None) -> str:
-    return f"signal {-returncode}" if returncode is not None and returncode < 0 else f"exit code {returncode}"
+    """How a process ended, in words; bubblewrap reports a signal as 128 and its number."""
+    number = returncode or 0
+    number = -number if number < 0 else number - 128
+    try:
+        return f"{signal.strsignal(number)}, signal {number}" if signal.Signals(number) else ""
+    except ValueError:
+        return f"exit code {returncode}"
 
 
 def _ask_administrator(job: Job) -> str:

@@ -20,12 +20,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a title. ``numeric`` lists the columns (from 0) that are right-aligned."""
+    """Rows under a title. ``numeric`` lists the columns (from 0) that are right-aligned; ``note`` says what was left out."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[int, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from portal.jobs.registry import JobType, Params, file_field
 from portal.jobs.results import Figure, Plot, Result, Table
 
 KINDS = ("root", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm-text", "hdf5", "parquet")
-ROW_LIMIT = 2000  # rows of one table kept for the page
 
 
 class InspectFileParams(Params):
@@ -34,10 +33,37 @@ class InspectFile(JobType[InspectFileParams]):
         context.progress(0.1, "Reading")
         found = inspection.inspect(path, filetypes.detect(path).kind)
         return Result(
-            figures=tuple(Figure(label, value) for label, value in found.facts),
+            figures=tuple(Figure(label, _text(value)) for label, value in found.facts),
             plots=(Plot("Graph", found.graph),) if found.graph else (),
             tables=tuple(
-                Table(table.title, tuple(table.columns), tuple(tuple(row) for row in table.rows[:ROW_LIMIT]))
+                Table(
+                    table.title,
+                    table.columns,
+                    tuple(tuple(_text(value) for value in row) for row in table.rows),
+                    numeric=_numeric(table.rows),
+                    note=table.note,
+                )
                 for table in found.tables
             ),
         )
+
+
+def _text(value: str | int | float | bool | None) -> str:
+    """A value as people read it: thin spaces in thousands, a dash for what does not apply."""
+    match value:
+        case None:
+            return "—"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}".replace(",", "\u2009")
+        case float():
+            return f"{value:.6g}"
+        case _:
+            return value
+
+
+def _numeric(rows: tuple[tuple[str | int | float | bool | None, ...], ...]) -> tuple[int, ...]:
+    """The columns of numbers."""
+    columns = range(len(rows[0]) if rows else 0)
+    return tuple(i for i in columns if all(type(row[i]) in (int, float) for row in rows))
