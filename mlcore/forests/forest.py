@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import kernels
+from mlcore import filetypes
 from mlcore.errors import InputError, UnsupportedFeatureError
 from mlcore.forests import links
 from mlcore.forests.frontends import HEAD_BYTES, Iterations, frontends
@@ -166,6 +167,7 @@ def _load_file(path: Path, iterations: Iterations) -> Forest:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}", hint="Check the path.") from None
+    filetypes.refuse(path)  # pickles and their like, each with the way out
     head = data[:HEAD_BYTES]
     for frontend in frontends().values():
         if frontend.matches(head):

@@ -54,7 +54,8 @@ _MAX_SETS = 1 << 24  # a set's number must be exact in a float
 
 _LINKS = {
     Link.IDENTITY: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = term(sums, i);",
-    Link.SIGMOID: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = real(1) / (real(1) + std::exp(${scale} * term(sums, i)));",
+    Link.SIGMOID: """\
+  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = real(1) / (real(1) + std::exp(${scale} * term(sums, i)));""",
     Link.EXP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::exp(term(sums, i));",
     Link.SOFTMAX: """\
   real largest = term(sums, 0);
