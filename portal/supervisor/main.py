@@ -4,7 +4,7 @@
 
     this process            prepares, watches, prints; holds the folder's lock
       supervisord           starts each program again when it ends
-        broker web-0 web-1 worker assistant system beat model
+        broker web-0 web-1 worker assistant system model
 
 Each arrow is a tether (`portal.supervisor.tether`): whoever dies takes those below along.
 """

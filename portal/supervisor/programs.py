@@ -57,12 +57,9 @@ def programs(model: EmbeddedModel | None) -> list[Program]:
         found.append(Program("broker", _broker(), priority=1, group="broker"))
     found.append(Program("web", _python("portal.supervisor.web"), 10, group="web", processes=env.web_processes, listens=True))
     found += [
-        Program("worker", _worker("cpu", env.worker_slots), priority=20),
-        Program("assistant", _worker("chat", CHAT_THREADS), priority=20),
-        Program("system", _worker("system", SYSTEM_THREADS), priority=20),
-        Program(
-            "beat", _python("celery", "-A", "portal.celery", "beat", "--pidfile=", f"--loglevel={env.log_level}"), priority=30
-        ),
+        Program("worker", _celery(_worker("cpu", env.worker_slots)), priority=20),
+        Program("assistant", _celery(_worker("chat", CHAT_THREADS)), priority=20),
+        Program("system", _python("portal.supervisor.system", *_worker("system", SYSTEM_THREADS)), priority=20),
     ]
     if model is not None:
         listen = ("--host", "127.0.0.1", "--port", str(model.port))
@@ -75,10 +72,15 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
 
 
+def _celery(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return _python("celery", "-A", "portal.celery", "worker", *arguments)
+
+
 def _worker(queue: str, threads: int) -> tuple[str, ...]:
-    return _python(
-        "celery", "-A", "portal.celery", "worker", "--queues", queue, "--hostname", f"{queue}@%h", "--pool", "threads",
-        "--concurrency", str(threads), "--loglevel", settings.ENV.log_level,
+    """Arguments of a worker: threads are enough, because whatever is heavy runs in a child process of its own."""
+    return (
+        f"--queues={queue}", f"--hostname={queue}@%h", "--pool=threads", f"--concurrency={threads}",
+        f"--loglevel={settings.ENV.log_level}",
         "--without-gossip", "--without-mingle", "--without-heartbeat",  # for clusters of workers; they delay the start
     )  # fmt: skip
 
