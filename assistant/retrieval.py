@@ -173,15 +173,14 @@ class Retriever:
         """`found`, with what is known of names, uses and popularity."""
         import numpy as np
 
-        scores = found
+        scores: NDArray[np.floating] = found
         if options.names:
             scores = scores + options.names * searcher.by_names(mentions(query))
         if options.hop:
             scores = scores + options.hop * searcher.hop(scores)
         if options.prior:
             scores = scores + options.prior * np.where(scores > 0, searcher.prior, 0) * np.minimum(1, scores)
-        result: NDArray[np.float32] = scores.astype(np.float32, copy=False)
-        return result
+        return scores.astype(np.float32, copy=False)
 
 
 class _Clock:

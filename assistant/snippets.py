@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from assistant.index.tokens import tokenize
@@ -20,7 +21,8 @@ def snippet(text: str, weights: Mapping[str, float], length: int = 650) -> str:
         In characters, about: a single line is cut, never the last word of a passage.
     """
     lines = text.splitlines()
-    scores = [_line_score(line, weights) for line in lines]
+    stems = re.compile("|".join(re.escape(token) for token in weights) or r"(?!)")
+    scores = [_line_score(line, weights) if stems.search(line.lower()) else 0.0 for line in lines]
     order = sorted((n for n, score in enumerate(scores) if score > 0), key=lambda n: (-scores[n], n))
     if not order:
         order = [n for n, line in enumerate(lines) if line.strip()][:1]

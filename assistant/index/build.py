@@ -9,8 +9,9 @@ sources -> documents -> chunks -> tokens -> lexical stores   => published, with 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,23 +117,37 @@ def build(
 def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple[list[CorpusDocument], list[SourceStatus]]:
     """All documents of all entries; an entry that cannot be read is reported and left out."""
     documents: dict[str, CorpusDocument] = {}
+    pages: dict[tuple[str, str], CorpusDocument] = {}
     sources: list[SourceStatus] = []
     for number, entry in enumerate(entries):
         progress(LEXICAL_SHARE * 0.5 * number / max(len(entries), 1), f"Reading {entry.name}")
-        before, version, problem = len(documents), "", ""
+        version = problem = ""
         try:
             kind = source_kind(entry.kind)
             kind.check(entry)
             version = kind.version(entry)
             for document in kind.documents(entry, log):
                 if document.text.strip():
-                    item = CorpusDocument(entry.name, document)
-                    documents.setdefault(item.id, item)
+                    _keep(CorpusDocument(entry.name, document), documents, pages)
         except CorpusError as error:
             problem = f"{error.message}. {error.hint}".strip()
             log(f"{entry.name} is left out: {problem}")
-        sources.append(SourceStatus(entry.name, entry.kind, entry.location, version, len(documents) - before, 0, problem))
-    return list(documents.values()), sources
+        sources.append(SourceStatus(entry.name, entry.kind, entry.location, version, 0, 0, problem))
+    counts = Counter(item.corpus for item in documents.values())
+    return list(documents.values()), [replace(source, documents=counts[source.name]) for source in sources]
+
+
+def _keep(item: CorpusDocument, documents: dict[str, CorpusDocument], pages: dict[tuple[str, str], CorpusDocument]) -> None:
+    """Add a document, unless another source has the same class or tutorial with more to say about it."""
+    document = item.document
+    page = (document.id, document.url)
+    other = pages.get(page) if document.url and document.kind in {"class", "namespace", "tutorial"} else None
+    if other is not None:
+        if len(other.document.text) >= len(document.text):
+            return
+        del documents[other.id]
+    if item.id not in documents:
+        documents[item.id] = pages[page] = item
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +157,7 @@ class _Embedding:
     Attributes
     ----------
     order
-        All chunk numbers, most useful first.
+        The chunks to embed, most useful first.
     vectors
         Of the chunks that were embedded before, unchanged since.
     """
@@ -203,22 +218,20 @@ def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sou
     hashes = np.frombuffer(b"".join(store.chunk_hash(text, MODEL_NAME) for text in texts), dtype=np.uint8)
     store.save_array(folder, "chunk_hash", hashes.reshape(-1, store.HASH_BYTES))
 
-    vectors = _known_vectors(previous, hashes.reshape(-1, store.HASH_BYTES), log)
     order = relations.dense_order(documents, related, chunk_documents)
+    known = _known_vectors(previous, hashes.reshape(-1, store.HASH_BYTES), log)
+    vectors = {chunk: known[chunk] for chunk in order if chunk in known}
     _write_vectors(folder, order, vectors)
-    per_source: dict[str, int] = {}
-    for document in chunk_documents:
-        corpus = documents[document].corpus
-        per_source[corpus] = per_source.get(corpus, 0) + 1
+    per_source = Counter(documents[document].corpus for document in chunk_documents)
     state: dict[str, Any] = {
         "documents": len(documents),
         "passages": len(ranges),
         "lexical": True,
-        "dense": len(vectors) / len(ranges),
+        "dense": len(vectors) / len(order),
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "embedder": MODEL_NAME,
         "sources": [
-            {name: getattr(source, name) for name in source.__slots__} | {"passages": per_source.get(source.name, 0)}
+            {name: getattr(source, name) for name in source.__slots__} | {"passages": per_source[source.name]}
             for source in sources
         ],
     }

@@ -24,7 +24,7 @@ class DenseStore:
         import faiss
 
         self._index: Any = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
-        self._chunks = load_array(folder, CHUNKS)
+        self._chunks: NDArray[np.int32] = load_array(folder, CHUNKS)
 
     @property
     def dimension(self) -> int:
@@ -44,13 +44,11 @@ class DenseStore:
         int32 and float32, each of shape (<= k,): chunk numbers and cosines
         """
         cosines, rows = self._index.search(vector[None, :], min(k, self._index.ntotal))
-        chunks: NDArray[np.int32] = self._chunks[rows[0]]
-        return chunks, cosines[0]
+        return self._chunks[rows[0]], cosines[0]
 
     def vectors(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """All chunk numbers and their vectors, shapes (n,) and (n, dimension)."""
-        chunks: NDArray[np.int32] = self._chunks[:]
-        return chunks, self._index.reconstruct_n(0, self._index.ntotal)
+        return self._chunks, self._index.reconstruct_n(0, self._index.ntotal)
 
 
 def write(folder: Path, chunks: Sequence[int], vectors: NDArray[np.float32]) -> None:

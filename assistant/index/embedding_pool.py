@@ -46,7 +46,7 @@ class EmbeddingPool:
 
     def __init__(self, processes: int = 2) -> None:
         model_dir()  # say that the model is missing before any process starts
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the pool
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_import_root()), environment.get("PYTHONPATH")]))
         self._workers = [

@@ -3,8 +3,8 @@
 It reads requests from standard input and writes answers to standard output, each a length (4 bytes, big-endian) and that many
 bytes: a JSON list of texts in, float32 vectors out. It ends when its input ends, hence with its parent.
 
-Speed comes from four things: texts sorted by length, batches packed by tokens and not by count, matrix products in bfloat16 where the
-processor has them (layer norms stay float32), one thread a process.
+Speed comes from four things: texts sorted by length, batches packed by tokens and not by count, matrix products in bfloat16 where
+the processor has them (layer norms stay float32), one thread a process.
 """
 
 from __future__ import annotations

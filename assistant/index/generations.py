@@ -52,9 +52,7 @@ def stamp(index_dir: Path) -> tuple[int, int] | None:
 
 def read_state(folder: Path) -> dict[str, Any]:
     """What the build wrote about a generation."""
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    if not isinstance(state, dict):
-        raise ValueError(f"{folder / STATE} holds no object")
+    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     return state
 
 

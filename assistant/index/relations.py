@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log1p
 
@@ -16,6 +16,8 @@ _VARIANT = re.compile(r"^(T[A-Z]\w*\d)[CSIFDLK]$")
 _DEFINING = frozenset({"class", "namespace"})
 _EXAMPLES = frozenset({"tutorial"})
 ALIAS_WEIGHT = 0.9
+# Chunks of a document that are embedded, from its beginning: what comes later in a program is code that words find better.
+EMBEDDED: Mapping[str, int] = {"tutorial": 6, "api": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _names(documents: Sequence[CorpusDocument]) -> list[Name]:
 
 
 def dense_order(documents: Sequence[CorpusDocument], relations: Relations, chunk_documents: Sequence[int]) -> list[int]:
-    """Chunk numbers, most useful first: common classes and the tutorials that use them, and of each the beginning.
+    """The chunks to embed, most useful first: common classes and the tutorials that use them, and of each the beginning.
 
     Parameters
     ----------
@@ -96,6 +98,7 @@ def dense_order(documents: Sequence[CorpusDocument], relations: Relations, chunk
     position: Counter[int] = Counter()
     keys: list[tuple[float, int]] = []
     for chunk, document in enumerate(chunk_documents):
-        keys.append((worth[document] - 0.05 * position[document], -chunk))
+        if position[document] < EMBEDDED.get(documents[document].document.kind, len(chunk_documents)):
+            keys.append((worth[document] - 0.05 * position[document], -chunk))
         position[document] += 1
-    return sorted(range(len(keys)), key=lambda chunk: keys[chunk], reverse=True)
+    return [-chunk for _worth, chunk in sorted(keys, reverse=True)]

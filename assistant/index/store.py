@@ -8,14 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assistant.corpus.document import Document
 from assistant.index.chunks import Chunk
 from assistant.index.status import DOCUMENTS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 HASH_BYTES = 16
@@ -101,16 +100,16 @@ def chunk_hash(text: str, model: str) -> bytes:
     return blake2b(f"{model}\x00{text}".encode(), digest_size=HASH_BYTES).digest()
 
 
-def save_array(folder: Path, name: str, array: NDArray[np.generic]) -> None:
+def save_array(folder: Path, name: str, array: NDArray[Any]) -> None:
     """Save an array of a generation under `name`."""
     import numpy as np
 
     np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
-def load_array(folder: Path, name: str) -> NDArray[np.generic]:
+def load_array(folder: Path, name: str) -> NDArray[Any]:
     """An array of a generation, memory-mapped."""
     import numpy as np
 
-    array: NDArray[np.generic] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    array: NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     return array

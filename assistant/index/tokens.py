@@ -13,12 +13,13 @@ _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:::~?[A-Za-z_]\w*)*|\d+(?:\.\d+)?")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:(?:::|\.)~?[A-Za-z_]\w*)*")
 _PREFIX = re.compile(r"^(?:Roo|[TR])(?=[A-Z][a-z]+)")
-_STOP = frozenset(
-    "a an and are as at be been but by can could do does did for from get had has have how i if in into is it its me my no not of on or "
-    "our please so some such than that the their them then there these they this those to too trying use using used want was we were what "
-    "when where which while who why will with would you your am any also about just like need way one there using anyone know help thanks "
-    "hello hi dear root".split()
-)
+_STOP_WORDS = """
+a about also am an and any anyone are as at be been but by can could dear did do does for from get had has have hello
+help hi how i if in into is it its just know like me my need no not of on one or our please root so some such than
+thanks that the their them then there these they this those to too trying use used using want was way we were what when
+where which while who why will with would you your
+"""
+_STOP = frozenset(_STOP_WORDS.split())
 
 
 def tokenize(text: str) -> list[str]:

@@ -33,11 +33,12 @@ _FUNCTION = re.compile(r"(~?[A-Za-z_]\w*|operator\s*(?:\(\)|\[\]|[^\s\w(]{1,3}|[
 _QUALIFIED = re.compile(r"((?:[A-Za-z_]\w*(?:<[^()<>]*>)?::)+)(~?[A-Za-z_]\w*)\s*\(")
 _CLASS_COMMAND = re.compile(r"[\\@](class|struct|namespace)\s+([\w:]+)")
 _CLASSDEF = re.compile(r"^\s*ClassDef(?:Override|Inline|InlineOverride|NV|T)?\s*\(")
-_NOT_FUNCTIONS = frozenset(
-    "if for while switch return sizeof decltype alignof static_assert catch throw defined noexcept requires explicit "
-    "R__LOAD_LIBRARY ClassDef ClassDefOverride ClassDefNV ClassDefInline ClassDefInlineOverride ClassImp templateClassImp "
-    "R__DEPRECATED TODEPRECATED __attribute__ alignas R__ALWAYS_INLINE R__CINT__ using".split()
-)
+_KEYWORDS_AND_MACROS = """
+if for while switch return sizeof decltype alignof static_assert catch throw defined noexcept requires explicit
+R__LOAD_LIBRARY ClassDef ClassDefOverride ClassDefNV ClassDefInline ClassDefInlineOverride ClassImp templateClassImp
+R__DEPRECATED TODEPRECATED __attribute__ alignas R__ALWAYS_INLINE R__CINT__ using
+"""
+_NOT_FUNCTIONS = frozenset(_KEYWORDS_AND_MACROS.split())
 _ENUM = re.compile(r"^enum\s+(?:class\s+|struct\s+)?(\w+)")
 _ENUMERATOR = re.compile(r"^\s*(\w+)\s*(?:=\s*([^,/]+?))?\s*,?\s*(?:///?!?<?|/\*\*?!?<?)\s*(.*?)\s*(?:\*/)?\s*$")
 _MENU = re.compile(r"^//\s*\*(?:MENU|TOGGLE|SUBMENU|GETTER|ARGS)")
