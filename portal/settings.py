@@ -184,6 +184,7 @@ STORAGES = {
 }
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
 WHITENOISE_USE_FINDERS = DEBUG
 # Uploads are streamed to disk by the views themselves; forms stay small.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
