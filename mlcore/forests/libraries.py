@@ -88,7 +88,7 @@ def _lightgbm(path: Path, model: TreeModel) -> Oracle:
     import lightgbm
 
     try:
-        booster = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"), params={"verbosity": -1})
+        booster = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
     except lightgbm.basic.LightGBMError as error:
         raise InputError(f"LightGBM refuses the model: {_first_line(error)}", code="forest.refused") from None
 

@@ -17,14 +17,12 @@ from mlcore.forests.probes import probes
 
 Train = Callable[..., Any]
 
-CASES: dict[str, dict[str, Any]] = {
-    name: {"objective": name}
-    for name in (
-        "binary:logistic binary:logitraw binary:hinge reg:squarederror reg:logistic reg:squaredlogerror reg:absoluteerror "
-        "reg:pseudohubererror count:poisson reg:tweedie reg:gamma survival:cox survival:aft rank:ndcg rank:pairwise rank:map "
-        "multi:softprob multi:softmax"
-    ).split()
-} | {
+OBJECTIVES = (
+    "binary:logistic binary:logitraw binary:hinge reg:squarederror reg:logistic reg:squaredlogerror reg:absoluteerror "
+    "reg:pseudohubererror count:poisson reg:tweedie reg:gamma survival:cox survival:aft rank:ndcg rank:pairwise rank:map "
+    "multi:softprob multi:softmax"
+)
+CASES: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES.split()} | {
     "several quantiles": {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5, 0.9]},
     "random forest": {"objective": "binary:logistic", "num_parallel_tree": 5, "subsample": 0.7, "rounds": 3},
     "random forest of classes": {"objective": "multi:softprob", "num_parallel_tree": 3, "subsample": 0.7, "rounds": 3},
