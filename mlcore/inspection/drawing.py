@@ -1,7 +1,7 @@
 """Directed graphs drawn as SVG, layer below layer; colours come from the page's classes, never from the drawing.
 
-`draw` first folds what is too large to be looked at, then gives each node the layer below its lowest predecessor, leads long edges
-through places of their own in the layers between, sorts the layers so that few edges cross, puts everything close to its
+`draw` first folds what is too large to be looked at, then gives each node the layer below its lowest predecessor, leads long
+edges through places of their own in the layers between, sorts the layers so that few edges cross, puts everything close to its
 neighbours, and writes the picture: Sugiyama's method, in its plainest form.
 
 References
@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 from mlcore.inspection.report import clean
 
@@ -30,13 +31,15 @@ LINE, PADDING, GAP_X, GAP_Y = 13, 8, 16, 26
 class Node:
     """A box: its `label` in the first line, `detail` in the second, `title` shown on hovering.
 
-    `terminal` boxes are what goes in and what comes out; they are never folded.
+    `terminal` boxes are what goes in and what comes out; they are folded last. `members` are the labels that a folded box stands
+    for, with their numbers.
     """
 
     label: str
     detail: str = ""
     title: str = ""
     terminal: bool = False
+    members: tuple[tuple[str, int], ...] = ()
 
 
 Edges = Mapping[int, Sequence[int]]
@@ -164,14 +167,11 @@ def _merged(nodes: Sequence[Node]) -> Node:
         return nodes[0]
     counts: Counter[str] = Counter()
     for node in nodes:
-        # A folded node's label is already a list of "label ×count".
-        for part in node.label.split(", ") if ", " in node.label else [node.label]:
-            label, _, count = part.rpartition(" ×")
-            counts[label or part] += int(count) if label and count.isdigit() else 1
-    common = [f"{label} ×{count}" if count > 1 else label for label, count in counts.most_common()]
-    total = sum(counts.values())
-    label = ", ".join(common[:3]) + (" …" if len(common) > 3 else "")
-    return Node(label, f"{total:,} nodes", ", ".join(common))
+        counts.update(dict(node.members) or {node.label: 1})
+    members = tuple(counts.most_common())
+    common = [f"{label} ×{count:,}" if count > 1 else label for label, count in members[:20]]
+    label = ", ".join(common[:3]) + (" …" if len(members) > 3 else "")
+    return Node(label, f"{counts.total():,} nodes", ", ".join(common), members=members)
 
 
 # Placing.
@@ -198,7 +198,7 @@ class _Plan:
         downward = [route for route in self.routes if layer[route[0]] < layer[route[-1]]]
         down: list[list[int]] = [[] for _ in layer]
         for route in downward:
-            for start, end in zip(route, route[1:], strict=False):
+            for start, end in pairwise(route):
                 down[start].append(end)
         up = _predecessors(down)
         self.rows = [[] for _ in range(max(layer) + 1)]
@@ -263,7 +263,7 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 def _spread(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
     """Middles closest to those wanted (least squares) that keep the order and the gaps: pooling of adjacent violators."""
     offsets = [0.0]
-    for left, right in zip(widths, widths[1:], strict=False):
+    for left, right in pairwise(widths):
         offsets.append(offsets[-1] + (left + right) / 2 + GAP_X)
     pools: list[tuple[float, int]] = []  # mean and number of members
     for place, offset in zip(wanted, offsets, strict=True):
@@ -298,7 +298,7 @@ def _write(plan: _Plan, title: str) -> str:
         parts.append(f'<path class="gr" d="{"".join(path)}"/>')
     for number, node in enumerate(plan.nodes):
         x, y, wide, tall = plan.x[number], plan.y[number], plan.widths[number], plan.heights[number]
-        radius = tall / 2 if node.terminal else 3
+        radius = min(tall / 2, 13) if node.terminal else 3
         parts.append(f"<g><title>{_text(node.title or node.label)}</title>")
         parts.append(
             f'<rect class="node" x="{x - wide / 2:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}" rx="{radius:g}"/>'

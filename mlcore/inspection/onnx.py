@@ -231,8 +231,18 @@ def _sizes(tensor: Any) -> list[str]:
 
 
 def _drawing(graph: Any, initial: set[str]) -> str:
-    """The graph with its inputs and outputs; weights are told in the boxes that take them."""
+    """The graph with its inputs and outputs; weights and constants are told in the boxes that take them."""
     shapes = {tensor.name: shape_text(tensor.dims) for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Constant" and not node.input and not node.domain:
+            sizes = {
+                output: attribute.t.dims for output in node.output for attribute in node.attribute if attribute.HasField("t")
+            }
+            # Single numbers, such as axes, say nothing by their shape.
+            shapes.update((name, shape_text(dims)) for name, dims in sizes.items() if math.prod(dims) > 1)
+        else:
+            nodes.append(node)
     boxes: list[Node] = []
     made_by: dict[str, int] = {}
     edges: dict[int, list[int]] = {}
@@ -241,12 +251,12 @@ def _drawing(graph: Any, initial: set[str]) -> str:
             made_by[value.name] = len(boxes)
             boxes.append(Node(value.name, _type(value.type)[1], f"input {value.name}", terminal=True))
     first = len(boxes)
-    for number, node in enumerate(graph.node, first):
+    for number, node in enumerate(nodes, first):
         weights = ", ".join(shapes[name] for name in node.input if name in shapes)
         title = f"{node.op_type} {node.name}: {', '.join(node.input)} to {', '.join(node.output)}"
         boxes.append(Node(node.op_type, weights, title))
         made_by.update((name, number) for name in node.output if name)
-    for number, node in enumerate(graph.node, first):
+    for number, node in enumerate(nodes, first):
         # What the graphs inside a node take from outside leads to the node, too.
         inner = (name for within in _inner_graphs(node) for each in _nodes_of(within, MAX_DEPTH) for name in each.input)
         for name in (*node.input, *inner):
