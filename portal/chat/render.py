@@ -30,7 +30,8 @@ _TAGS = {
     "a", "blockquote", "br", "button", "code", "details", "div", "em", "figcaption", "figure", "h3", "h4", "h5", "h6", "hr", "li",
     "ol", "p", "pre", "s", "span", "strong", "summary", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul", "use",
 }  # fmt: skip
-_ATTRIBUTES = {
+_ATTRIBUTES: dict[str, set[str]] = {
+    "*": set(),
     "a": {"href", "class", "aria-label"},
     "button": {"class", "type", "data-copy"},
     "code": {"class"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,8 +55,9 @@ class FakeRetriever:
 
 
 @pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    """Nobody guesses the passwords of these tests."""
+def _own_folders(settings: Any, tmp_path: Path) -> None:
+    """No index and no static files but a test's own; nobody guesses the passwords of these tests."""
+    settings.STATIC_ROOT = settings.INDEX_DIR = tmp_path
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
