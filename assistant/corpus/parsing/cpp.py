@@ -163,6 +163,8 @@ class _Reader:
         if value.startswith(("///<", "//!<", "/**<", "/*!<")):
             self._comment_right(value.replace("<", "", 1))
             return
+        if value.startswith("/*") and "All rights reserved" in value:  # a licence, whatever its first line looks like
+            return
         if value.startswith(("/**", "/*!", "///", "//!")) and not self.statement:
             command = _CLASS_COMMAND.search(value)
             if command and value.startswith("/*"):

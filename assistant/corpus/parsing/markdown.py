@@ -94,7 +94,8 @@ def rst_sections(text: str, *, title: str = "") -> Iterator[Section]:
 
 
 def _cut(lines: list[str], headings: list[tuple[int, int, str]], title: str, offset: int) -> Iterator[Section]:
-    path: list[tuple[int, str]] = [(0, title)] if title else []
+    has_title = [level for _number, level, _heading in headings].count(1) == 1 and headings[0][1] == 1
+    path: list[tuple[int, str]] = [(0, title)] if title and not has_title else []
     starts = [(0, 0, ""), *headings] if not headings or headings[0][0] > 0 else headings
     for index, (number, level, heading) in enumerate(starts):
         end = starts[index + 1][0] if index + 1 < len(starts) else len(lines)
