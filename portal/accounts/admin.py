@@ -7,6 +7,8 @@ from django.contrib.auth.admin import UserAdmin
 
 from portal.accounts.models import ApiToken, SignInLink, User
 
+admin.site.site_header = admin.site.site_title = "ML4EP Portal administration"
+
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # generic in the stubs alone

@@ -51,7 +51,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
         return redirect("account")
     form = TokenForm(request.POST)
     if not form.is_valid():
-        return _account_page(request, token_error=" ".join(form.errors["name"]), status=400)
+        return _account_page(request, token_error=" ".join(str(error) for error in form.errors["name"]), status=400)
     user: Any = request.user
     token = services.create_token(user, form.cleaned_data["name"])
     return _account_page(request, new_token=token, new_token_name=form.cleaned_data["name"])

@@ -106,7 +106,7 @@ def strip() -> Strip:
     down = [one for one in found if one.state == "bad"]
     missing = [what for what, can in abilities() if not can]
     if down:
-        state, headline = "bad", f"{' and '.join(one.title for one in down)} down"
+        state, headline = "bad", f"{' and '.join(one.title.lower() for one in down)} down".capitalize()
     elif missing:
         state, headline = "warn", "Starting up" if len(missing) == 3 else "Works in part"
     else:

@@ -22,8 +22,8 @@ LANGUAGE_TITLES = {
 # What the renderer below makes. Raw HTML in the source is text already, so this is the second net, not the first.
 _TAGS = {
     "a", "b", "blockquote", "br", "button", "code", "del", "details", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5",
-    "h6", "hr", "li", "ol", "p", "pre", "s", "span", "strong", "summary", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul",
-    "use", "div",
+    "h6", "hr", "li", "ol", "p", "pre", "s", "span", "strong", "summary", "svg", "table", "tbody", "td", "th", "thead", "tr",
+    "ul", "use", "div",
 }  # fmt: skip
 _ATTRIBUTES = {
     "*": {"class"},
@@ -43,8 +43,8 @@ _FOLDED = '<details class="rest"><summary>{} more lines</summary><pre tabindex="
 _CUT = mark_safe('<p class="cut-off xs mm">The file goes on; download it to see the rest.</p>')
 
 _SVG_TAGS = {
-    "svg", "g", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "title", "desc", "use", "defs",
-    "marker", "clippath",
+    "svg", "g", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "title", "desc", "use",
+    "defs", "marker", "clippath",
 }  # fmt: skip
 _SVG_ATTRIBUTES = {
     "aria-hidden", "aria-label", "class", "cx", "cy", "d", "dx", "dy", "fill-rule", "height", "href", "id", "markerheight",
@@ -65,8 +65,8 @@ def markdown(text: str) -> SafeString:
 
 def code_lines(text: str, language: str) -> list[SafeString]:
     """Source code as one piece of highlighted HTML for each line; tags never run over the end of a line."""
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
+    from pygments import highlight  # type: ignore[import-untyped]
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
     html = highlight(text, _lexer(language), HtmlFormatter(nowrap=True))
     return [mark_safe(line) for line in html.rstrip("\n").split("\n")]  # noqa: S308  (Pygments escapes)
@@ -106,7 +106,7 @@ def code_figure(text: str, language: str, title: str = "", *, url: str = "", cut
 
 
 def table(columns: Iterable[Any], rows: Iterable[Iterable[Any]], numeric: Collection[int] = ()) -> SafeString:
-    """A table whose first column heads the rows; the columns in ``numeric`` (from 0) are right-aligned, an empty cell is a dash."""
+    """A table whose first column heads the rows. Columns in ``numeric`` (from 0) are right-aligned, an empty cell is a dash."""
     columns = list(columns)
     right = [' class="r"' if number in numeric else "" for number in range(len(columns))]
     head = "".join(f'<th scope="col"{side}>{escape(title)}</th>' for title, side in zip(columns, right, strict=True))
@@ -138,8 +138,8 @@ def icon(name: str, label: str = "") -> SafeString:
 
 
 def _lexer(language: str) -> Any:
-    from pygments.lexers import TextLexer, get_lexer_by_name
-    from pygments.util import ClassNotFound
+    from pygments.lexers import TextLexer, get_lexer_by_name  # type: ignore[import-untyped]
+    from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
     try:
         return get_lexer_by_name(language or "text", stripnl=False)

@@ -1,12 +1,13 @@
 """The form of a job type, made from the JSON schema of its parameters, and read back into parameters.
 
-One `Field` is one row of the page: title -> label, description -> hint, range -> limits, enum -> select, ``library-file`` -> a choice of
-the person's files with an upload beside it. What was typed is kept whatever is wrong with it.
+One `Field` is one row of the page: title -> label, description -> hint, range -> limits, enum -> select, ``library-file`` -> a
+choice of the person's files with an upload beside it. What was typed is kept, whatever is wrong with it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Field:
     @property
     def range(self) -> str:
         """The allowed range in words."""
-        low, high = _plain(self.minimum), _plain(self.maximum)
+        low, high = _grouped(self.minimum), _grouped(self.maximum)
         unit = f" {self.unit}" if self.unit else ""
         if low and high:
             return f"{low} to {high}{unit}"
@@ -283,15 +284,20 @@ class JobForm:
     @property
     def command(self) -> str:
         """The same job from a terminal, with what is filled in where it differs from the default."""
-        parts = ["ml4ep", "submit", self.job_type.slug]
-        names = {row.name: {option.value: option.title for option in row.options} for row in self.fields if row.kind == "file"}
+        parts = [f"ml4ep run {self.job_type.slug}"]
         for row in self.fields:
+            flag = f"--{row.name.replace('_', '-')}"
             if row.kind == "file":
-                title = names[row.name].get(row.value, "").rsplit(" (", 1)[0]
-                parts.append(f"{row.name}={shlex.quote(title or 'FILE')}")
-            elif row.value and row.value != _text(row.default):
-                parts.append(f"{row.name}={shlex.quote(row.value)}")
-        return " \\\n  ".join([" ".join(parts[:3]), *parts[3:]])
+                names = {option.value: option.title.rsplit(" (", 1)[0] for option in row.options}
+                if row.required or row.value:
+                    parts.append(f"{flag} {shlex.quote(names.get(row.value, 'FILE'))}")
+            elif row.kind == "boolean":
+                if row.value != _text(row.default):
+                    parts.append(flag if row.checked else f"--no-{flag[2:]}")
+            elif row.value != _text(row.default):
+                values = row.value.split(",") if row.kind == "list" else [row.value]
+                parts += [f"{flag} {shlex.quote(value.strip())}" for value in values]
+        return " \\\n  ".join(parts)
 
 
 def startable(user: User | AnonymousUser) -> list[registry.JobType[Any]]:
@@ -341,6 +347,11 @@ def _text(value: Any) -> str:
 
 def _plain(number: float | None) -> str:
     return "" if number is None else f"{number:.15g}"
+
+
+def _grouped(number: float | None) -> str:
+    """A limit in words, with thin spaces between thousands."""
+    return "" if number is None else f"{number:,.0f}".replace(",", "\u202f") if number == int(number) else _plain(number)
 
 
 def _read(row: Field) -> Any:
@@ -395,17 +406,18 @@ def _nearest(row: Field) -> str:
         number = float(row.value.replace(",", "."))
     except ValueError:
         return _text(row.default)
-    if number != number:  # not a number
+    if math.isnan(number):
         return _text(row.default)
-    unit = 1.0 if row.kind == "integer" else 0.0
     low, high = row.schema.get("minimum"), row.schema.get("maximum")
-    if low is None and (open_low := row.schema.get("exclusiveMinimum")) is not None:
-        low = open_low + unit
-    if high is None and (open_high := row.schema.get("exclusiveMaximum")) is not None:
-        high = open_high - unit
+    above, below = row.schema.get("exclusiveMinimum"), row.schema.get("exclusiveMaximum")
+    if row.kind == "integer":
+        low = above + 1 if low is None and above is not None else low
+        high = below - 1 if high is None and below is not None else high
+    elif (above is not None and number <= above) or (below is not None and number >= below):
+        return _text(row.default)  # an open range of real numbers has no nearest one
     number = max(number, low) if low is not None else number
     number = min(number, high) if high is not None else number
-    if abs(number) == float("inf"):
+    if math.isinf(number):
         return _text(row.default)
     nearest = str(round(number)) if row.kind == "integer" else _plain(number)
     return "" if nearest == row.value else nearest

@@ -40,14 +40,15 @@ def visible(user: User | AnonymousUser) -> QuerySet[Job]:
 
 def rows(jobs: QuerySet[Job]) -> list[Job]:
     """Jobs for a table: without their results and manifests, each with its place in the line and whether it needs a look."""
-    found = list(
+    found: list[Job] = list(
         jobs.defer("result", "manifest", "params", "steps", "error_hint")
         .select_related("owner")
         .annotate(notes=KT("result__notes"))
     )
     set_places(found)
     for job in found:
-        job.needs_look = _needs_look(json.loads(job.notes) if job.notes else ())  # type: ignore[attr-defined]
+        notes = getattr(job, "notes", None)
+        job.needs_look = _needs_look(json.loads(notes) if notes else ())  # type: ignore[attr-defined]
     return found
 
 

@@ -23,10 +23,9 @@ from portal.jobs.models import Artifact, Job, JobState, LogChunk
 
 PER_PAGE = 25
 LOG_TAIL = 200_000  # characters of the log on the page; the raw log has all
-DIRECT_PREVIEWS = 4  # pieces of code shown on the page; the others are a download away
 
 
-# --- lists and forms --------------------------------------------------------------------------------------------------------------
+# --- lists and forms ------------------------------------------------------------------------------------------------------------
 
 
 @login_required
@@ -49,7 +48,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     query.pop("page", None)
     context = {
         "page": page,
-        "jobs": presentation.rows(page.object_list),
+        "jobs": presentation.rows(jobs[page.start_index() - 1 : page.end_index()]) if page.paginator.count else [],
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "query": query.urlencode(),
@@ -86,7 +85,13 @@ def job_form(request: HttpRequest, slug: str) -> HttpResponse:
         status = 200 if form.checked else 422
     else:
         form.prefill(request.GET, _source(request))
-    context = {"form": form, "job_type": job_type, "types": forms.startable(user), "slug": slug}
+    context = {
+        "form": form,
+        "job_type": job_type,
+        "types": forms.startable(user),
+        "slug": slug,
+        "public_url": settings.PUBLIC_URL,
+    }
     return render(request, "jobs/form.html", context, status=status)
 
 
@@ -99,7 +104,7 @@ def _source(request: HttpRequest) -> Job | None:
     return presentation.visible(request.user).filter(pk=identifier).first()
 
 
-# --- one job ----------------------------------------------------------------------------------------------------------------------
+# --- one job --------------------------------------------------------------------------------------------------------------------
 
 
 @login_required
@@ -170,7 +175,7 @@ def job_delete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     return redirect("job-list")
 
 
-# --- what it made -----------------------------------------------------------------------------------------------------------------
+# --- what it made ---------------------------------------------------------------------------------------------------------------
 
 
 @login_required
@@ -221,7 +226,7 @@ def job_manifest(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     return response
 
 
-# --- shared -----------------------------------------------------------------------------------------------------------------------
+# --- shared ---------------------------------------------------------------------------------------------------------------------
 
 
 def _visible_or_404(request: HttpRequest, job_id: uuid.UUID) -> Job:
@@ -243,7 +248,7 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
         "result": job.result,
         "artifacts": artifacts,
         "artifacts_size": sum(one.size for one in artifacts),
-        "previews": [one for one in artifacts if one.preview][:DIRECT_PREVIEWS],
+        "previews": [one for one in artifacts if one.preview],
         "kept_until": presentation.kept_until(job),
         "announcement": presentation.announcement(job),
         "waited": (timezone.now() - job.created_at).total_seconds(),

@@ -74,6 +74,8 @@ def size(value: float | None) -> str:
         return "–"
     if value < 1000:
         return f"{value:.0f} B"
+    if value % 2**30 == 0:
+        return f"{value / 2**30:.0f} GiB"  # limits are set in powers of two, and "4.29 GB" hides that
     for unit in ("kB", "MB", "GB", "TB"):
         value /= 1000
         if value < 999.5 or unit == "TB":

@@ -125,6 +125,69 @@
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
+  // data-fill="#id" puts data-value into that field.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-fill]");
+    if (!button) return;
+    const field = document.querySelector(button.dataset.fill);
+    field.value = button.dataset.value;
+    field.removeAttribute("aria-invalid");
+    const row = button.closest(".field");
+    row.classList.remove("err");
+    row.querySelector(".msg")?.remove();
+    field.focus();
+  });
+
+  // Checked on leaving a field, in the browser's words; the server checks again.
+  document.addEventListener("focusout", (event) => {
+    const field = event.target;
+    const row = field.closest?.("form[data-check] .field");
+    if (!row || !field.name || field.type === "file") return;
+    row.querySelector(".msg.live")?.remove();
+    if (row.querySelector(".msg")) return;
+    const bad = field.value !== "" && !field.checkValidity();
+    row.classList.toggle("err", bad);
+    field.toggleAttribute("aria-invalid", bad);
+    if (!bad) return;
+    const message = document.createElement("p");
+    message.className = "msg live";
+    message.id = `${field.id}-live`;
+    message.textContent = field.validationMessage;
+    field.closest(".field > div").append(message);
+  });
+
+  document.getElementById("summary")?.focus();
+
+  /* ---------- what changes by itself ---------- */
+
+  // A change of state or step is said once; numbers that change every second are not.
+  let announced = document.querySelector("[data-announce]")?.dataset.announce ?? "";
+  document.addEventListener("htmx:afterSettle", () => {
+    const text = document.querySelector("[data-announce]")?.dataset.announce;
+    if (text && text !== announced) {
+      announced = text;
+      say(text);
+    }
+  });
+
+  // The log keeps showing its end, unless somebody scrolled up to read.
+  let following = true;
+  const log = document.querySelector("[data-follow]");
+  if (log) {
+    log.scrollTop = log.scrollHeight;
+    log.addEventListener("scroll", () => { following = log.scrollTop + log.clientHeight > log.scrollHeight - 8; });
+    document.addEventListener("htmx:oobAfterSwap", () => { if (following) log.scrollTop = log.scrollHeight; });
+  }
+
+  for (const lost of ["htmx:sendError", "htmx:responseError"]) {
+    document.addEventListener(lost, () => {
+      if (document.body.dataset.lost) return;
+      document.body.dataset.lost = "yes";
+      say("The portal does not answer; what is shown may be old.");
+    });
+  }
+  document.addEventListener("htmx:afterOnLoad", () => { delete document.body.dataset.lost; });
+
   /* ---------- theme ---------- */
 
   document.addEventListener("change", (event) => {
