@@ -1,0 +1,325 @@
+"""The generated C++: equal to the native predictor on random forests, verified conversions, harmless names, stable bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels import Comparison, Missing
+from mlcore.errors import InputError, VerificationError
+from mlcore.forests import ConversionReport, CppOptions, Forest, conversion, convert, load
+from mlcore.forests.emit import cpp
+from mlcore.forests.ir import FloatName, Link, Source, Tree, TreeModel
+from mlcore.forests.probes import probes
+from mlcore.toolchain.compiler import find_compiler
+from mlcore.toolchain.sandbox import Limits, run
+
+Train = Callable[..., Any]
+HOSTILE = [
+    '*/ system("x"); /*',
+    'a"; abort(); "',
+    "line\nbreak",
+    "back\\slash\\",
+    "??/\n#error trigraph",
+    "η²\x00",
+    "%s%n",
+    "\ud800",
+    "//",
+]
+
+
+def random_model(seed: int, *, link: Link, precision: tuple[FloatName, FloatName], n_outputs: int = 1) -> TreeModel:
+    """Random trees with every comparison and kind of missing value."""
+    rng = np.random.default_rng(seed)
+    threshold_dtype, sum_dtype = precision
+    n_features = 5
+    kinds = [list(Comparison), [Comparison.LESS], [Comparison.LESS_EQUAL]][seed % 3]
+    missings = [list(Missing), [Missing.NAN], [Missing.NAN, Missing.NONE]][seed % 3]
+    special = [0.0, -0.0, 1e-36, -1e-36, np.inf, -np.inf, 1e-45, 3e38]
+    trees = []
+    for number in range(int(rng.integers(1, 30))):
+        left, right, feature = [-1], [-1], [-1]
+        for _ in range(int(rng.integers(0, 25))):
+            leaf = int(rng.choice([i for i, value in enumerate(feature) if value < 0]))
+            feature[leaf], left[leaf], right[leaf] = int(rng.integers(n_features)), len(feature), len(feature) + 1
+            feature += [-1, -1]
+            left += [-1, -1]
+            right += [-1, -1]
+        n = len(feature)
+        comparison = rng.choice([int(kind) for kind in kinds], n).astype(np.uint8)
+        threshold = np.where(rng.random(n) < 0.2, rng.choice(special, n), rng.normal(size=n))
+        listed = {i: tuple(np.flatnonzero(rng.random(70) < 0.3).tolist()) for i in range(n) if comparison[i] >= 2}
+        trees.append(
+            Tree(
+                output=number % n_outputs,
+                feature=np.array(feature, np.int32),
+                threshold=threshold.astype(threshold_dtype),
+                left=np.array(left, np.int32),
+                right=np.array(right, np.int32),
+                comparison=comparison,
+                missing=rng.choice([int(kind) for kind in missings], n).astype(np.uint8),
+                default_left=rng.random(n) < 0.5,
+                value=rng.normal(size=n).astype(sum_dtype),
+                categories={i: listed[i] for i in listed if feature[i] >= 0},
+            )
+        )
+    return TreeModel(
+        source=Source("random", "xgboost", "0", str(link), "none"),
+        n_features=n_features,
+        n_outputs=n_outputs,
+        feature_names=(),
+        trees=tuple(trees),
+        base=rng.normal(size=n_outputs).astype(sum_dtype),
+        threshold_dtype=threshold_dtype,
+        sum_dtype=sum_dtype,
+        link=link,
+        link_scale=1.5 if link is Link.SIGMOID else 1.0,
+        divisor=float(rng.integers(1, 4)),
+        zero_threshold=1e-35,
+    )
+
+
+def test_random_forests_agree_with_the_native_predictor(tmp_path: Path) -> None:
+    """Many forests in one program: all comparisons, kinds of missing values, links and precisions."""
+    precisions: list[tuple[FloatName, FloatName]] = [
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("float32", "float64"),
+        ("float64", "float32"),
+    ]
+    models = {
+        f"m{i}": random_model(i, link=list(Link)[i % len(Link)], precision=precisions[i % 4], n_outputs=1 + 2 * (i % 2))
+        for i in range(24)
+    }
+    program = ["#include <cstdio>", "#include <cstdlib>", "#include <string>", "#include <vector>"]
+    body = []
+    for name, model in models.items():
+        (tmp_path / f"{name}.hpp").write_text(cpp.header(model, CppOptions(name)))
+        program.append(f'#include "{name}.hpp"')
+        for dtype, real in (("float32", "float"), ("float64", "double")):
+            rows = probes(model, dtype=dtype, n_rows=801, seed=1)  # type: ignore[arg-type]
+            rows.tofile(tmp_path / f"{name}.{dtype}.in")
+            body.append(f'  run<{name}::real, {real}>("{name}.{dtype}", {name}::n_outputs, {name}::n_predictions, '
+                        f"{name}::margin<{real}>, {name}::predict<{real}>, "
+                        f"{name}::margin_batch<{real}>, {name}::predict_batch<{real}>);")  # fmt: skip
+    program.append(RUNNER + "\n".join(body) + "\n  return 0;\n}\n")
+    source = tmp_path / "all.cpp"
+    source.write_text("\n".join(program))
+    compiler = find_compiler()
+    compiler.build([source], tmp_path / "all", flags=("-std=c++17", "-O1", *conversion.FLAGS[2:]), include=[tmp_path])
+    outcome = run([tmp_path / "all"], cwd=tmp_path, writable=[tmp_path], limits=Limits(cpu_seconds=60))
+    assert outcome.returncode == 0, outcome.stderr
+    for name, model in models.items():
+        forest = Forest(model)
+        for dtype in ("float32", "float64"):
+            rows = np.fromfile(tmp_path / f"{name}.{dtype}.in", dtype).reshape(-1, model.n_features)
+            values = np.fromfile(tmp_path / f"{name}.{dtype}.out", model.sum_dtype)
+            n = len(rows)
+            sizes = np.cumsum([n * model.n_outputs, n * model.n_outputs, n * model.n_predictions])
+            one, batch, one_prediction, batch_prediction = np.split(values, sizes)
+            margin = forest.margin(rows).reshape(-1)
+            np.testing.assert_array_equal(one, margin, err_msg=name)
+            np.testing.assert_array_equal(batch, margin, err_msg=name)
+            np.testing.assert_array_equal(one_prediction, batch_prediction, err_msg=name)
+            tolerance = 1e-5 if model.sum_dtype == "float32" else 1e-13  # exp's last bits, scaled by its argument
+            np.testing.assert_allclose(one_prediction, forest.predict(rows).reshape(-1), rtol=tolerance, atol=tolerance)
+
+
+RUNNER = """
+template <class Real, class X>
+using One = void (*)(const X*, Real*);
+template <class Real, class X>
+using Batch = void (*)(const X*, std::size_t, Real*);
+
+template <class Real, class X>
+void run(const std::string& name, std::size_t n_outputs, std::size_t n_predictions, One<Real, X> margin,
+         One<Real, X> predict, Batch<Real, X> margins, Batch<Real, X> predicts) {
+  const std::size_t n_rows = 801, n_features = 5;
+  std::vector<X> rows(n_rows * n_features);
+  std::FILE* in = std::fopen((name + ".in").c_str(), "rb");
+  if (in == nullptr || std::fread(rows.data(), sizeof(X), rows.size(), in) != rows.size()) std::abort();
+  std::fclose(in);
+  std::vector<Real> a(n_rows * n_outputs), b(a.size()), c(n_rows * n_predictions), d(c.size());
+  for (std::size_t i = 0; i < n_rows; ++i) margin(rows.data() + i * n_features, a.data() + i * n_outputs);
+  for (std::size_t i = 0; i < n_rows; ++i) predict(rows.data() + i * n_features, c.data() + i * n_predictions);
+  margins(rows.data(), n_rows, b.data());
+  predicts(rows.data(), n_rows, d.data());
+  std::FILE* out = std::fopen((name + ".out").c_str(), "wb");
+  if (out == nullptr) std::abort();
+  for (const std::vector<Real>& v : {a, b, c, d}) std::fwrite(v.data(), sizeof(Real), v.size(), out);
+  std::fclose(out);
+}
+
+int main() {
+"""
+
+
+def converted(booster: Any, suffix: str, folder: Path, **options: Any) -> ConversionReport:
+    path = folder / f"model.{suffix}"
+    booster.save_model(path)
+    output = folder / "out"
+    output.mkdir()
+    return convert(path, output, n_probes=2000, **options)
+
+
+@pytest.mark.parametrize(
+    ("library", "parameters"),
+    [
+        ("xgboost", {"objective": "multi:softprob", "categorical": True}),
+        ("xgboost", {"booster": "dart", "objective": "binary:logistic", "rate_drop": 0.5}),
+        ("lightgbm", {"objective": "binary", "categorical": True, "zero_as_missing": True, "min_data_per_group": 10}),
+    ],
+    ids=["xgboost", "dart", "lightgbm"],
+)
+def test_a_conversion_is_verified_end_to_end(
+    library: str, parameters: dict[str, Any], xgboost_booster: Train, lightgbm_booster: Train, tmp_path: Path
+) -> None:
+    booster = {"xgboost": xgboost_booster, "lightgbm": lightgbm_booster}[library](**parameters)
+    steps: list[float] = []
+    lines: list[str] = []
+    report = converted(
+        booster,
+        "ubj" if library == "xgboost" else "txt",
+        tmp_path,
+        options=CppOptions("trigger", "hlt::trigger"),
+        progress=lambda fraction, text: steps.append(fraction),
+        log=lines.append,
+    )
+    assert steps == sorted(steps)
+    assert steps[-1] == 1
+    assert any("identical" in line for line in lines)
+    assert report.n_inputs == 4000
+    margins = [
+        item for item in report.agreements if item.quantity.startswith("margin") and not item.quantity.endswith("infinities")
+    ]
+    assert len(margins) == 4
+    assert all(item.n_identical == item.n_values > 0 and item.max_difference == 0 for item in margins)
+    assert json.loads(json.dumps(report.to_json()))["archive"] == "trigger.zip"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["trigger", "trigger.zip"]  # no build left behind
+
+    # The zip elsewhere, with a plain compiler command.
+    elsewhere = tmp_path / "elsewhere"
+    with zipfile.ZipFile(report.archive) as bundle:
+        bundle.extractall(elsewhere)
+    folder = elsewhere / "trigger"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "CMakeLists.txt", "README.md", "main.cpp", "selftest.cpp", "selftest_data.hpp", "trigger.hpp",
+    ]  # fmt: skip
+    compiler = find_compiler()
+    compiler.build([folder / "selftest.cpp"], folder / "selftest", flags=("-std=c++17",))
+    limits = Limits(cpu_seconds=20)
+    passed = run([folder / "selftest"], cwd=folder, limits=limits)
+    assert (passed.returncode, passed.stdout[:7]) == (0, "passed:")
+
+    # The self-test can fail.
+    data = folder / "selftest_data.hpp"
+    before, mark, after = data.read_text().partition("margin_bits[] = {\n")
+    data.write_text(before + mark + "0x3f9df3b6u" + after[after.index(",") :])
+    compiler.build([folder / "selftest.cpp"], folder / "selftest", flags=("-std=c++17",))
+    failed = run([folder / "selftest"], cwd=folder, limits=limits)
+    assert failed.returncode == 1
+    assert "instead of" in failed.stdout
+
+
+def test_the_example_reads_files_with_header_and_gaps(xgboost_booster: Train, tmp_path: Path) -> None:
+    booster = xgboost_booster(objective="binary:logistic")
+    forest = load(booster)
+    report = converted(booster, "json", tmp_path, options=CppOptions("demo"))
+    main = report.header.parent / "main.cpp"
+    find_compiler().build([main], tmp_path / "demo", flags=("-std=c++17",))
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b,c,d,e,f\n1,,nan,0.25,-1e30,inf\r\n\n 0, 0 ,0,0,0,0\n")
+    limits = Limits(cpu_seconds=20)
+    outcome = run([tmp_path / "demo", rows], cwd=tmp_path, limits=limits)
+    wanted = forest.predict(np.array([[1, np.nan, np.nan, 0.25, -1e30, np.inf], [0] * 6], np.float32))
+    np.testing.assert_allclose(np.array(outcome.stdout.split(), float), wanted, rtol=1e-6)
+    rows.write_text("1,2,3\n")
+    outcome = run([tmp_path / "demo", rows], cwd=tmp_path, limits=limits)
+    assert outcome.returncode == 1
+    assert "line 1: 6 numbers are needed" in outcome.stderr
+    assert run([tmp_path / "demo", "nowhere"], cwd=tmp_path, limits=limits).returncode == 1
+
+
+def test_hostile_names_stay_inside_their_literals(tmp_path: Path) -> None:
+    """Compiled with trigraphs on, each name comes back byte for byte."""
+    model = dataclasses.replace(
+        random_model(1, link=Link.IDENTITY, precision=("float32", "float32")),
+        n_features=len(HOSTILE),
+        feature_names=tuple(HOSTILE),
+        source=Source("random", "xgboost", '*/\nsystem("x") \\', "??/\nevil", "\u2028"),
+    )
+    text = cpp.header(model, CppOptions("hostile"))
+    assert text.isascii()
+    (tmp_path / "hostile.hpp").write_text(text)
+    source = tmp_path / "names.cpp"
+    source.write_text(
+        '#include <cstdio>\n#include "hostile.hpp"\nint main() {\n'
+        '  for (const char* name : hostile::feature_names) std::printf("%s|", name);\n}\n'
+    )
+    find_compiler().build([source], tmp_path / "names", flags=("-std=c++17", "-trigraphs", "-Wall", "-Werror"))
+    outcome = run([tmp_path / "names"], cwd=tmp_path, limits=Limits(cpu_seconds=20))
+    printed = "|".join(name.partition("\x00")[0] for name in HOSTILE) + "|"
+    assert outcome.stdout == printed.encode("utf-8", "surrogatepass").decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1st", "a b", "a-b", "class", "std", "a__b", "_A", "../x", "a;b", 'x"', "ä", "a" * 65, "selftest", "a\n", "main"]
+)
+def test_names_that_are_no_identifiers_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no C\\+\\+ identifier"):
+        CppOptions(name)
+    if name:
+        with pytest.raises(InputError, match="no C\\+\\+ identifier"):
+            CppOptions("fine", namespace=f"outer::{name}")
+
+
+def test_equal_models_give_equal_archives() -> None:
+    def build() -> bytes:
+        model = random_model(4, link=Link.SIGMOID, precision=("float32", "float32"))
+        rows = probes(model, dtype="float32", n_rows=8)
+        forest = Forest(model)
+        shape = (-1, 1)
+        margins, predictions = forest.margin(rows).reshape(shape), forest.predict(rows).reshape(shape)
+        references = cpp.References(rows, margins, predictions, 0.0, 1e-6, "XGBoost")
+        return cpp.archive(cpp.project(model, CppOptions("same"), references), "same")
+
+    assert build() == build()
+    with zipfile.ZipFile(io.BytesIO(build())) as bundle:
+        assert {entry.date_time[0] for entry in bundle.infolist()} == {1980}
+
+
+def test_a_disagreement_is_our_defect(xgboost_booster: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that decides the other way at a threshold is caught, and nothing is left to take away."""
+    written = cpp.header
+    monkeypatch.setattr(
+        cpp, "header", lambda *given: written(*given).replace("left = x < node.value;", "left = x <= node.value;")
+    )
+    with pytest.raises(VerificationError, match="differ from the source library"):
+        converted(xgboost_booster(), "json", tmp_path)
+    assert not (tmp_path / "out" / "forest.zip").exists()
+
+
+def test_a_wrong_reading_is_caught(xgboost_booster: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(path: Path, **given: Any) -> Forest:
+        model = load(path, **given).model
+        return Forest(dataclasses.replace(model, base=np.nextafter(model.base, np.float32(np.inf))))
+
+    monkeypatch.setattr(conversion, "load", shifted)
+    with pytest.raises(VerificationError, match="native margin"):
+        converted(xgboost_booster(), "json", tmp_path)
+
+
+def test_the_output_folder_must_be_free(xgboost_booster: Train, tmp_path: Path) -> None:
+    (tmp_path / "out" / "forest").mkdir(parents=True)
+    path = tmp_path / "model.json"
+    xgboost_booster(rounds=1).save_model(path)
+    with pytest.raises(InputError, match="in the output folder already"):
+        convert(path, tmp_path / "out", n_probes=10)
