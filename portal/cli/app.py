@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from portal.cli import run
-from portal.cli.errors import DEBUG, Commands
+from portal.cli import assistant, corpus, files, job, models, portal_here, run, status, token
+from portal.cli.errors import DEBUG
+from portal.cli.group import new
 
 EXAMPLES = """\b
 Examples:
   ml4ep up                                              start the portal on this machine
   ml4ep ask "How do I fit a histogram with two peaks?"  ask the assistant, here in the terminal
   ml4ep run forest-to-cpp --model model.json --out out  a boosted forest as C++, without a server
-  ml4ep run forest-to-cpp --model model.json --remote https://portal.example.org
+  ml4ep job list --remote https://portal.example.org    your jobs on a portal elsewhere
 """
-
-
-def new(help: str, **kwargs: Any) -> typer.Typer:  # noqa: A002 - as typer calls it
-    """A group of commands."""
-    return typer.Typer(
-        help=help, cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, **kwargs
-    )
-
 
 app = new(
     "Machine learning for high-energy physics: a portal with an assistant for ROOT and an ML core, and both without the portal.",
     epilog=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -51,14 +43,14 @@ def common(
     context.find_root().meta[DEBUG] = debug
 
 
-types = typer.Typer(
-    cls=run.JobTypeCommands, rich_markup_mode=None, no_args_is_help=True, add_completion=False, help="Run a job type on this machine, or with --remote on a portal."
-)
-
-
-@types.callback()
-def _types() -> None:
-    pass
-
-
-app.add_typer(types, name="run")
+app.command()(portal_here.up)
+app.command("sign-in-link")(portal_here.sign_in_link)
+app.command()(status.status)
+app.command()(assistant.ask)
+app.command()(assistant.retrieve)
+app.add_typer(run.types, name="run")
+app.add_typer(job.app, name="job")
+app.add_typer(files.app, name="files")
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(models.app, name="models")
+app.add_typer(token.app, name="token")

@@ -1,4 +1,4 @@
-"""Which portal a command speaks to: one elsewhere through its REST API, or this machine's own through the same API in this process."""
+"""Which portal a command speaks to: one elsewhere through its REST API, or this machine's own, the same API in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 Remote = Annotated[
     str,
     typer.Option(
-        "--remote", metavar="URL", envvar="ML4EP_REMOTE", help="Use the portal at this address.", show_envvar=True, show_default=False
+        "--remote",
+        metavar="URL",
+        envvar="ML4EP_REMOTE",
+        help="Use the portal at this address.",
+        show_envvar=True,
+        show_default=False,
     ),
 ]
 Token = Annotated[

@@ -42,7 +42,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequen
     cells = [list(columns), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
     for number, row in enumerate(cells):
-        padded = [cell.rjust(wide) if n in numeric else cell.ljust(wide) for n, (cell, wide) in enumerate(zip(row, widths, strict=True))]
+        padded = [
+            cell.rjust(wide) if n in numeric else cell.ljust(wide) for n, (cell, wide) in enumerate(zip(row, widths, strict=True))
+        ]
         say("  ".join(padded).rstrip())
         if number == 0:
             say("  ".join("-" * wide for wide in widths))

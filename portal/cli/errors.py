@@ -1,4 +1,4 @@
-"""What goes wrong on the command line: a sentence and what to do, on standard error, with exit code 1; never a traceback unasked."""
+"""What goes wrong on the command line: a sentence and what to do, on standard error, exit code 1; no traceback unasked."""
 
 from __future__ import annotations
 

@@ -83,7 +83,8 @@ def run(
             raise CommandError(last["error"]["message"], hint=last["error"]["hint"])
         if "crash" in last:
             raise CommandError(
-                "Something went wrong in the job type itself.", hint=f"Its traceback is in {_keep_crash(job_type, last['crash'])}."
+                "Something went wrong in the job type itself.",
+                hint=f"Its traceback is in {_keep_crash(job_type, last['crash'])}.",
             )
         out.mkdir(parents=True, exist_ok=True)
         kept = tuple(_keep(work / "out", item, out) for item in made)

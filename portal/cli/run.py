@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from portal.cli import console
 from portal.cli.connection import Remote, Token
-from portal.cli.errors import CommandError
+from portal.cli.errors import CommandError, Commands
+from portal.cli.group import HELP, new
 
 OUT = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Where the results go; default: a folder named like the type.")
+    Path | None,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Where the results go; default: a folder named like the type."),
 ]
 FORCE = Annotated[bool, typer.Option("--force", help="Use the folder even if it has files in it.")]
 VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of the run.")]
@@ -25,7 +26,7 @@ RESERVED = {"out", "force", "verbose", "title", "json", "remote", "token", "help
 PLAIN = {"integer": int, "number": float, "string": str, "boolean": bool}
 
 
-class JobTypeCommands(TyperGroup):
+class JobTypeCommands(Commands):
     """A group with one command for each job type, made when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -38,6 +39,17 @@ class JobTypeCommands(TyperGroup):
 
         job_type = registry.all_types().get(cmd_name)
         return command(job_type) if job_type else None
+
+
+types = new(
+    "Run a job type on this machine.\n\nNo server is needed. With --remote it runs on a portal, and the results come back.",
+    cls=JobTypeCommands,
+)
+
+
+@types.callback()
+def _types() -> None:
+    """Makes this a group, although its commands come later."""
 
 
 def command(job_type: Any) -> Any:
@@ -63,12 +75,19 @@ def command(job_type: Any) -> Any:
     }
     every = options | common
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind) for name, (kind, default) in every.items()]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in every.items()
+        ]
     )
     run.__annotations__ = {name: kind for name, (kind, _) in every.items()}
-    required = " ".join(f"--{name.replace('_', '-')} …" for name in schema.get("required", ()))
-    app = typer.Typer(rich_markup_mode=None, add_completion=False)
-    gives = "\n\n".join(["\b\nGives:\n" + "\n".join(f"  {name}: {what}" for name, what in job_type.gives)] if job_type.gives else [])
+    required = " ".join(
+        f"--{name.replace('_', '-')} {_metavar(fields[name], schema) or name.upper()}" for name in schema.get("required", ())
+    )
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings=HELP)
+    gives = "\n\n".join(
+        ["\b\nGives:\n" + "\n".join(f"  {name}: {what}" for name, what in job_type.gives)] if job_type.gives else []
+    )
     example = f"\b\nExample:\n  ml4ep run {job_type.slug} {required}".rstrip() + f" --out {job_type.slug}"
     app.command(job_type.slug, help=f"{job_type.summary}.\n\nTakes {job_type.duration}.\n\n{gives}", epilog=example)(run)
     made = typer.main.get_command(app)
@@ -80,9 +99,8 @@ def _option(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> t
     """Annotation and default of one parameter. What is not given stays None, so that the schema's own default holds."""
     resolved = _resolved(field, schema)
     kind: Any
-    metavar = None
     if resolved.get("format") == "library-file":
-        kind, metavar = Path, "FILE"
+        kind = Path
     elif "enum" in resolved:
         kind = Literal[tuple(str(each) for each in resolved["enum"])]
     elif resolved.get("type") == "array":
@@ -102,8 +120,18 @@ def _option(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> t
     flag = name.replace("_", "-")
     declarations = [f"--{flag}/--no-{flag}"] if kind is bool else [f"--{flag}"]
     required = name in schema.get("required", ())
-    option = typer.Option(*declarations, help=text, metavar=metavar, show_default=False)
+    option = typer.Option(*declarations, help=text, metavar=_metavar(field, schema), show_default=False)
     return Annotated[kind if required else kind | None, option], inspect.Parameter.empty if required else None
+
+
+def _metavar(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
+    """What stands for the value in the help; None where the choices themselves do."""
+    resolved = _resolved(field, schema)
+    if "enum" in resolved or resolved.get("type") == "boolean":
+        return None
+    if resolved.get("format") == "library-file":
+        return "FILE"
+    return {"integer": "N", "number": "X"}.get(str(resolved.get("type")), "TEXT")
 
 
 def _resolved(field: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -133,7 +161,9 @@ def _run(
     if out.exists() and not out.is_dir():
         raise CommandError(f"{out} is a file.", hint="Give another folder with --out.")
     if out.is_dir() and any(out.iterdir()) and not force:
-        raise CommandError(f"The folder {out} has files in it.", hint="Give another one with --out, or use it as it is with --force.")
+        raise CommandError(
+            f"The folder {out} has files in it.", hint="Give another one with --out, or use it as it is with --force."
+        )
     paths = {name: _checked_file(job_type, name, given[name]) for name in job_type.file_kinds() if name in given}
     if remote:
         from portal.cli.remote_run import run_remote
