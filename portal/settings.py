@@ -26,7 +26,8 @@ INDEX_DIR = DATA_DIR / "index"
 MODELS_DIR = DATA_DIR / "models"
 RUN_DIR = DATA_DIR / "run"
 LOG_DIR = DATA_DIR / "log"
-for _folder in (FILES_DIR, WORK_DIR, INDEX_DIR, MODELS_DIR, RUN_DIR, LOG_DIR):
+STATIC_ROOT = DATA_DIR / "static"
+for _folder in (FILES_DIR, WORK_DIR, INDEX_DIR, MODELS_DIR, RUN_DIR, LOG_DIR, STATIC_ROOT):
     _folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
@@ -183,7 +184,6 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "static"]
 WHITENOISE_USE_FINDERS = DEBUG
 # Uploads are streamed to disk by the views themselves; forms stay small.

@@ -1,3 +1,4 @@
+# ruff: noqa: E402  (settings are read on import, so the environment comes first)
 """What all tests share: a data folder of their own, no `.env`, a broker in memory, static files without a manifest."""
 
 from __future__ import annotations
@@ -6,19 +7,25 @@ import os
 import tempfile
 from pathlib import Path
 
-# Settings are read on import, so this comes before anything of the portal is touched.
 _DATA = tempfile.mkdtemp(prefix="ml4ep-tests-")
 for _name in [name for name in os.environ if name.startswith("ML4EP_") and name != "ML4EP_TEST_POSTGRESQL"]:
     del os.environ[_name]
-os.environ |= {"ML4EP_DATA_DIR": _DATA, "ML4EP_ENV_FILE": str(Path(_DATA) / "none"), "ML4EP_SECRET_KEY": "tests"}
+os.environ |= {
+    "DJANGO_SETTINGS_MODULE": "portal.settings",
+    "ML4EP_DATA_DIR": _DATA,
+    "ML4EP_ENV_FILE": str(Path(_DATA) / "none"),
+    "ML4EP_SECRET_KEY": "tests",
+}
 if _url := os.environ.pop("ML4EP_TEST_POSTGRESQL", ""):
     os.environ["ML4EP_DATABASE_URL"] = _url
 
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
+
+django.setup()
 
 
 def pytest_unconfigure() -> None:
@@ -26,13 +33,12 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _quiet_surroundings(settings: Any) -> Iterator[None]:
+def _quiet_surroundings(settings: Any) -> None:
     """No broker and no collected static files are needed to render a page or to submit a job."""
     from portal.celery import app
 
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     app.conf.broker_url = "memory://"
-    yield
 
 
 @pytest.fixture

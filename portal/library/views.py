@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +11,13 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.accounts import services as accounts
+from portal.downloads import send_file
 from portal.jobs import registry
 from portal.jobs.services import JobRefusedError, disk_used
 from portal.library import services
@@ -118,16 +120,14 @@ def _uses(file: LibraryFile) -> list[dict[str, str]]:
     ]
 
 
+TREE_TITLE = re.compile(r"^(?:Tree|RNTuple) (?P<name>.+?)(?:;\d+)?: ")
+
+
 def _trees(file: LibraryFile) -> list[dict[str, Any]]:
-    """The trees of an inspected ROOT file with the branches that have a histogram."""
-    job = file.inspection_job
-    result = (job.result if job else None) or {}
-    prefix = "Branches of "
-    return [
-        {"name": table["title"].removeprefix(prefix), "branches": [row[0] for row in table["rows"]]}
-        for table in result.get("tables", ())
-        if file.kind == "root" and table["title"].startswith(prefix)
-    ]
+    """The trees of an inspected ROOT file with their branches, for the choice of a histogram."""
+    result = (file.inspection_job.result if file.inspection_job else None) or {}
+    titled = ((TREE_TITLE.match(table["title"]), table) for table in result.get("tables", ()) if file.kind == "root")
+    return [{"name": match["name"], "branches": [row[0] for row in table["rows"]]} for match, table in titled if match]
 
 
 @login_required
@@ -146,10 +146,10 @@ def histogram(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_GET
-def download(request: HttpRequest, file_id: uuid.UUID) -> FileResponse:
+def download(request: HttpRequest, file_id: uuid.UUID) -> HttpResponseBase:
     """The stored bytes; always as an attachment, never shown by the browser as a page of the portal."""
     file = _own(request, file_id)
-    return FileResponse(services.open_file(file), as_attachment=True, filename=file.name, content_type="application/octet-stream")
+    return send_file(request, lambda: services.open_file(file), name=file.name, size=file.size, sha256=file.sha256)
 
 
 @login_required

@@ -33,7 +33,8 @@ class InspectFile(JobType[InspectFileParams]):
         context.progress(0.1, "Reading")
         found = inspection.inspect(path, filetypes.detect(path).kind)
         return Result(
-            figures=tuple(Figure(label, _text(value)) for label, value in found.facts),
+            # The size stands on the file's page already.
+            figures=tuple(Figure(label, _text(value)) for label, value in found.facts if label != "Size"),
             plots=(Plot("Graph", found.graph),) if found.graph else (),
             tables=tuple(
                 Table(
