@@ -26,6 +26,7 @@ _NOTHING = "I found nothing in the indexed sources that answers this question."
 _NEAREST = "The nearest pages, which may not be about it:"
 _NO_MODEL = "*No language model is at hand: these are the passages that fit best, quoted.*"
 _FAILED = "*The language model gave no whole answer ({reason}) These are the passages that fit best, quoted.*"
+_UNKNOWN = "*In none of the passages, so look it up before you use it: {names}.*"
 _REPEATS = 3  # a line that comes so often means that the model goes round in circles
 
 
@@ -84,6 +85,8 @@ class Answer:
         What was searched for.
     unsupported
         How many of the model's sentences no passage supports.
+    unknown
+        Names of classes and methods in the model's text that no passage has; the text ends with a warning of them.
     timings
         Seconds: ``retrieve``, ``first_text``, ``first_token`` (of the model, from its request), ``generate``, ``total``; and the
         retrieval's own stages as ``retrieve.<stage>``.
@@ -106,6 +109,7 @@ class Answer:
     confidence: float | None = None
     query: str = ""
     unsupported: int = 0
+    unknown: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     tokens: Mapping[str, int] = field(default_factory=dict)
     provider: str = ""
@@ -231,6 +235,8 @@ def _generate(
         yield Finished(draft.finish(extractive=True, note=note, error_code=error.code))
         return
     draft.count(writer)
+    if draft.unknown:
+        yield from draft.say(_UNKNOWN.format(names=", ".join(f"`{name}`" for name in draft.unknown)))
     yield Finished(draft.finish())
 
 
@@ -291,6 +297,7 @@ class _Draft:
         self.usage: Usage | None = None
         self.pieces = 0
         self.unsupported = 0
+        self.unknown: tuple[str, ...] = ()
         self.prompt_tokens = 0
         self.provider = ""
         self.prompt_version = ""
@@ -325,6 +332,7 @@ class _Draft:
     def count(self, writer: CitationWriter) -> None:
         """Take over the model's citations."""
         self.unsupported = writer.unsupported
+        self.unknown = tuple(writer.unknown_names(self.query))
         for number in writer.citations:
             self.citations.setdefault(number)
 
@@ -352,6 +360,7 @@ class _Draft:
             confidence=self.found.confidence,
             query=self.query,
             unsupported=self.unsupported,
+            unknown=self.unknown,
             timings=self.clock.seconds,
             tokens={"prompt": usage.prompt, "completion": usage.completion} if self.provider else {},
             provider=self.provider,

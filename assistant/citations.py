@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from assistant.index.tokens import looks_like_identifier, mentions, tokenize
 from assistant.markdown_stream import Scanner, Segment, addresses
@@ -17,6 +19,8 @@ from assistant.passages import Passage
 
 _ABBREVIATIONS = frozenset({"e.g", "i.e", "etc", "vs", "cf", "fig", "eq", "sec", "resp", "approx"})
 _CLOSERS = ".!?)\"'*_»”"
+# Spelled as a library's names are: ROOT's classes, and capitalised methods in backticks or behind a dot, an arrow or two colons.
+_API_NAME = re.compile(r"\b((?:T|R|Roo)[A-Z]\w*[a-z]\w*)\b|(?:`|\.|->|::)([A-Z]\w*[a-z]\w+)\b")
 _BACKTICKED = re.compile(r"`([^`\n]+)`")
 
 
@@ -31,7 +35,7 @@ class Support:
 
     _ENOUGH_WORDS = 4
     _OVERLAP_ALONE = 0.6
-    _OVERLAP_WITH_IDENTIFIER = 0.2
+    _OVERLAP_WITH_NAME = 0.2
     _OVERLAP_CITED = 0.2
 
     def __init__(self, passages: Sequence[Passage]) -> None:
@@ -42,35 +46,58 @@ class Support:
 
     def best(self, sentence: str) -> int | None:
         """The number of the passage that supports `sentence` best; None where none does."""
-        words, names = set(tokenize(sentence)), identifiers(sentence)
-        scored = [(self._score(index, words, names), -index) for index in range(len(self._words))]
+        said = _Said.of(sentence)
+        scored = [(self._score(index, said), -index) for index in range(len(self._words))]
         score, index = max(scored, default=(0.0, 0))
         return 1 - index if score > 0 else None
 
-    def allows(self, sentence: str, number: int) -> bool:
-        """Whether a citation of passage `number` after `sentence` is believable: they share an identifier or some words."""
-        words, names = set(tokenize(sentence)), identifiers(sentence)
-        if len(words) < self._ENOUGH_WORDS and not names:
-            return True  # too short to tell
-        index = number - 1
-        return bool(names & self._names[index]) or _overlap(words, self._words[index]) >= self._OVERLAP_CITED
+    def unknown(self, text: str) -> list[str]:
+        """Names of a library's classes and methods in `text` that are in no passage."""
+        known = set().union(*self._words, *self._names)
+        return [name for name in dict.fromkeys(map("".join, _API_NAME.findall(text))) if name.lower() not in known]
 
-    def _score(self, index: int, words: set[str], names: set[str]) -> float:
-        overlap = _overlap(words, self._words[index])
-        found = names & self._names[index]
-        # Where a passage does not know most of a sentence's identifiers, the sentence says more than the passage does.
-        if found and 2 * len(found) >= len(names) and overlap >= self._OVERLAP_WITH_IDENTIFIER:
-            return overlap + sum(1 / self._frequency[name] for name in found)
-        if not names and len(words) >= self._ENOUGH_WORDS and overlap >= self._OVERLAP_ALONE:
-            return overlap
-        return 0.0
+    def allows(self, sentence: str, number: int) -> bool:
+        """Whether a citation of passage `number` after `sentence` is believable: they share the names, or some words."""
+        said, index = _Said.of(sentence), number - 1
+        if len(said.words) < self._ENOUGH_WORDS and not said.names:
+            return True  # too short to tell
+        if said.names:
+            return self._knows(index, said)
+        return _overlap(said.words, self._words[index]) >= self._OVERLAP_CITED
+
+    def _score(self, index: int, said: _Said) -> float:
+        overlap = _overlap(said.words, self._words[index])
+        if self._knows(index, said):
+            found = (said.names | said.hints) & self._names[index]
+            return overlap + sum(1 / self._frequency[name] for name in found) if overlap >= self._OVERLAP_WITH_NAME else 0.0
+        alone = not said.names and len(said.words) >= self._ENOUGH_WORDS and overlap >= self._OVERLAP_ALONE
+        return overlap if alone else 0.0
+
+    def _knows(self, index: int, said: _Said) -> bool:
+        """Whether a passage has most of a sentence's names: otherwise the sentence says more than the passage does."""
+        found = said.names & self._names[index]
+        return 2 * len(found) > len(said.names) if said.names else bool(said.hints & self._names[index])
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a sentence says: its words, the names of code in it, and words in backticks that may be names or variables."""
+
+    words: set[str]
+    names: set[str]
+    hints: set[str]
+
+    @classmethod
+    def of(cls, sentence: str) -> _Said:
+        quoted = {name.lower() for span in _BACKTICKED.findall(sentence) for name in mentions(span) if name[:1].islower()}
+        names = identifiers(sentence)
+        return cls(set(tokenize(sentence)), names, quoted - names)
 
 
 def identifiers(text: str) -> set[str]:
-    """Names of code in `text`, lower-cased: what is spelled as no prose is, and what stands in backticks."""
+    """Names of code in `text`, lower-cased: what is spelled as no prose is, and capitalised words in backticks."""
     found = {name for name in mentions(text) if looks_like_identifier(name)}
-    for span in _BACKTICKED.findall(text):
-        found.update(mentions(span))
+    found.update(name for span in _BACKTICKED.findall(text) for name in mentions(span) if name[:1].isupper())
     return {name.lower() for name in found if min(len(part) for part in re.split(r"::|\.", name)) > 1}
 
 
@@ -99,19 +126,22 @@ class CitationWriter:
     def __init__(self, passages: Sequence[Passage], shown: Collection[int] | None = None) -> None:
         self._support = Support(passages)
         self._shown = frozenset(range(1, len(passages) + 1) if shown is None else shown)
-        self._scanner = Scanner(_known_urls(passages))
+        self._scanner = Scanner(_known_addresses(passages))
         self._out: list[str] = []
         self._sentence = ""
         self._cited: set[int] = set()
         self._tail = ""  # white space and full stops, held back until it is clear whether the sentence ends there
         self._ended = False
         self._dropped = False
+        self._swallow = False  # the next blank: the one before the citation is still there
         self._code = ""
+        self._written = ""
         self.citations: list[int] = []
         self.unsupported = 0
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what can be shown now."""
+        self._written += text
         for segment in self._scanner.feed(text):
             self._take(segment)
         return self._drain()
@@ -122,6 +152,10 @@ class CitationWriter:
             self._take(segment)
         self._close()
         return self._drain()
+
+    def unknown_names(self, question: str) -> list[str]:
+        """Names of classes and methods written so far that neither a passage nor the question has."""
+        return [name for name in self._support.unknown(self._written) if name.lower() not in question.lower()]
 
     def _take(self, segment: Segment) -> None:
         if segment.kind == "cite":
@@ -141,8 +175,9 @@ class CitationWriter:
             self._close()
             self._out.append(character)
         elif character.isspace():
-            if not (self._dropped and self._tail.endswith(" ")):
+            if not ((self._dropped or self._swallow) and self._tail.endswith(" ")):
                 self._tail += character
+            self._swallow = False
         elif self._ended and character in _CLOSERS and not self._tail[-1:].isspace():
             self._tail += character
         elif character in ".!?" and not self._ended and not self._abbreviated(character):
@@ -181,6 +216,7 @@ class CitationWriter:
         self._out.append(f" {mark}" if self._ended else f"{self._tail}{mark}")
         if not self._ended:
             self._tail = ""
+        self._swallow = self._ended
         self._note(valid)
 
     def _close(self) -> None:
@@ -220,6 +256,16 @@ class CitationWriter:
         return text
 
 
-def _known_urls(passages: Sequence[Passage]) -> frozenset[str]:
-    inside = (address for passage in passages for address in addresses(passage.text))
-    return frozenset({passage.url for passage in passages if passage.url} | set(inside))
+def _known_addresses(passages: Sequence[Passage]) -> frozenset[str]:
+    """The passages' own addresses, and those in their texts that lead to the same hosts: a text may hold any address."""
+    own = {passage.url for passage in passages if passage.url}
+    hosts = {_host(address) for address in own} - {""}
+    mentioned = (address for passage in passages for address in addresses(passage.text))
+    return frozenset(own.union(address for address in mentioned if _host(address) in hosts))
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # such as an opening bracket where a host should be
+        return ""

@@ -1,25 +1,18 @@
-"""Answers without a language model: the lines of the best passages that fit the question, quoted, with the code shown as code."""
+"""Answers without a language model: the pieces of the best passages that fit the question, quoted, with code shown as code."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from assistant.excerpts import Excerpt, excerpts, python_or_cpp
 from assistant.index.tokens import tokenize
 from assistant.passages import Passage
 
-_CODE_LINE = re.compile(
-    r"""^\s*(?:\#\s*include\b|//|(?:import|from|def|class|for|while|if|else|return|with|auto|const|void|int|double|float|using|namespace
-        |template)\b.*[:;({})]\s*$|[}\])]+[;,)]*\s*$|>>>\s|\$\s|@\w+)|[;{}]\s*(?://.*)?$|^\s*[\w.:>\[\]-]+\s*=[^=].*[)\]\w"']\s*$
-        |^\s*[\w.]+(?:->|\.|::)\w+\(.*\)\s*$""",
-    re.VERBOSE,
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"(])")
-_FENCE = re.compile(r"^\s*(?:```|~~~)")
-_PYTHON = re.compile(r"^\s*(?:import |from \w|def |>>> |print\(|with .*:$)|\bROOT\.\w", re.MULTILINE)
-_CPP_SUFFIXES = (".C", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".hxx")
+_TITLE_CHARACTERS = 110
+_CONSIDERED = 6  # passages further down are not worth reading for the lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +24,43 @@ class Block:
     number
         The passage's number, from 1.
     text
-        Markdown: a line that names the passage and cites it, then its lines.
-    has_code
-        Whether code is among them.
+        Markdown: a line that names the passage and cites it, then what it says.
+    fit
+        How many of the question's words are in what is shown.
+    has_example
+        Whether code that uses something is among it, not just a signature.
     """
 
     number: int
     text: str
-    has_code: bool
+    fit: int
+    has_example: bool
 
 
 def blocks(
-    question: str, passages: Sequence[Passage], *, limit: int = 3, prose_characters: int = 420, code_lines: int = 24
+    question: str, passages: Sequence[Passage], *, limit: int = 3, prose_characters: int = 420, code_lines: int = 20
 ) -> tuple[Block, ...]:
     """The parts of an extractive answer, best passage first.
 
     Parameters
     ----------
     limit
-        How many passages to show at most.
+        How many passages to show at most; those that say nothing about the question are left out where others do.
     prose_characters, code_lines
         How much of each to show.
     """
     wanted = set(tokenize(question))
-    made = (_block(number, passage, wanted, prose_characters, code_lines) for number, passage in enumerate(passages, 1))
-    return tuple(block for block in made if block is not None)[:limit]
+    made = [_block(number, passage, wanted, prose_characters, code_lines) for number, passage in enumerate(passages, 1)]
+    telling = [block for block in made if block.fit > 0]
+    return tuple((telling or made)[:limit])
 
 
 def lead(question: str, passages: Sequence[Passage]) -> tuple[Block, ...]:
-    """What is worth saying before a language model says anything: the best passage, and the first one that shows code."""
-    found = blocks(question, passages, limit=5, prose_characters=280, code_lines=14)
-    first_code = next((block for block in found if block.has_code), None)
-    chosen = {block.number: block for block in (*found[:1], first_code) if block is not None}
+    """What is worth saying before a language model says anything: the passage that tells most, and the first example."""
+    found = blocks(question, passages, limit=_CONSIDERED, prose_characters=280, code_lines=12)
+    telling = max(found, key=lambda block: (block.fit, -block.number), default=None)
+    example = next((block for block in found if block.has_example and block.fit > 1), None)
+    chosen = {block.number: block for block in (telling, example) if block is not None}
     return tuple(chosen.values())
 
 
@@ -72,85 +70,78 @@ def links(passages: Sequence[Passage]) -> str:
 
 
 def quote(text: str) -> str:
-    """A passage's prose as Markdown that shows it and does nothing: no tags, no images, no numbers that look like citations."""
-    plain = re.sub(r"\[(\^?[\d,;\s–-]+)\]", r"(\1)", text)
-    plain = plain.replace("![", "[").replace("`" * 3, "'" * 3)
+    """A passage's prose as Markdown that shows it and does nothing: no tag, image, link, or number that looks like a citation."""
+    plain = re.sub(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\s[^()]*)?\)", r"\1", text)
+    plain = re.sub(r"\[(\^?[\d,;\s–-]+)\]", r"(\1)", plain)
+    plain = plain.replace("![", "[").replace("```", "'''")
     return html.escape(plain, quote=False)
 
 
-def _block(number: int, passage: Passage, wanted: set[str], prose_characters: int, code_lines: int) -> Block | None:
-    prose, code = _split(passage)
+def _block(number: int, passage: Passage, wanted: set[str], prose_characters: int, code_lines: int) -> Block:
+    found = excerpts(passage, wanted)
+    found = tuple(part for part in found if part.fit) or found
+    prose = _best((part for part in found if part.kind == "prose"), prose_characters, lambda part: sum(map(len, part.lines)) + 1)
+    code = _best((part for part in found if part.kind != "prose"), code_lines, lambda part: len(part.lines) + 1)
     parts = [f"**{_title(passage)}** [{number}]"]
-    if said := _best_sentences(prose, wanted, prose_characters):
-        parts.append("> " + quote(said))
-    shown = _best_lines(code, wanted, code_lines)
-    if shown:
-        ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", "\n".join(shown))), default=0))
-        parts.append("\n".join([ticks + _language(passage, code), *shown, ticks]))
-    return Block(number, "\n\n".join(parts), bool(shown)) if len(parts) > 1 else None
+    if prose:
+        parts.append("\n".join("> " + quote(" ".join(line)) for line in _joined(prose)))
+    if code:
+        lines = _stacked(code)
+        ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", "\n".join(lines))), default=0))
+        parts.append("\n".join([ticks + python_or_cpp(passage, lines), *lines, ticks]))
+    told = frozenset[str]().union(*(part.told for part in (*prose, *code)))
+    return Block(number, "\n\n".join(parts), len(told), any(part.kind == "code" for part in code))
+
+
+def _best(parts: Iterable[Excerpt], room: int, size: Callable[[Excerpt], int]) -> list[Excerpt]:
+    """The excerpts that fit the question best, in their own order, as many as there is room for."""
+    numbered = list(enumerate(parts))
+    ranked = sorted(numbered, key=lambda pair: (-pair[1].fit, pair[0]))
+    best = ranked[0][1].fit if ranked else 0
+    chosen: list[tuple[int, Excerpt]] = []
+    for place, part in ranked:
+        if 3 * part.fit < best:  # says far less about the question than the best one does
+            break
+        if size(part) <= room:
+            chosen.append((place, part))
+            room -= size(part)
+        elif not chosen:
+            chosen.append((place, _cut(part, room)))
+            break
+    return [part for _, part in sorted(chosen, key=lambda pair: pair[0])]
+
+
+def _cut(part: Excerpt, room: int) -> Excerpt:
+    if part.kind == "prose":
+        return Excerpt(part.kind, (" ".join(part.lines)[:room].rsplit(" ", 1)[0] + " ...",), part.told)
+    return Excerpt(part.kind, (*part.lines[:room], "..."), part.told)
+
+
+def _stacked(code: Sequence[Excerpt]) -> list[str]:
+    """Pieces of code with a line between them; signatures without a comment stand close."""
+    lines: list[str] = []
+    for before, part in zip([None, *code], code, strict=False):
+        close = before is None or (before.kind == part.kind == "signature" and len(before.lines) == len(part.lines) == 1)
+        lines += part.lines if close else ("", *part.lines)
+    return lines
+
+
+def _joined(prose: Sequence[Excerpt]) -> list[list[str]]:
+    """Sentences run on; items of a list stay apart."""
+    lines: list[list[str]] = []
+    for part in prose:
+        text = " ".join(part.lines)
+        if lines and not re.match(r"[-*+]\s|\d+\.\s", text) and not re.match(r"[-*+]\s|\d+\.\s", lines[-1][0]):
+            lines[-1].append(text)
+        else:
+            lines.append([text])
+    return lines
 
 
 def _title(passage: Passage) -> str:
-    title = quote(" ".join(passage.title.split()) or passage.source).replace("[", "(").replace("]", ")")
+    title = " ".join(passage.title.split()) or passage.source
+    if len(title) > _TITLE_CHARACTERS:
+        title = title[:_TITLE_CHARACTERS].rsplit(" ", 1)[0] + " ..."
+    title = quote(title).replace("[", "(").replace("]", ")").replace("*", "")
     address = re.sub(r"[\s()<>]", "", passage.url)
     return f"[{title}]({address})" if address.startswith(("https://", "http://", "/")) else title
-
-
-def _split(passage: Passage) -> tuple[list[str], list[str]]:
-    """The passage's paragraphs of prose and its lines of code."""
-    prose: list[str] = [""]
-    code: list[str] = []
-    fenced = False
-    for line in passage.text.splitlines():
-        if _FENCE.match(line):
-            fenced = not fenced
-        elif fenced or _CODE_LINE.search(line) or (line.startswith("    ") and code):
-            code.append(line.rstrip())
-        elif line.strip() in {"", "...", "…"}:
-            prose.append("")
-            if code and code[-1]:
-                code.append("")
-        else:
-            prose[-1] = f"{prose[-1]} {line.strip()}".strip()
-    return [paragraph for paragraph in prose if paragraph], _dedented(code)
-
-
-def _dedented(lines: list[str]) -> list[str]:
-    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    trimmed = [line[margin:] for line in lines]
-    while trimmed and not trimmed[-1].strip():
-        trimmed.pop()
-    return trimmed
-
-
-def _best_sentences(paragraphs: list[str], wanted: set[str], characters: int) -> str:
-    """The sentences with most of the question's words, in their own order, as many as fit."""
-    sentences = [sentence for paragraph in paragraphs for sentence in _SENTENCE_END.split(paragraph)]
-    ranked = sorted(range(len(sentences)), key=lambda index: (-len(wanted & set(tokenize(sentences[index]))), index))
-    chosen: list[int] = []
-    left = characters
-    for index in ranked:
-        if len(sentences[index]) <= left:
-            chosen.append(index)
-            left -= len(sentences[index]) + 1
-    if not chosen and sentences:
-        return sentences[ranked[0]][:characters].rsplit(" ", 1)[0] + " ..."
-    return " ".join(sentences[index] for index in sorted(chosen))
-
-
-def _best_lines(code: list[str], wanted: set[str], count: int) -> list[str]:
-    """The stretch of `count` lines with most of the question's words."""
-    if len(code) <= count:
-        return code
-    scores = [len(wanted & set(tokenize(line))) for line in code]
-    start = max(range(len(code) - count + 1), key=lambda first: (sum(scores[first : first + count]), -first))
-    return _dedented(code[start : start + count])
-
-
-def _language(passage: Passage, code: list[str]) -> str:
-    name = passage.place.partition(":")[0] or passage.source
-    if name.endswith(".py") or passage.source.endswith(".py"):
-        return "python"
-    if name.endswith(_CPP_SUFFIXES) and not _PYTHON.search("\n".join(code)):
-        return "cpp"
-    return "python" if _PYTHON.search("\n".join(code)) else "cpp"

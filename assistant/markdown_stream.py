@@ -192,7 +192,7 @@ def _numbers(inside: str) -> tuple[int, ...]:
     for first, last in _NUMBER_OR_RANGE.findall(inside):
         start, stop = int(first), int(last or first)
         numbers += range(start, max(start, min(stop, start + _LONGEST_RANGE)) + 1)
-    return tuple(numbers) if 0 not in numbers else ()
+    return tuple(numbers) if 0 not in numbers or len(numbers) == 1 else ()
 
 
 def _partial_address(text: str) -> int:

@@ -19,8 +19,8 @@ _FEWEST_TOKENS = 60  # a shorter piece of a passage is not worth its place
 _LONGEST_PASSAGE = 260  # tokens
 # What a chat template, or our own quotation marks, would read as structure.
 _CONTROL = re.compile(
-    r"<(?=\s*[|｜/]?\s*(?:\||｜|im_|passages?\b|/?s>|system|user|assistant|start_of|end_of|begin_of|eot|bos|eos|think|tool))",
-    re.I,
+    r"<(?=\s*[/|｜]?\s*(?:[|｜]|passages?\b|im_|(?:start|end|begin)_of_|/?s>|eot|bos>|eos>|think>|tool_|(?-i:system|user|assistant)>))",
+    re.IGNORECASE,
 )
 _INSTRUCTION_TAGS = re.compile(r"\[(/?(?:INST|SYS)[^\]]*)\]|<<(/?SYS)>>", re.IGNORECASE)
 _LOOSE_CITATION = re.compile(r"(?<![\w\])])\[(\^?[\d,;\s–-]+)\]")
@@ -57,7 +57,7 @@ def build(
         The budget of the whole prompt.
     """
     prompt = prompts.load(name)
-    asked = clip(as_data(question), _QUESTION_TOKENS)
+    asked = clip(as_data(question), min(_QUESTION_TOKENS, tokens // 4))
     earlier = _history(history, int(tokens * _HISTORY_SHARE))
     frame = prompt.system + prompt.user.substitute(history=earlier, passages="", question=asked)
     quoted, shown = _passages(passages, tokens - estimate_tokens(frame))

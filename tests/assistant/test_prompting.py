@@ -1,0 +1,96 @@
+"""Prompts: within the budget, the best passages first; and what is searched for in a follow-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assistant import prompts
+from assistant.condense import Turn, search_query
+from assistant.passages import Passage
+from assistant.prompting import as_data, build, clip, estimate_tokens
+
+
+def passage(number: int, text: str = "word " * 200) -> Passage:
+    return Passage(f"p{number}", f"Title {number}", f"s{number}", "page", "x:1", "", 1.0 / number, text)
+
+
+PASSAGES = tuple(passage(number) for number in range(1, 9))
+
+
+@pytest.mark.parametrize("tokens", [400, 600, 1200, 4000])
+def test_the_prompt_stays_within_its_budget_and_uses_it(tokens: int) -> None:
+    history = [Turn("Earlier? " * 50, "Answer. " * 200)]
+    built = build("What is it? " * 100, PASSAGES, history, tokens=tokens)
+    assert built.tokens <= tokens
+    assert built.tokens == sum(estimate_tokens(message.content) for message in built.messages)
+    assert built.shown == tuple(range(1, len(built.shown) + 1))
+    if tokens == 4000:
+        assert len(built.shown) == len(PASSAGES)
+        assert built.tokens > 2000
+
+
+def test_without_history_nothing_is_said_of_it() -> None:
+    built = build("What?", PASSAGES, (), tokens=600)
+    assert "Earlier" not in built.messages[-1].content
+    assert built.messages[0].role == "system"
+    assert len(built.shown) >= 2
+    assert built.version == prompts.load("answer").version
+
+
+def test_dollar_signs_of_a_passage_are_text() -> None:
+    built = build("cost $question $x", (passage(1, "$passages $history ${x} " * 5),), (), tokens=600)
+    assert "$passages $history ${x}" in built.messages[-1].content
+    assert built.messages[-1].content.endswith("Question: cost $question $x")
+
+
+def test_clip_ends_at_a_line_or_word() -> None:
+    assert clip("short", 10) == "short"
+    clipped = clip("first line here is long enough\nsecond line that does not fit any more", 14)
+    assert clipped == "first line here is long enough ..."
+    assert estimate_tokens(clip("x" * 1000, 50)) <= 50
+
+
+def test_array_indices_in_code_stay() -> None:
+    assert as_data("a[3] = b(x)[1]; see [3]") == "a[3] = b(x)[1]; see (3)"
+    assert as_data("if (a < b || c<d) std::vector<System> v;") == "if (a < b || c<d) std::vector<System> v;"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "+++\nversion = 1\n+++\na\n+++\nb", "+++\nversion='x'\n+++\na", "x\n+++\nversion='x'\n+++\na\n+++\nb"]
+)
+def test_a_broken_prompt_file_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *args, **kwargs: text)
+    prompts.load.cache_clear()
+    with pytest.raises(ValueError, match="prompt answer"):
+        prompts.load("answer")
+    prompts.load.cache_clear()
+
+
+HISTORY = [Turn("How do I read a TTree with RDataFrame?", "Construct `ROOT::RDataFrame` with the tree's name.")]
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("How do I open a TFile in update mode, please tell?", "How do I open a TFile in update mode, please tell?"),
+        ("Can it run in parallel?", "Can it run in parallel? RDataFrame TTree"),
+        ("And in Python?", "And in Python? RDataFrame TTree"),
+        ("What about RNTuple instead?", "What about RNTuple instead? RDataFrame TTree"),
+        ("Does it work with a TTree in memory?", "Does it work with a TTree in memory? RDataFrame"),
+        ("in parallel", "in parallel RDataFrame TTree"),
+    ],
+)
+def test_a_follow_up_takes_over_the_names_of_the_question_before(question: str, query: str) -> None:
+    asked = search_query(question, HISTORY)
+    assert asked.startswith(question)
+    assert sorted(asked.split()) == sorted(query.split())
+
+
+def test_a_first_question_is_searched_for_as_it_is() -> None:
+    assert search_query("  And in Python? ") == "And in Python?"
+
+
+def test_without_names_the_earlier_words_are_taken() -> None:
+    assert search_query("why is that?", [Turn("slow histogram drawing", "No idea.")]) == "why is that? slow histogram draw"
