@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from celery import shared_task
 from celery.signals import worker_ready
 
+from portal.celery import app
 
-@shared_task(name="portal.chat.answer_turn")  # type: ignore[untyped-decorator]  # celery has no types
+
+# Of this application by name, not a shared task: the web process sends it before anything else there has made the application.
+@app.task(name="portal.chat.answer_turn")  # type: ignore[untyped-decorator]  # celery has no types
 def answer_turn(turn_id: str) -> None:
     """Answer the turn, unless it is being answered or has ended already (a message may come twice)."""
     from portal.chat import engine

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -291,3 +294,14 @@ def test_stored_passages_are_plain(person: Any) -> None:
     found = Retrieval("q", (Passage("a b#c?d", "t", "s", "page", "p:1", "", 0.5, "x"),))
     (passage,) = engine.stored(found.passages)
     assert passage["url"] == "/ask/passages/a%20b%23c%3Fd"
+
+
+def test_a_process_that_only_sends_knows_the_broker() -> None:
+    """The web server imports nothing of Celery before the first question."""
+    program = (
+        "import django; django.setup()\n"
+        "from portal.chat.tasks import answer_turn\n"
+        "from django.conf import settings\n"
+        "assert answer_turn.app.conf.broker_url == settings.CELERY_BROKER_URL, answer_turn.app.conf.broker_url\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings"})
