@@ -88,7 +88,7 @@ def refuse(path: Path) -> FileType:
     found = _examine(path)
     if isinstance(found, _Refusal):
         raise InputError(
-            f"{path.name} is a {found.type.title}: loading it would run whatever code it contains",
+            f"the file is a {found.type.title}: loading it would run whatever code it contains",
             hint=found.hint,
             code=found.code,
         )
@@ -124,12 +124,12 @@ class _File:
 def _examine(path: Path) -> FileType | _Refusal:
     try:
         if not path.is_file():
-            raise InputError(f"there is no file {path.name}", hint="Give the path of an existing file.", code="file.unreadable")
+            raise InputError("there is no such file", hint="Give the path of an existing file.", code="file.unreadable")
         with path.open("rb", buffering=0) as stream:
             return _classify(_File(stream))
     except OSError as error:
         raise InputError(
-            f"{path.name} cannot be read: {error.strerror}", hint="Check its permissions.", code="file.unreadable"
+            f"the file cannot be read: {error.strerror}", hint="Check its permissions.", code="file.unreadable"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """What is inside a file, without running any of it: one module per format.
 
 Public names: `inspect` gives an `Inspection` of facts, tables and perhaps a drawing; `histogram` one of a branch of a ROOT file.
-Both read files in this process, with large libraries; for files from strangers, `isolated.inspect` and `isolated.histogram` do
-the same in a sandboxed child.
+Both read files in this process, with large libraries in C and C++: for files from strangers, call them in a child of
+`mlcore.toolchain.sandbox`, as the portal's jobs do.
 """
 
 from __future__ import annotations
@@ -53,36 +53,36 @@ def inspect(path: Path, kind: Kind | None = None) -> Inspection:
     module = FORMATS.get(kind)
     if module is None:
         raise UnsupportedFeatureError(
-            f"{clean(path.name)} ({found.title}) has no inspector",
+            f"there is no inspector for this type of file: {found.title}",
             hint=f"Those that have one: {', '.join(sorted(FORMATS))}.",
             code="inspection.kind",
         )
     read: Callable[[Path], Inspection] = import_module(f"mlcore.inspection.{module}").inspect
-    return _guarded(path, lambda: read(path))
+    return _guarded(lambda: read(path))
 
 
 def histogram(path: Path, tree: str, branch: str, bins: int = 60, max_entries: int = 1_000_000) -> Histogram:
     """The histogram of a branch of a ROOT file; see `mlcore.inspection.root.histogram`."""
     from mlcore.inspection.root import histogram as read
 
-    return _guarded(path, lambda: read(path, tree, branch, bins, max_entries))
+    return _guarded(lambda: read(path, tree, branch, bins, max_entries))
 
 
-def _guarded(path: Path, read: Callable[[], T]) -> T:
+def _guarded(read: Callable[[], T]) -> T:
     """Call a reader; what a library throws at a damaged file becomes one clear error."""
     try:
         return read()
     except MLCoreError:
         raise
     except MemoryError:
-        message = f"{clean(path.name)} needs more memory to be read than there is"
+        message = "the file needs more memory to be read than there is"
         raise InputError(
             message, hint="It may be damaged, or claim sizes that it does not have.", code="inspection.memory"
         ) from None
     except Exception as error:  # a damaged file makes libraries raise nearly anything
         reason = clean(str(error).strip().partition("\n")[0] or type(error).__name__, 200)
         raise InputError(
-            f"{clean(path.name)} is damaged or incomplete: {reason}",
+            f"the file is damaged or incomplete: {reason}",
             hint="Upload it again; if that does not help, write it anew with its library.",
             code="inspection.damaged",
         ) from error

@@ -28,7 +28,7 @@ def inspect(path: Path) -> Inspection:
 
     model = onnx.load_model(path, format="protobuf", load_external_data=False)
     if not model.ir_version or not model.HasField("graph"):
-        raise InputError(f"{clean(path.name)} holds no ONNX graph", hint="Export the model again.", code="onnx.empty")
+        raise InputError("the file holds no ONNX graph", hint="Export the model again.", code="onnx.empty")
     graph = model.graph
     external = _check_tensors(model, path)
     operators: Counter[tuple[str, str]] = Counter()
@@ -122,7 +122,7 @@ def _check_tensors(model: Any, path: Path) -> list[str]:
     files: dict[str, bool] = {}
     for tensor in _tensors(model):
         if any(size < 0 for size in tensor.dims):
-            raise _damaged(path, f"the tensor {clean(tensor.name)!r} has a negative size")
+            raise _damaged(f"the tensor {clean(tensor.name)!r} has a negative size")
         if tensor.data_location == tensor.EXTERNAL or tensor.external_data:
             location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
             if location not in files:
@@ -132,7 +132,7 @@ def _check_tensors(model: Any, path: Path) -> list[str]:
             expected = -(-math.prod(tensor.dims) * bits // 8)
             if bits and len(tensor.raw_data) != expected:
                 held = len(tensor.raw_data)
-                raise _damaged(path, f"the tensor {clean(tensor.name)!r} claims {expected:,} bytes and holds {held:,}")
+                raise _damaged(f"the tensor {clean(tensor.name)!r} claims {expected:,} bytes and holds {held:,}")
     return [name if present else f"{name} (not here)" for name, present in files.items()]
 
 
@@ -151,8 +151,8 @@ def _external(path: Path, tensor: str, location: str) -> Path:
     return file
 
 
-def _damaged(path: Path, what: str) -> InputError:
-    return InputError(f"{clean(path.name)} is damaged: {what}", hint="Export the model again.", code="onnx.tensor")
+def _damaged(what: str) -> InputError:
+    return InputError(f"the model is damaged: {what}", hint="Export the model again.", code="onnx.tensor")
 
 
 def _bits(data_type: int) -> int:

@@ -81,17 +81,15 @@ def _check_end(path: Path) -> None:
         stream.seek(max(0, size - 8))
         end = stream.read(8)
     if end.endswith(b"PARE"):
-        raise InputError(f"{clean(path.name)} has an encrypted footer", hint="Upload it decrypted.", code="inspection.encrypted")
+        raise InputError("the file has an encrypted footer", hint="Upload it decrypted.", code="inspection.encrypted")
     if size < 12 or not end.endswith(b"PAR1"):
         raise InputError(
-            f"{clean(path.name)} is cut short: a Parquet file ends with its table of contents, and this one does not",
+            "the file is cut short: a Parquet file ends with its table of contents, and this one does not",
             hint="Upload it again, or close its writer before copying it.",
             code="inspection.truncated",
         )
     if int.from_bytes(end[:4], "little") > size - 12:
-        raise InputError(
-            f"{clean(path.name)} claims a footer larger than itself", hint="Write it anew.", code="inspection.damaged"
-        )
+        raise InputError("the file claims a footer larger than itself", hint="Write it anew.", code="inspection.damaged")
 
 
 def _type(column: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,20 +69,6 @@ class Inspection:
             "graph": self.graph,
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Inspection:
-        """The inspection that `to_json` wrote."""
-        return cls(
-            kind=data["kind"],
-            title=data["title"],
-            facts=tuple((label, value) for label, value in data["facts"]),
-            tables=tuple(
-                Table(each["title"], tuple(each["columns"]), tuple(tuple(row) for row in each["rows"]), each["note"], each["of"])
-                for each in data["tables"]
-            ),
-            graph=data["graph"],
-        )
-
 
 @dataclass(frozen=True)
 class Histogram:
@@ -93,7 +79,7 @@ class Histogram:
     tree, branch
         What it is of.
     edges
-        The ``n + 1`` edges of the ``n`` bins, rising; empty when there is no finite value.
+        The ``n + 1`` edges of the ``n`` bins, rising.
     counts
         Values in each bin; the last bin includes its upper edge.
     entries_read, entries
@@ -101,7 +87,7 @@ class Histogram:
     values, not_finite
         How many values these had (an entry of a jagged branch has several), and how many were NaN or infinite.
     mean, deviation
-        Of the finite values; None when there are none.
+        Of the finite values; None when they are too large to be summed.
     """
 
     tree: str
@@ -118,11 +104,6 @@ class Histogram:
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
         return {**self.__dict__, "edges": list(self.edges), "counts": list(self.counts)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Histogram:
-        """The histogram that `to_json` wrote."""
-        return cls(**{**data, "edges": tuple(data["edges"]), "counts": tuple(data["counts"])})
 
 
 @dataclass

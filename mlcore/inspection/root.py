@@ -40,7 +40,7 @@ def inspect(path: Path) -> Inspection:
     with _opened(path) as file:
         source = file.file
         if source.fEND > size:
-            message = f"{clean(path.name)} is cut short: {size_text(size)} of {size_text(source.fEND)} are there"
+            message = f"the file is cut short: {size_text(size)} of {size_text(source.fEND)} are there"
             raise InputError(message, hint="Upload it again.", code="inspection.truncated")
         classes: dict[str, str] = file.classnames(recursive=True)
         objects = Rows()
@@ -131,7 +131,7 @@ def histogram(path: Path, tree: str, branch: str, bins: int = 60, max_entries: i
     DataError
         There is no such tree or branch; the hint lists the nearest.
     InputError
-        The branch holds something other than numbers, or `bins` or `max_entries` is out of range.
+        The branch holds something other than numbers, or none that is finite, or `bins` or `max_entries` is out of range.
     """
     if not 1 <= bins <= MAX_BINS or max_entries < 1:
         raise InputError(f"{bins} bins of {max_entries} entries cannot be made", hint=f"Ask for 1 to {MAX_BINS} bins.")
@@ -140,17 +140,22 @@ def histogram(path: Path, tree: str, branch: str, bins: int = 60, max_entries: i
         trees = {name: class_name for name, class_name in classes.items() if _is_tree(class_name)}
         chosen = tree if tree in trees else next((name for name in trees if name.rpartition(";")[0] == tree), None)
         if chosen is None:
-            raise DataError.missing("tree", tree, trees, where=clean(path.name))
+            raise DataError.missing("tree", tree, trees, where="the file")
         source = file[chosen]
         names = source.keys(recursive=True, full_paths=True) if trees[chosen] != RNTUPLE else source.keys(recursive=False)
         if branch not in names:
-            raise DataError.missing("branch", branch, names, where=f"tree {clean(tree)}")
+            raise DataError.missing("branch", branch, names, where=f"the tree {clean(tree)}")
         entries = int(source.num_entries)
         values = _numbers(source[branch], min(entries, max_entries), where=f"branch {clean(branch)} of {clean(tree)}")
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not len(finite):
+        message = f"branch {clean(branch)} of {clean(tree)} has no finite value in {min(entries, max_entries):,} entries"
+        raise InputError(message, hint="There is nothing to draw: choose another branch.", code="inspection.no-values")
     edges = _edges(finite, bins)
-    counts = np.histogram(finite, edges)[0] if len(finite) else np.zeros(0, np.int64)
+    counts = np.histogram(finite, edges)[0]
     wide = finite.astype(np.float64)
+    with np.errstate(all="ignore"):  # sums of the largest numbers may overflow
+        mean, deviation = _finite_or_none(float(wide.mean())), _finite_or_none(float(wide.std()))
     return Histogram(
         tree=tree,
         branch=branch,
@@ -160,8 +165,8 @@ def histogram(path: Path, tree: str, branch: str, bins: int = 60, max_entries: i
         entries=entries,
         values=len(values),
         not_finite=len(values) - len(finite),
-        mean=_finite_or_none(_mean(wide)),
-        deviation=_finite_or_none(_deviation(wide)),
+        mean=mean,
+        deviation=deviation,
     )
 
 
@@ -187,8 +192,6 @@ def _numbers(branch: Any, stop: int, *, where: str) -> npt.NDArray[Any]:
 
 
 def _edges(finite: npt.NDArray[Any], bins: int) -> npt.NDArray[np.float64]:
-    if not len(finite):
-        return np.zeros(0)
     low, high = finite.min().item(), finite.max().item()
     # Beyond this float64 does not hold every half integer.
     if finite.dtype.kind != "f" and max(abs(low), abs(high)) < 2**51:
@@ -205,16 +208,6 @@ def _edges(finite: npt.NDArray[Any], bins: int) -> npt.NDArray[np.float64]:
     edges: npt.NDArray[np.float64] = np.unique(low * (1 - step) + high * step)
     edges[0], edges[-1] = low, high
     return edges
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    with np.errstate(all="ignore"):
-        return float(values.mean()) if len(values) else np.nan
-
-
-def _deviation(values: npt.NDArray[np.float64]) -> float:
-    with np.errstate(all="ignore"):
-        return float(values.std()) if len(values) else np.nan
 
 
 def _finite_or_none(value: float) -> float | None:

@@ -254,9 +254,8 @@ def _mounts(
     cwd: Path, limits: Limits, writable: Iterable[Path], readable: Iterable[Path], hidden: Iterable[Path], devices: Iterable[Path]
 ) -> list[str]:
     """Bubblewrap's arguments for what the child sees."""
-    home = Path.home().resolve()
     rules = {Path("/"): "read"}
-    rules.update((path.resolve(), "hide") for path in (*MASKED, *(home / name for name in CREDENTIALS)))
+    rules.update((path.resolve(), "hide") for path in (*MASKED, *_credentials()))
     interpreter = {Path(name) for name in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
     needed = {*interpreter, PROJECT, *ALWAYS_IN_RUN, *(RESOLVER if limits.network else ())}
     _put_back(rules, {path for each in needed for path in (each, each.resolve())})
@@ -277,7 +276,7 @@ def _mounts(
         elif rule == "read":
             arguments += ["--ro-bind", str(path), str(path)]
         elif not path.is_dir():
-            arguments += ["--ro-bind", "/dev/null", str(path)]
+            arguments += ["--dev-bind", "/dev/null", str(path)]
         else:
             arguments += ["--size", str(size), "--tmpfs", str(path)]
             masks.append(path)
@@ -289,6 +288,14 @@ def _mounts(
         if path != MASKED[0]:
             arguments += ["--remount-ro", str(path)]
     return arguments
+
+
+def _credentials() -> list[Path]:
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without an entry in the system's list, as containers like them
+        return []
+    return [home / name for name in CREDENTIALS]
 
 
 def _put_back(rules: dict[Path, str], paths: Iterable[Path]) -> None:

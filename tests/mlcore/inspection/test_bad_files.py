@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import json
 import pickle
 import struct
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +22,9 @@ import uproot
 import xgboost
 from onnx import TensorProto, helper, numpy_helper
 
-from mlcore.errors import DataError, InputError, UnsupportedFeatureError
+from mlcore.errors import InputError, UnsupportedFeatureError
 from mlcore.filetypes import Kind, detect
-from mlcore.inspection import FORMATS, Histogram, Inspection, histogram, inspect, isolated
-from mlcore.toolchain.sandbox import Limits
+from mlcore.inspection import FORMATS, Inspection, inspect
 
 
 def root_file(path: Path) -> None:
@@ -94,7 +96,7 @@ def test_good_files_can_be_read(kind: Kind, tmp_path: Path) -> None:
     make(tmp_path / name)
     found = inspect(tmp_path / name)
     assert found.kind == kind
-    assert Inspection.from_json(found.to_json()) == found
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["kind"] == kind
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -165,13 +167,12 @@ def test_kinds_without_inspector(tmp_path: Path) -> None:
 def test_pickle_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(pickle.dumps({"a": 1}))
-    for read in (inspect, isolated.inspect):
-        with pytest.raises(InputError, match="run whatever code"):
-            read(path, "onnx")
+    with pytest.raises(InputError, match="run whatever code"):
+        inspect(path, "onnx")
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no such file"):
         inspect(tmp_path / "absent.root")
 
 
@@ -228,71 +229,15 @@ def test_hostile_file_names(name: str, tmp_path: Path) -> None:
     assert "\x1b" not in str(found)
 
 
-class TestIsolated:
-    @pytest.mark.parametrize("kind", ["root", "onnx", "hdf5"])
-    def test_agrees_with_reading_here(self, kind: Kind, tmp_path: Path) -> None:
-        name, make = GOOD[kind]
-        make(tmp_path / name)
-        assert isolated.inspect(tmp_path / name) == inspect(tmp_path / name)
-
-    def test_histogram(self, tmp_path: Path) -> None:
-        root_file(tmp_path / "a.root")
-        found = isolated.histogram(tmp_path / "a.root", "t", "x", 10)
-        assert found == histogram(tmp_path / "a.root", "t", "x", 10)
-        assert isinstance(found, Histogram)
-
-    def test_errors_come_back_as_they_are(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.root"
-        root_file(path)
-        with pytest.raises(DataError) as caught:
-            isolated.histogram(path, "t", "xx")
-        assert caught.value.hint.startswith("Nearest: x")
-        path.write_bytes(path.read_bytes()[:300])
-        with pytest.raises(InputError) as damaged:
-            isolated.inspect(path)
-        assert damaged.value.code in {"inspection.truncated", "inspection.damaged"}
-        assert damaged.value.hint
-
-    def test_nothing_is_left_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        temporary = tmp_path / "temporary"
-        temporary.mkdir()
-        monkeypatch.setattr("tempfile.tempdir", str(temporary))
-        onnx_file(tmp_path / "a.onnx")
-        isolated.inspect(tmp_path / "a.onnx")
-        assert not list(temporary.iterdir())
-
-    def test_limit_of_time(self, tmp_path: Path) -> None:
-        root_file(tmp_path / "a.root")
-        with pytest.raises(InputError, match="needs more than") as caught:
-            isolated.inspect(tmp_path / "a.root", limits=Limits(wall_seconds=0.2, cpu_seconds=5))
-        assert caught.value.code == "inspection.wall"
-
-    def test_limit_of_memory(self, tmp_path: Path) -> None:
-        root_file(tmp_path / "a.root")
-        with pytest.raises(InputError, match="memory") as caught:
-            isolated.inspect(tmp_path / "a.root", limits=Limits(memory_bytes=30 * 2**20))
-        assert caught.value.code == "inspection.memory"
-
-    def test_crashing_reader(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from mlcore.toolchain.sandbox import Outcome
-
-        onnx_file(tmp_path / "a.onnx")
-        monkeypatch.setattr(isolated, "run", lambda *_, **__: Outcome(-11, "", "", 0.1, ""))
-        with pytest.raises(InputError, match="its reader crashed"):
-            isolated.inspect(tmp_path / "a.onnx")
-
-    def test_hidden_neighbours(self, tmp_path: Path) -> None:
-        """The child sees the file and nothing beside it: data of its own folder's neighbours cannot be reached."""
-        from mlcore.toolchain.sandbox import isolation
-
-        if isolation().name != "bubblewrap":
-            pytest.skip(f"needs a working bubblewrap: {isolation().detail}")
-        onnx_file(tmp_path / "a.onnx")
-        model = onnx.load(tmp_path / "a.onnx")
-        tensor = model.graph.initializer[0]
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="beside.bin")
-        (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-        (tmp_path / "beside.bin").write_bytes(os.urandom(256))
-        assert dict(isolated.inspect(tmp_path / "a.onnx").facts)["External data"] == "beside.bin (not here)"
+def test_importing_loads_no_heavy_library() -> None:
+    """The web process imports these: what is heavy must wait until a file is read."""
+    script = """
+        import sys
+        import mlcore.filetypes, mlcore.inspection, mlcore.toolchain.compiler, mlcore.toolchain.sandbox
+        heavy = {"numpy", "onnx", "uproot", "awkward", "h5py", "pyarrow", "torch", "xgboost", "lightgbm"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    project = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    outcome = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    assert outcome.stdout == "[]\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import uproot
 
 from mlcore.errors import DataError, InputError
-from mlcore.inspection import Histogram, Inspection, Table, histogram, inspect
+from mlcore.inspection import Inspection, Table, histogram, inspect
 
 N = 1000
 
@@ -155,15 +156,20 @@ def test_not_finite_values_are_counted_apart(file: Path) -> None:
     assert sum(found.counts) == N - N // 10
 
 
-def test_empty_tree(file: Path) -> None:
-    found = histogram(file, "empty", "x")
-    assert (found.edges, found.counts, found.mean) == ((), (), None)
+def test_nothing_to_draw(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nan.root"
+    with uproot.recreate(path) as out:
+        write_tree(out, "t", {"x": np.array([np.inf, -np.inf, np.nan])})
+    for where, tree in ((file, "empty"), (path, "t")):
+        with pytest.raises(InputError, match="no finite value") as caught:
+            histogram(where, tree, "x")
+        assert caught.value.code == "inspection.no-values"
 
 
 @pytest.mark.parametrize(
     "values",
-    [[1e308, -1e308], [5e-324, 0.0], [np.inf, -np.inf, np.nan], [1e300, 1e300], [1.0, np.nextafter(1.0, 2)], [-0.0, 0.0]],
-    ids=["wide", "denormal", "none-finite", "large-constant", "one-ulp", "zeros"],
+    [[1e308, -1e308], [5e-324, 0.0], [1e300, 1e300], [1.0, np.nextafter(1.0, 2)], [-0.0, 0.0]],
+    ids=["wide", "denormal", "large-constant", "one-ulp", "zeros"],
 )
 def test_extreme_values(values: list[float], tmp_path: Path) -> None:
     path = tmp_path / "x.root"
@@ -172,7 +178,7 @@ def test_extreme_values(values: list[float], tmp_path: Path) -> None:
     found = histogram(path, "t", "x", 10)
     assert sum(found.counts) == sum(map(np.isfinite, values))
     assert list(found.edges) == sorted(found.edges)
-    assert Histogram.from_json(found.to_json()) == found
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["values"] == len(values)
 
 
 @pytest.mark.parametrize("values", [[-(2**63), 2**63 - 1], [2**63 - 1, 2**63 - 1]])

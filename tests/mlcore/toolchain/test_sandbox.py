@@ -414,7 +414,10 @@ class TestBubblewrap:
         outcome = run(python(script), cwd=work, writable=[work], hidden=[secret, file], limits=SMALL)
         assert outcome.stdout == "[]\n"
         assert "Read-only file system" in outcome.stderr
-        assert "hush" not in run(["cat", "token.txt"], cwd=work, hidden=[file], limits=SMALL).stdout
+        seen = run(["cat", "token.txt"], cwd=work, hidden=[file], limits=SMALL)
+        assert (seen.returncode, seen.stdout) == (0, "")
+        run(["sh", "-c", "echo gone > token.txt"], cwd=work, writable=[work], hidden=[file], limits=SMALL)
+        assert file.read_text() == "hush"
 
     def test_writable_folder_inside_a_hidden_one(self, tmp_path: Path) -> None:
         data = tmp_path / "data"
@@ -464,6 +467,22 @@ class TestBubblewrap:
         (home / ".ssh" / "id").write_text("hush")
         monkeypatch.setenv("HOME", str(home))
         assert run(["ls", "-A", str(home / ".ssh")], cwd=work, readable=[home], limits=SMALL).stdout == ""
+
+    def test_user_without_a_home(self, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_home() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", no_home)
+        assert run(["/bin/echo", "runs"], cwd=work, limits=SMALL).stdout == "runs\n"
+
+    def test_read_only_folder_inside_a_writable_one(self, work: Path) -> None:
+        inputs = work / "in"
+        inputs.mkdir()
+        (inputs / "model").write_text("given")
+        outcome = run(["sh", "-c", "echo x > in/model; echo y > out"], cwd=work, writable=[work], readable=[inputs], limits=SMALL)
+        assert "Read-only file system" in outcome.stderr
+        assert (inputs / "model").read_text() == "given"
+        assert (work / "out").exists()
 
     @needs_root
     def test_works_for_an_ordinary_user(self) -> None:
