@@ -20,6 +20,6 @@ stopping = threading.Event()
 """Set once this worker has been asked to stop: what runs is given back to the queue instead of being finished."""
 
 
-@worker_shutting_down.connect
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop(**_kwargs: Any) -> None:
     stopping.set()
