@@ -22,6 +22,7 @@ from mlcore.inspection.report import clean
 
 MOST_NODES = 150
 MOST_BENDS = 5000
+LEAST_WIDTH = 640.0  # pages show pictures as wide as the text: a narrow one would be blown up
 SWEEPS = 8
 CHARACTER = 6.4  # width of the page's monospaced 10.5 px letters
 LINE, PADDING, GAP_X, GAP_Y = 13, 8, 16, 26
@@ -189,6 +190,8 @@ class _Plan:
     rows: list[list[int]] = field(init=False)
     x: list[float] = field(init=False)  # of the middle
     y: list[float] = field(init=False)  # of the upper edge
+    width: float = field(init=False)
+    height: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.widths = [_width(node) for node in self.nodes]
@@ -241,7 +244,10 @@ class _Plan:
                 for number, place in zip(row, _spread(wanted, [self.widths[number] for number in row]), strict=True):
                     self.x[number] = place
         leftmost = min(x - width / 2 for x, width in zip(self.x, self.widths, strict=True))
-        self.x = [x - leftmost + GAP_X for x in self.x]
+        rightmost = max(x + width / 2 for x, width in zip(self.x, self.widths, strict=True))
+        self.width = max(LEAST_WIDTH, rightmost - leftmost + 2 * GAP_X)
+        margin = (self.width - (rightmost - leftmost)) / 2
+        self.x = [x - leftmost + margin for x in self.x]
         self.y = [0.0] * len(self.widths)
         y = float(PADDING)
         for row in self.rows:
@@ -249,11 +255,7 @@ class _Plan:
             for number in row:
                 self.y[number] = y + (tall - self.heights[number]) / 2
             y += tall + GAP_Y
-
-    @property
-    def size(self) -> tuple[float, float]:
-        width = max(x + width / 2 for x, width in zip(self.x, self.widths, strict=True)) + GAP_X
-        return width, max(y + height for y, height in zip(self.y, self.heights, strict=True)) + PADDING
+        self.height = y - GAP_Y + PADDING
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
@@ -281,10 +283,9 @@ def _spread(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
 
 
 def _write(plan: _Plan, title: str) -> str:
-    width, height = plan.size
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="{_attribute(title)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {plan.width:.0f} {plan.height:.0f}" '
+        f'width="{plan.width:.0f}" height="{plan.height:.0f}" role="img" aria-label="{_attribute(title)}">'
     ]
     for route in plan.routes:
         start = route[0]

@@ -75,6 +75,14 @@ def test_long_edge_goes_around_the_boxes_between() -> None:
         assert abs(plan.x[bend] - plan.x[box]) > plan.widths[box] / 2
 
 
+def test_narrow_pictures_are_not_blown_up_by_the_page() -> None:
+    svg = draw(*chain(3), title="t")
+    width = float(re.search(r'viewBox="0 0 (\d+) ', svg)[1])  # type: ignore[index]
+    x, _, w, _ = boxes(svg)[0]
+    assert width == 640
+    assert x + w / 2 == pytest.approx(320, abs=1)
+
+
 def test_a_plain_chain_is_straight() -> None:
     drawn = boxes(draw(*chain(10), title="t"))
     middles = [x + width / 2 for x, _, width, _ in drawn]
