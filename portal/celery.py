@@ -12,6 +12,7 @@ from celery.signals import worker_shutting_down
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 app = Celery("portal")
+app.set_default()  # of every thread: a shared task looks for the thread's own current application first
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="tasks")
 app.autodiscover_tasks(related_name="housekeeping")

@@ -28,7 +28,7 @@ class Control:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self._proxy: Any = None
+        self._transport: Any = None
 
     def processes(self) -> list[ProcessInfo]:
         """All programs and their states; empty while supervisord is not there."""
@@ -42,17 +42,19 @@ class Control:
         self._call("startProcess", f"{info.group}:{info.name}", False)
 
     def close(self) -> None:
-        """Forget the connection."""
-        self._proxy = None
+        """Close the connection; the next order opens another."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from supervisor.xmlrpc import SupervisorTransport
 
-        if self._proxy is None:
-            transport = SupervisorTransport(serverurl=f"unix://{self._socket}")
-            self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+        if self._transport is None:
+            self._transport = SupervisorTransport(serverurl=f"unix://{self._socket}")
+        proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
         try:
-            return getattr(self._proxy.supervisor, method)(*arguments)
+            return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault:
             return None
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
