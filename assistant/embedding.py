@@ -86,13 +86,18 @@ def map_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
+            if size > path.stat().st_size:
+                raise ValueError("the header is longer than the file")
             header = json.loads(file.read(size))
         data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + size)
-        return {
+        weights: dict[str, NDArray[np.float32]] = {
             name.removeprefix("bert."): data[slice(*entry["data_offsets"])].view(np.float32).reshape(entry["shape"])
             for name, entry in header.items()
             if name != "__metadata__" and entry["dtype"] == "F32"
         }
+        if weights["embeddings.word_embeddings.weight"].shape[1] != DIMENSION:
+            raise ValueError("it is another model's")
+        return weights
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexUnavailableError(
             f"The embedding model's weights cannot be read: {error}",

@@ -17,6 +17,7 @@ dense    0.3     nearness in meaning (cosine of sentence embeddings)
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass
@@ -115,10 +116,15 @@ class Retriever:
         """
         try:
             return self._retrieve(query, k, options or self.options)
-        except (OSError, IndexUnavailableError):
+        except (OSError, sqlite3.Error, IndexUnavailableError):
             # The generation may have been replaced twice and removed while this thread was about to open its files.
             self._searcher = None
+        try:
             return self._retrieve(query, k, options or self.options)
+        except (OSError, sqlite3.Error) as error:
+            raise IndexUnavailableError(
+                f"The index cannot be read: {error}", hint="Build the index again.", code="index.broken"
+            ) from error
 
     def _current(self) -> Searcher:
         stamp = generations.stamp(self.index_dir)

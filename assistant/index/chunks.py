@@ -32,7 +32,7 @@ def chunks(text: str, max_pieces: int = MAX_PIECES) -> Iterator[Chunk]:
     for line in text.splitlines(keepends=True):
         cost = estimate_pieces(line)
         if pieces + cost > max_pieces and pieces:
-            cut = blank if blank > start and after_blank * 2 < pieces else position
+            cut = blank if blank > start and after_blank * 2 <= pieces else position
             if text[start:cut].strip():
                 yield Chunk(start, cut)
             pieces = after_blank if cut == blank else 0

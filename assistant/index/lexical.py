@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,7 @@ class LexicalStore:
     """BM25 scores of a fixed set of texts, computed when the index was built and read memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        import bm25s
-
-        self._bm25: Any = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
+        self._bm25: Any = _library().BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
 
     def scores(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """The score of every text for a query.
@@ -52,6 +51,14 @@ class LexicalStore:
         return result
 
 
+def _library() -> Any:
+    """bm25s, which logs every step to the console unless told not to."""
+    import bm25s
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    return bm25s
+
+
 def write(folder: Path, texts: list[list[int]], n_vocabulary: int, *, b: float = 0.75, k1: float = 1.5) -> None:
     """Build and save a store over tokenised texts.
 
@@ -62,9 +69,7 @@ def write(folder: Path, texts: list[list[int]], n_vocabulary: int, *, b: float =
     b, k1
         BM25's length normalisation and term saturation.
     """
-    import bm25s
-
-    bm25 = bm25s.BM25(method="lucene", k1=k1, b=b)
+    bm25 = _library().BM25(method="lucene", k1=k1, b=b)
     vocabulary = {str(number): number for number in range(n_vocabulary)}
     bm25.index((texts, vocabulary), create_empty_token=False, show_progress=False)
     bm25.vocab_dict = {}  # the vocabulary is in the document store, once for all
