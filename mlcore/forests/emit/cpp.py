@@ -1,8 +1,8 @@
 """The C++ emitter: a standalone C++17 header, an example, a self-test, a CMake project and a README.
 
 The header holds all trees in one table. A node is a threshold, the number of its left child, which the right one follows,
-and a word of feature and flags; a leaf keeps its value in the threshold's place and itself as its child, so that eight
-walks, over rows or over trees, go on in step without a branch and hide each other's waiting for memory::
+and a word of feature and flags; a leaf keeps its value in the threshold's place and itself as its child, so
+that sixteen walks, over rows or over trees, go on in step without a branch and hide each other's waiting for memory::
 
     inline constexpr Node nodes[] = {
     {0.25f,1u,0x2000003u},   // x[3] < 0.25 goes to node 1, else to node 2; NaN goes left
@@ -16,6 +16,7 @@ Only tables, a few constants and the link are generated; the code around them is
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -149,38 +150,39 @@ def header(model: TreeModel, options: CppOptions) -> str:
     single = "" if model.n_predictions > 1 else _SINGLE_PREDICTION
     if model.n_outputs == 1:
         single += _SINGLE_MARGIN
-    return _fill(
-        "header.hpp",
-        name=options.name,
-        namespace=options.scope,
-        provenance="\n".join(f"// {plain(line)}" for line in provenance),
-        n_features=model.n_features,
-        n_outputs=model.n_outputs,
-        n_predictions=model.n_predictions,
-        n_trees=len(model.trees),
-        real=real,
-        threshold_real=_real(model.threshold_dtype),
-        value_real="double" if "float64" in (model.sum_dtype, model.threshold_dtype) else "float",
-        feature_names=",\n".join(f"    {literal(name)}" for name in names),
-        any_zero_is_missing=_bool(nodes.used & ZERO_IS_MISSING),
-        any_categorical=_bool(nodes.used & CATEGORICAL),
-        any_less=_bool(nodes.any_less),
-        any_less_equal=_bool(nodes.used & LESS_EQUAL),
-        any_default_left=_bool(nodes.used & DEFAULT_LEFT),
-        zero_threshold=number(model.zero_threshold, "double"),
-        nodes="\n".join(nodes.lines),
-        roots=_wrapped(f"{root}u" for root in nodes.roots or [0]),
-        outputs=_wrapped(str(tree.output) for tree in model.trees) or "0",
-        output_integer="unsigned char" if model.n_outputs <= 256 else "std::uint32_t",
-        base=", ".join(number(value, real) for value in model.base.tolist()),
-        sets=_wrapped(f"{{{first}u, {size}u}}" for first, size in nodes.sets) or "{0u, 0u}",
-        category_words=_wrapped(f"{word:#x}u" for word in nodes.words) or "0u",
-        link=Template(_LINKS[model.link]).substitute(scale=number(-model.link_scale, real)),
-        division="" if model.divisor == 1 else f" / {number(model.divisor, real)}",
-        block_rows=min(256, max(1, 8192 // model.n_outputs)),
-        prediction=_MEANINGS[model.link],
-        single=single,
-    )
+    values = {
+        "name": options.name,
+        "namespace": options.scope,
+        "provenance": "\n".join(f"// {plain(line)}" for line in provenance),
+        "n_features": model.n_features,
+        "n_outputs": model.n_outputs,
+        "n_predictions": model.n_predictions,
+        "n_trees": len(model.trees),
+        "real": real,
+        "threshold_real": _real(model.threshold_dtype),
+        "value_real": "double" if "float64" in (model.sum_dtype, model.threshold_dtype) else "float",
+        "feature_names": ",\n".join(f"    {literal(name)}" for name in names),
+        "any_zero_is_missing": _bool(nodes.used & ZERO_IS_MISSING),
+        "any_categorical": _bool(nodes.used & CATEGORICAL),
+        "any_less": _bool(nodes.any_less),
+        "any_less_equal": _bool(nodes.used & LESS_EQUAL),
+        "any_default_left": _bool(nodes.used & DEFAULT_LEFT),
+        "zero_threshold": number(model.zero_threshold, "double"),
+        "nodes": "\n".join(nodes.lines),
+        "roots": _wrapped(f"{root}u" for root in nodes.roots or [0]),
+        "outputs": _wrapped(str(tree.output) for tree in model.trees) or "0",
+        "output_integer": "unsigned char" if model.n_outputs <= 256 else "std::uint32_t",
+        "base": ", ".join(number(value, real) for value in model.base.tolist()),
+        "sets": _wrapped(f"{{{first}u, {size}u}}" for first, size in nodes.sets) or "{0u, 0u}",
+        "category_words": _wrapped(f"{word:#x}u" for word in nodes.words) or "0u",
+        "link": Template(_LINKS[model.link]).substitute(scale=number(-model.link_scale, real)),
+        "division": "" if model.divisor == 1 else f" / {number(model.divisor, real)}",
+        "block_rows": min(256, max(1, 8192 // model.n_outputs)),
+        "prediction": _MEANINGS[model.link],
+        "single": single,
+    }
+    fingerprint = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+    return _fill("header.hpp", fingerprint=f"forest_{fingerprint}", **values)
 
 
 def project(model: TreeModel, options: CppOptions, references: References) -> dict[str, bytes]:

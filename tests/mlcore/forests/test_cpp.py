@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import io
 import json
@@ -87,7 +88,8 @@ def random_model(seed: int, *, link: Link, precision: tuple[FloatName, FloatName
     )
 
 
-def test_random_forests_agree_with_the_native_predictor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["-O1", pytest.param("-O3", marks=pytest.mark.slow), "-ffinite-math-only"])
+def test_random_forests_agree_with_the_native_predictor(option: str, tmp_path: Path) -> None:
     """Many forests in one program: all comparisons, kinds of missing values, links and precisions."""
     precisions: list[tuple[FloatName, FloatName]] = [
         ("float32", "float32"),
@@ -114,7 +116,7 @@ def test_random_forests_agree_with_the_native_predictor(tmp_path: Path) -> None:
     source = tmp_path / "all.cpp"
     source.write_text("\n".join(program))
     compiler = find_compiler()
-    compiler.build([source], tmp_path / "all", flags=("-std=c++17", "-O1", *conversion.FLAGS[2:]), include=[tmp_path])
+    compiler.build([source], tmp_path / "all", flags=("-std=c++17", "-O1", option, *conversion.FLAGS[2:]), include=[tmp_path])
     outcome = run([tmp_path / "all"], cwd=tmp_path, writable=[tmp_path], limits=Limits(cpu_seconds=60))
     assert outcome.returncode == 0, outcome.stderr
     for name, model in models.items():
@@ -323,3 +325,26 @@ def test_the_output_folder_must_be_free(xgboost_booster: Train, tmp_path: Path) 
     xgboost_booster(rounds=1).save_model(path)
     with pytest.raises(InputError, match="in the output folder already"):
         convert(path, tmp_path / "out", n_probes=10)
+
+
+def test_two_libraries_in_one_process_keep_their_own_tables(tmp_path: Path) -> None:
+    """Forests of one namespace in two loaded libraries are not mixed up."""
+    compiler = find_compiler()
+    answers = {}
+    libraries = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        model = random_model(seed, link=Link.IDENTITY, precision=("float32", "float32"))
+        (folder / "forest.hpp").write_text(cpp.header(model, CppOptions("forest")))
+        (folder / "forest.cpp").write_text(
+            '#include "forest.hpp"\nextern "C" float sum(const float* row) { return forest::margin(row); }\n'
+        )
+        compiler.build([folder / "forest.cpp"], folder / "forest.so", flags=("-std=c++17", "-shared", "-fPIC"))
+        libraries.append(ctypes.CDLL(str(folder / "forest.so")))
+        libraries[-1].sum.restype = ctypes.c_float
+        answers[seed] = Forest(model).margin(np.zeros((1, 5), np.float32))[0]
+    row = np.zeros(5, np.float32)
+    for library, answer in zip(libraries, answers.values(), strict=True):
+        assert library.sum(ctypes.c_void_p(row.ctypes.data)) == answer
+    assert len(set(answers.values())) == 2

@@ -1,0 +1,142 @@
+"""Measuring: contenders in turn, medians and quartiles, comparisons with a goal."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run.
+
+    Attributes
+    ----------
+    quick
+        Small inputs and few repetitions: to see that a case works, not to quote.
+    cache
+        Folder for trained models and compiled programs.
+    """
+
+    quick: bool
+    cache: Path
+
+    @property
+    def repetitions(self) -> int:
+        return 5 if self.quick else 25
+
+    @property
+    def seconds(self) -> float:
+        """The least time of one repetition, reached by calling often enough."""
+        return 0.005 if self.quick else 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contender's figure: the median of the repetitions and the quartiles around it."""
+
+    median: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Some contenders at one task.
+
+    Attributes
+    ----------
+    task
+        What was done, with its size.
+    goal
+        The goal in words.
+    unit
+        Of the figures.
+    ours
+        Which contender is this project's.
+    measured
+        All contenders' figures.
+    least_ratio
+        How many times better than the best peer the goal asks for; None where there is no peer or no such goal.
+    peers
+        The contenders that count as peers; by default all but `ours`.
+    lower_is_better
+        False for throughputs and scores.
+    facts
+        What belongs to the figures: flags, threads, sizes.
+    """
+
+    task: str
+    goal: str
+    unit: str
+    ours: str
+    measured: Mapping[str, Measured]
+    least_ratio: float | None = None
+    peers: tuple[str, ...] | None = None
+    lower_is_better: bool = True
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def ratio(self, other: str) -> float:
+        """How many times better ours is than another contender."""
+        mine, theirs = self.measured[self.ours].median, self.measured[other].median
+        return theirs / mine if self.lower_is_better else mine / theirs
+
+    @property
+    def reached(self) -> float | None:
+        """The ratio to the best peer; None where there is none."""
+        peers = self.peers if self.peers is not None else tuple(name for name in self.measured if name != self.ours)
+        return min((self.ratio(name) for name in peers), default=None)
+
+
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]], settings: Settings, *, items: int, scale: float = 1e6
+) -> dict[str, Measured]:
+    """Time the contenders in turn.
+
+    Parameters
+    ----------
+    contenders
+        Calls without arguments, by name.
+    settings
+        Repetitions and their least duration.
+    items
+        How many items one call handles; figures are given for one.
+    scale
+        From seconds to the unit: 1e6 for microseconds.
+    """
+    calls = {name: _calls(run, settings.seconds) for name, run in contenders.items()}
+    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(settings.repetitions):
+            for name, run in contenders.items():
+                start = time.perf_counter()
+                for _ in range(calls[name]):
+                    run()
+                seconds = (time.perf_counter() - start) / calls[name]
+                samples[name].append(seconds * scale / items)
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: summary(values) for name, values in samples.items()}
+
+
+def summary(values: list[float]) -> Measured:
+    """Median and quartiles of some samples."""
+    if len(values) < 2:
+        return Measured(values[0], values[0], values[0])
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return Measured(median, lower, upper)
+
+
+def _calls(run: Callable[[], object], seconds: float) -> int:
+    """Warm up, and find how many calls last long enough to be timed."""
+    run()
+    start = time.perf_counter()
+    run()
+    return max(1, round(seconds / max(time.perf_counter() - start, 1e-9)))
