@@ -175,8 +175,9 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
             cwd=folder,
             limits=limits,
             writable=[folder, *(places[name] for name in job_type.writable)],
-            readable=[path for name, path in places.items() if name not in job_type.writable],
-            hidden=[settings.DATA_DIR],
+            # The inputs may be hard links to the library's own files, so the child must not write them.
+            readable=[folder / "in", *(path for name, path in places.items() if name not in job_type.writable)],
+            hidden=[settings.DATA_DIR, settings.BASE_DIR / ".env"],
             env={
                 "PYTHONPATH": str(settings.BASE_DIR),
                 "OMP_NUM_THREADS": str(os.cpu_count() or 1),
