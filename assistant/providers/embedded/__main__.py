@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=defaults.port, help="port to listen on, 0 for any free one")
     parser.add_argument("--name", default=defaults.name, help="the model's name in the API (default: the file's name)")
     parser.add_argument("--context", type=int, default=defaults.context, help="tokens a request may use (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=defaults.threads, help="CPU threads, 0 for all cores (default)")
+    parser.add_argument(
+        "--threads", type=int, default=defaults.threads, help="CPU threads (default: one per core to read, one fewer to write)"
+    )
     parser.add_argument("--slots", type=int, default=defaults.slots, help="requests answered at a time (default: %(default)s)")
     return parser
 
