@@ -41,20 +41,6 @@ STATUS = {
 """Status of the refusals whose code says more than 422, “understood, and not acceptable”."""
 
 
-EXPECTED: tuple[type[Exception], ...] = (
-    JobRefusedError,
-    UploadRefusedError,
-    ChatRefusedError,
-    ValidationError,
-    AuthenticationError,
-    HttpError,
-    Http404,
-    RequestDataTooBig,
-    SuspiciousOperation,
-)
-"""What goes wrong through no defect here, besides `ApiError` itself."""
-
-
 class Problem(Schema):
     """What went wrong, and what to do about it."""
 
@@ -89,6 +75,21 @@ class ApiError(Exception):
         self.problem = Problem(
             code=code or NAMES.get(status, "refused"), message=message, hint=hint, problems=dict(problems or {})
         )
+
+
+EXPECTED: tuple[type[Exception], ...] = (
+    ApiError,
+    JobRefusedError,
+    UploadRefusedError,
+    ChatRefusedError,
+    ValidationError,
+    AuthenticationError,
+    HttpError,
+    Http404,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+"""What goes wrong through no defect here."""
 
 
 def not_found(what: str, hint: str = "") -> ApiError:
@@ -127,7 +128,7 @@ def json_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 def install(api: NinjaAPI) -> None:
     """Make the API answer every exception in the one shape."""
-    for kind in (ApiError, *EXPECTED):
+    for kind in EXPECTED:
         api.add_exception_handler(kind, _expected)
     api.add_exception_handler(Exception, _unexpected)
 

@@ -18,8 +18,8 @@ def _operations() -> list[URLPattern]:
 
 
 urlpatterns = [
-    path("", reference.page, name="openapi-view"),
-    path("openapi.json", reference.openapi, name="openapi"),
+    path("", json_only(reference.page), name="openapi-view"),
+    path("openapi.json", json_only(reference.openapi), name="openapi"),
     *_operations(),
     re_path(r".*", reference.unknown, name="unknown"),
 ]

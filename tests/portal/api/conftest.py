@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from django.test import Client
 
 
 @pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any, tmp_path: Path) -> None:
-    """The middleware that serves collected static files warns where their folder is missing."""
-    settings.STATIC_ROOT = tmp_path
+def _quick_passwords(settings: Any) -> None:
+    """Nobody guesses the passwords of these tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @dataclass
