@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from portal.accounts.models import User
 from portal.jobs import registry
 from portal.library.models import LibraryFile
+from portal.library.services import KIND_TITLES
 
 FILES_OFFERED = 3
 NEWEST_LOOKED_AT = 200
@@ -51,7 +52,9 @@ def _offer(owner: User, question: str, job_type: registry.JobType[Any]) -> dict[
         "url": _address(form, first),
         "chosen": [file.name for file in first.values()],
         "files": [{"name": file.name, "url": _address(form, first | {field: file})} for field, file in others],
-        "missing": [", ".join(kinds[field]) for field, files in choices.items() if not files],
+        "missing": [
+            ", ".join(KIND_TITLES.get(kind, kind) for kind in kinds[field]) for field, files in choices.items() if not files
+        ],
     }
 
 

@@ -59,29 +59,19 @@ def answer(text: str, anchor: str, passages: Collection[int]) -> SafeString:
     passages
         The numbers that are passages; any other number in brackets stays text.
     """
-    html = _parser().render(text, {"anchor": anchor, "passages": frozenset(passages)})
+    return _clean(_parser().render(text, {"anchor": anchor, "passages": frozenset(passages)}))
+
+
+def prose(text: str) -> SafeString:
+    """The HTML of a document or a passage of it: Markdown with its line breaks kept, because not all authors wrote Markdown."""
+    return _clean(_parser(breaks=True).render(text, {"anchor": "", "passages": frozenset()}))
+
+
+def _clean(html: str) -> SafeString:
     clean = nh3.clean(
         html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes={"http", "https", "mailto"}, link_rel="noopener noreferrer nofollow"
     )
     return mark_safe(clean)  # noqa: S308  (just cleaned)
-
-
-def passage(text: str, kind: str, place: str) -> SafeString:
-    """A passage's text: highlighted where it is a program, paragraphs otherwise."""
-    language = language_of(kind, place)
-    if language:
-        shown, rest, _more = rendering.code_parts(text, language)
-        body = format_html("{}\n{}", shown, rest) if rest else shown
-        return format_html('<pre class="hl" tabindex="0"><code>{}</code></pre>', body)
-    return format_html("<blockquote>{}</blockquote>", text)
-
-
-def language_of(kind: str, place: str) -> str:
-    """The programming language of a passage, empty where it is prose."""
-    name = place.rsplit(":", 1)[0].lower()
-    if kind not in {"tutorial", "code"}:
-        return ""
-    return "python" if name.endswith(".py") else "cpp"
 
 
 def _cite(state: StateInline, silent: bool) -> bool:
@@ -124,8 +114,9 @@ def _heading(_self: Any, tokens: list[Token], index: int, _options: Any, _env: A
 
 
 @cache
-def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": NESTING}).enable(["table", "strikethrough"])
+def _parser(*, breaks: bool = False) -> MarkdownIt:
+    options = {"html": False, "linkify": False, "breaks": breaks, "maxNesting": NESTING}
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     # No images (they would load from elsewhere), no references ("[1]: address" would take the citation's place).
     parser.disable(["image", "reference"])
     parser.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]

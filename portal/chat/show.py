@@ -91,17 +91,19 @@ def prose(turn: Turn) -> SafeString:
 
 
 def _passage(turn: Turn, passage: Mapping[str, Any]) -> ShownPassage:
-    url = str(passage.get("url", ""))
+    url = str(passage["url"])
+    own = url.startswith("/ask/")
     return ShownPassage(
         n=passage["n"],
         title=passage["title"],
         source=passage["source"],
         place=passage["place"],
-        url=url if url.startswith(("https://", "http://", "/ask/")) else "",
-        public=not url.startswith("/"),
+        # With the turn, the portal's own page can show the passage even after the document has left the index.
+        url=f"{url}?turn={turn.pk}" if own else url if url.startswith(("https://", "http://")) else "",
+        public=not own,
         score=passage["score"],
         cited=passage["n"] in turn.answer.get("citations", ()),
-        html=render.passage(passage["text"], passage.get("kind", ""), passage["place"]),
+        html=render.prose(passage["text"]),
     )
 
 

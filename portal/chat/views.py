@@ -16,7 +16,7 @@ from django_htmx.middleware import HtmxDetails
 from portal.accounts.models import User
 from portal.chat import services
 from portal.chat.models import Conversation, Turn
-from portal.chat.render import language_of
+from portal.chat.render import prose
 from portal.chat.show import rail, show, turns_of
 
 EXAMPLES = (
@@ -25,7 +25,7 @@ EXAMPLES = (
     "Read a branch of a ROOT file into NumPy",
     "Turn my XGBoost model into C++",
 )
-DOCUMENT_LIMIT = 200_000  # characters of a document that its page shows
+DOCUMENT_LIMIT = 100_000  # characters of a document that its page shows
 
 
 class SignedInRequest(HttpRequest):
@@ -170,8 +170,7 @@ def passage(request: SignedInRequest, document: str) -> HttpResponse:
             "place": stored.place,
             "url": stored.url if stored.url.startswith(("https://", "http://")) else "",
             "origin": " ".join(part for part in (stored.corpus, stored.version) if part),
-            "language": language_of(stored.kind, stored.place),
-            "text": stored.text[:DOCUMENT_LIMIT],
+            "html": prose(stored.text[:DOCUMENT_LIMIT]),
             "cut": len(stored.text) > DOCUMENT_LIMIT,
         }
         return render(request, "chat/passage.html", context)
@@ -182,8 +181,7 @@ def passage(request: SignedInRequest, document: str) -> HttpResponse:
         "title": kept["title"],
         "source": kept["source"],
         "place": kept["place"],
-        "language": language_of(kept.get("kind", ""), kept["place"]),
-        "text": kept["text"],
+        "html": prose(kept["text"]),
         "gone": True,
     }
     return render(request, "chat/passage.html", context)

@@ -30,7 +30,7 @@ TUTORIAL = Passage(
     place="tutorials/fit/fit1.C:3",
     url="",
     score=0.52,
-    text='TH1F *h = new TH1F("h", "test", 100, -4, 4);\nh->Fit("gaus");',
+    text='```cpp\nTH1F *h = new TH1F("h", "test", 100, -4, 4);\nh->Fit("gaus");\n```',
 )
 QUESTION = "How do I fit a TH1 with a Gaussian?"
 REPLY = "Call `TH1::Fit` with option S, which returns a TFitResultPtr with the full result [1]."

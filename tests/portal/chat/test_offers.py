@@ -88,7 +88,7 @@ def test_without_a_file_the_offer_says_what_it_takes(person: Any) -> None:
     offer = offers.find(person, ASK)
     assert offer is not None
     assert offer["url"] == FORM
-    assert "xgboost-json" in offer["missing"][0]
+    assert "XGBoost" in offer["missing"][0]
 
 
 @pytest.mark.parametrize("question", ["How do I fit a TH1?", "What is a forest?", "model of C", "", "Explain C++ references"])

@@ -145,11 +145,6 @@ def test_text_made_to_be_slow_is_not(text: str) -> None:
     html(text)
 
 
-def test_passages_show_programs_as_code_and_the_rest_as_text() -> None:
-    program = str(render.passage("int a = 1; // <b>", "tutorial", "tutorials/fit/fit1.C:3"))
-    assert program.startswith('<pre class="hl"')
-    assert "&lt;b&gt;" in program
-    prose = str(render.passage("Fits <script>", "class", "TH1.h:3"))
-    assert prose == "<blockquote>Fits &lt;script&gt;</blockquote>"
-    assert render.language_of("tutorial", "a/b.py:3") == "python"
-    assert render.language_of("page", "a/b.py:3") == ""
+def test_documents_keep_their_lines_and_cite_nothing() -> None:
+    assert render.prose("Fits <script>\n#include [1]") == "<p>Fits &lt;script&gt;<br>\n#include [1]</p>\n"
+    assert '<figure class="code hl">' in render.prose("Say\n\n```py\nx = 1\n```")

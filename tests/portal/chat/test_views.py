@@ -47,7 +47,7 @@ def test_a_question_from_the_form_to_the_answer(browser: Client, retriever: Any,
     assert f'<details id="{turn.anchor}-p2">' in done
     assert f'href="#{turn.anchor}-p1"' in done
     assert 'href="https://root.cern/doc/master/classTH1.html"' in done
-    assert 'href="/ask/passages/root:tutorial/fit1.C"' in done
+    assert f'href="/ask/passages/root:tutorial/fit1.C?turn={turn.pk}"' in done
     assert done.index("Passages found") < done.index('data-part="text"')
     assert "of 2 passages cited, answered in" in done
 
@@ -233,8 +233,9 @@ def test_what_passages_and_questions_hold_is_text(browser: Client, person: Any, 
 def test_a_document_is_shown_whole_and_else_its_passage(browser: Client, answered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from assistant.index import status
 
+    text = "Fits.\n\n```cpp\nint main() {}\n```"
     stored = status.StoredDocument(
-        "root:tutorial/fit1.C", "Fitting", "fit1.C", "tutorial", "tutorials/fit/fit1.C:1", "", "int main() {}", "ROOT", "6.36"
+        "root:tutorial/fit1.C", "Fitting", "fit1.C", "tutorial", "tutorials/fit/fit1.C:1", "", text, "ROOT", "6.36"
     )
     monkeypatch.setattr(status, "read_document", lambda _folder, document: stored if document == stored.id else None)
     whole = page(browser.get("/ask/passages/root:tutorial/fit1.C"))
