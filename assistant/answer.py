@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assistant import extractive, prompting
 from assistant.citations import CitationWriter, identifiers
 from assistant.condense import Turn, search_query
 from assistant.errors import AssistantError, ProviderError
+from assistant.index.tokens import tokenize
 from assistant.passages import Passage, Retrieval, SupportsRetrieve
 from assistant.providers.base import Message, Provider, Usage
 from assistant.providers.pump import StoppedError, pumped
@@ -27,6 +28,7 @@ _NEAREST = "The nearest pages, which may not be about it:"
 _NO_MODEL = "*No language model is at hand: these are the passages that fit best, quoted.*"
 _FAILED = "*The language model gave no whole answer ({reason}) These are the passages that fit best, quoted.*"
 _UNKNOWN = "*In none of the passages, so look it up before you use it: {names}.*"
+_FEWEST_WORDS = 0.4  # of the question's words that the passages must have where there is no dense search
 _REPEATS = 3  # a line that comes so often means that the model goes round in circles
 
 
@@ -150,7 +152,7 @@ def answer(
     history: Sequence[Turn] = (),
     options: Options | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Answer a question: yields `PassagesFound`, then `Token` by `Token` the text, then `Finished`.
 
     Parameters
@@ -199,7 +201,11 @@ def nothing_found(query: str, found: Retrieval, min_confidence: float) -> bool:
     """Whether a retrieval has nothing to answer from: no passage, or none near the question in meaning or by name."""
     if not found.passages:
         return True
-    if found.confidence is None or found.confidence >= min_confidence:
+    if found.confidence is None:  # by words alone, until the dense index is there
+        wanted = set(tokenize(query))
+        known = {word for passage in found.passages for word in tokenize(f"{passage.title} {passage.text}")}
+        return len(wanted & known) < _FEWEST_WORDS * len(wanted)
+    if found.confidence >= min_confidence:
         return False
     named = {part for passage in found.passages[:3] for part in identifiers(f"{passage.source} {passage.title}")}
     return not identifiers(query) & named
