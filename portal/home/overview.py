@@ -59,31 +59,38 @@ class Strip:
     """The portal's own jobs that will make more work: the model's download, the indexing."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was found when it was last looked."""
+
+    at: float
+    services: tuple[Service, ...]
+    strip: Strip
+
+
 _lock = Lock()
-_remembered: tuple[float, list[Service], tuple[tuple[str, bool], ...]] | None = None
+_last: Look | None = None
 
 
-def services() -> list[Service]:
-    """Every part and its state; asked again after two seconds."""
-    return _look()[0]
-
-
-def abilities() -> tuple[tuple[str, bool], ...]:
-    """What the assistant can do now."""
-    return _look()[1]
-
-
-def _look() -> tuple[list[Service], tuple[tuple[str, bool], ...]]:
-    global _remembered
+def look() -> Look:
+    """The state of every part, at most two seconds old: many people's pages ask for it."""
+    global _last
     with _lock:
-        known = _remembered
-    if known is not None and time.monotonic() - known[0] < REMEMBER_SECONDS:
-        return known[1], known[2]
-    found = [_service(check) for check in health.checks()]
-    can = _abilities(found)
+        known = _last
+    if known is not None and time.monotonic() - known.at < REMEMBER_SECONDS:
+        return known
+    found = tuple(_service(check) for check in health.checks())
+    seen = Look(time.monotonic(), found, _strip(found))
     with _lock:
-        _remembered = (time.monotonic(), found, can)
-    return found, can
+        _last = seen
+    return seen
+
+
+def forget() -> None:
+    """Look again the next time."""
+    global _last
+    with _lock:
+        _last = None
 
 
 def _service(check: health.Check) -> Service:
@@ -92,7 +99,7 @@ def _service(check: health.Check) -> Service:
     return Service(check.name, TITLES.get(check.name, check.name), MEANINGS.get(check.name, ""), state, word, check.detail)
 
 
-def _abilities(found: list[Service]) -> tuple[tuple[str, bool], ...]:
+def _abilities(found: tuple[Service, ...]) -> tuple[tuple[str, bool], ...]:
     from assistant.index import index_status
 
     index = index_status(Path(settings.INDEX_DIR))
@@ -102,18 +109,22 @@ def _abilities(found: list[Service]) -> tuple[tuple[str, bool], ...]:
 
 def strip() -> Strip:
     """The line under the ask box."""
-    found = services()
+    return look().strip
+
+
+def _strip(found: tuple[Service, ...]) -> Strip:
+    can = _abilities(found)
     down = [one for one in found if one.state == "bad"]
-    missing = [what for what, can in abilities() if not can]
+    missing = [what for what, works in can if not works]
     if down:
         state, headline = "bad", f"{' and '.join(one.title.lower() for one in down)} down".capitalize()
     elif missing:
-        state, headline = "warn", "Starting up" if len(missing) == 3 else "Works in part"
+        state, headline = "warn", "Starting up" if len(missing) == len(can) else "Works in part"
     else:
         state, headline = "ok", "Everything works"
     counts = dict(Job.objects.filter(state__in=ACTIVE).values_list("state").annotate(Count("pk")).order_by())
     coming = _own_jobs() if missing else ()
-    return Strip(state, headline, abilities(), counts.get(JobState.RUNNING, 0), counts.get(JobState.PENDING, 0), coming)
+    return Strip(state, headline, can, counts.get(JobState.RUNNING, 0), counts.get(JobState.PENDING, 0), coming)
 
 
 def _own_jobs() -> tuple[Job, ...]:
@@ -129,8 +140,8 @@ def full(user: User | AnonymousUser) -> dict[str, Any]:
     presentation.set_places(jobs)
     disk = shutil.disk_usage(settings.DATA_DIR)
     return {
-        "strip": strip(),
-        "services": services(),
+        "strip": look().strip,
+        "services": look().services,
         "workers": [
             {"pulse": pulse, "alive": now - pulse.at < WORKER_LOST, "isolation": pulse.details.get("isolation", "")}
             for pulse in Pulse.objects.order_by("name")

@@ -35,6 +35,8 @@ class Option:
 
     value: str
     title: str
+    name: str = ""
+    """Of a file, without its kind."""
 
 
 @dataclass
@@ -169,9 +171,9 @@ class JobForm:
     def _offer_files(self, row: Field) -> None:
         kinds = [str(kind) for kind in row.schema.get("x-kinds", ())]
         titles: Mapping[str, str] = library.KIND_TITLES
-        row.accepts = " or ".join(titles.get(kind, kind) for kind in kinds)
+        row.accepts = ", ".join(titles.get(kind, kind) for kind in kinds)
         files = LibraryFile.objects.filter(owner=self.user, kind__in=kinds).values_list("pk", "name", "kind")[:FILES_OFFERED]
-        row.options = [Option(str(key), f"{name} ({titles.get(kind, kind)})") for key, name, kind in files]
+        row.options = [Option(str(key), f"{name}, {titles.get(kind, kind)}", name) for key, name, kind in files]
 
     # --- filling them ---
 
@@ -198,7 +200,7 @@ class JobForm:
             return
         row.value = str(stored.pk)
         if all(option.value != row.value for option in row.options):
-            row.options.insert(0, Option(row.value, stored.name))
+            row.options.insert(0, Option(row.value, stored.name, stored.name))
 
     # --- using them ---
 
@@ -288,7 +290,7 @@ class JobForm:
         for row in self.fields:
             flag = f"--{row.name.replace('_', '-')}"
             if row.kind == "file":
-                names = {option.value: option.title.rsplit(" (", 1)[0] for option in row.options}
+                names = {option.value: option.name for option in row.options}
                 if row.required or row.value:
                     parts.append(f"{flag} {shlex.quote(names.get(row.value, 'FILE'))}")
             elif row.kind == "boolean":

@@ -85,7 +85,7 @@
         resolve(answer);
         return;
       }
-      const reason = answer.error ? `${answer.error} ${answer.hint ?? ""}` : `The server answered with status ${request.status}.`;
+      const reason = answer.error ? `${answer.error.replace(/\.?$/, ".")} ${answer.hint ?? ""}` : `The server answered with status ${request.status}.`;
       finish("bad", "refused");
       row.append(element("p", "msg", reason));
       resolve(null);
@@ -104,7 +104,7 @@
       return;
     }
     const known = [...select.options].find((option) => option.value === answer.id);
-    const option = known ?? new Option(`${answer.name} (${answer.kind_title ?? answer.kind})`, answer.id);
+    const option = known ?? new Option(`${answer.name}, ${answer.kind_title ?? answer.kind}`, answer.id);
     if (!known) select.add(option, 1);
     select.value = answer.id;
     select.closest(".field")?.classList.remove("err");
