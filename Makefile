@@ -22,7 +22,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: setup  ## install what is missing and start the portal: make run PORT=8000
-	@exec $(BIN)/python -m portal.supervisor
+	@exec $(BIN)/ml4ep up
 
 setup:  ## the installing alone
 	@$(PYTHON) portal/bootstrap.py

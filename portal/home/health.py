@@ -102,14 +102,29 @@ def _database() -> Check:
 def _broker() -> Check:
     from portal.celery import app
 
-    kind = urlsplit(str(app.conf.broker_url)).scheme
+    url = str(app.conf.broker_url)
+    scheme = urlsplit(url).scheme
     try:
-        with app.connection_for_write(connect_timeout=NETWORK_SECONDS) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=NETWORK_SECONDS)
-            broker.default_channel.close()
+        if scheme.startswith("redis"):
+            _ping_redis(url)
+        else:
+            with app.connection_for_write(connect_timeout=NETWORK_SECONDS) as broker:
+                broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=NETWORK_SECONDS)
     except Exception as error:
         return Check("broker", False, True, f"The broker does not answer: {_first_line(error)}")
-    return Check("broker", True, True, "Embedded Valkey" if kind == "redis+socket" else kind)
+    return Check("broker", True, True, "Embedded Valkey" if scheme == "redis+socket" else scheme)
+
+
+def _ping_redis(url: str) -> None:
+    """Ask the server itself: Celery's own connection would wait for a hanging one without end."""
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    address = url.replace("redis+socket://", "unix://", 1).partition("?")[0]
+    once = Retry(NoBackoff(), 0)
+    with Redis.from_url(address, socket_timeout=NETWORK_SECONDS, socket_connect_timeout=NETWORK_SECONDS, retry=once) as client:
+        client.ping()
 
 
 def _workers() -> Check:
