@@ -230,6 +230,7 @@ def _generate(
         if error.code == "assistant.cancelled":
             yield Finished(draft.finish(cancelled=True, note=error.message, error_code=error.code))
         else:
+            yield from draft.say_unknown()
             yield Finished(draft.finish(note=error.message, error_code=error.code))
         return
     except ProviderError as error:
@@ -241,8 +242,7 @@ def _generate(
         yield Finished(draft.finish(extractive=True, note=note, error_code=error.code))
         return
     draft.count(writer)
-    if draft.unknown:
-        yield from draft.say(_UNKNOWN.format(names=", ".join(f"`{name}`" for name in draft.unknown)))
+    yield from draft.say_unknown()
     yield Finished(draft.finish())
 
 
@@ -334,6 +334,11 @@ class _Draft:
                 yield from self._add("\n\n")
         self.model_text += text
         yield from self._add(text)
+
+    def say_unknown(self) -> Iterator[Token]:
+        """Warn of the names that the model may have invented."""
+        if self.unknown:
+            yield from self.say(_UNKNOWN.format(names=", ".join(f"`{name}`" for name in self.unknown)))
 
     def count(self, writer: CitationWriter) -> None:
         """Take over the model's citations."""

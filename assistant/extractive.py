@@ -131,6 +131,7 @@ def _joined(prose: Sequence[Excerpt]) -> list[list[str]]:
     lines: list[list[str]] = []
     for part in prose:
         text = " ".join(part.lines)
+        text += "" if text.endswith((".", "!", "?", ":", "...", ")")) else " ..."  # cut off in the passage
         if lines and not re.match(r"[-*+]\s|\d+\.\s", text) and not re.match(r"[-*+]\s|\d+\.\s", lines[-1][0]):
             lines[-1].append(text)
         else:

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 from assistant import prompts
 from assistant.condense import Turn
+from assistant.excerpts import excerpts
+from assistant.index.tokens import tokenize
 from assistant.passages import Passage
 from assistant.providers.base import Message
 
 _CHARACTERS_PER_TOKEN = 3.2  # of code and prose mixed; English prose alone has more
 _QUESTION_TOKENS = 160
 _HISTORY_SHARE = 0.15
-_FEWEST_TOKENS = 60  # a shorter piece of a passage is not worth its place
+_FEWEST_TOKENS = 40  # a shorter piece of a passage is not worth its place
 _LONGEST_PASSAGE = 260  # tokens
+_LONGEST_EXCERPT = 140  # tokens of a passage of which only the fitting lines are shown
 # What a chat template, or our own quotation marks, would read as structure.
 _CONTROL = re.compile(
     r"<(?=\s*[/|｜]?\s*(?:[|｜]|passages?\b|im_|(?:start|end|begin)_of_|/?s>|eot|bos>|eos>|think>|tool_|(?-i:system|user|assistant)>))",
@@ -60,7 +63,7 @@ def build(
     asked = clip(as_data(question), min(_QUESTION_TOKENS, tokens // 4))
     earlier = _history(history, int(tokens * _HISTORY_SHARE))
     frame = prompt.system + prompt.user.substitute(history=earlier, passages="", question=asked)
-    quoted, shown = _passages(passages, tokens - estimate_tokens(frame))
+    quoted, shown = _passages(question, passages, tokens - estimate_tokens(frame))
     user = prompt.user.substitute(history=earlier, passages=quoted, question=asked)
     messages = (Message("system", prompt.system), Message("user", user))
     return BuiltPrompt(messages, shown, sum(estimate_tokens(message.content) for message in messages), prompt.version)
@@ -93,21 +96,35 @@ def clip(text: str, tokens: int) -> str:
     return cut.rstrip() + " ..."
 
 
-def _passages(passages: Sequence[Passage], tokens: int) -> tuple[str, tuple[int, ...]]:
+def _passages(question: str, passages: Sequence[Passage], tokens: int) -> tuple[str, tuple[int, ...]]:
+    """The passages, quoted: whole where all fit into the budget, else their lines that fit the question."""
     parts: list[str] = []
     shown: list[int] = []
     left = tokens
-    for number, passage in enumerate(passages, 1):
+    whole = sum(min(estimate_tokens(passage.text), _LONGEST_PASSAGE) + _FEWEST_TOKENS for passage in passages) <= tokens
+    texts = [passage.text for passage in passages] if whole else _focused(question, passages)
+    for number, (passage, text) in enumerate(zip(passages, texts, strict=True), 1):
         title = re.sub(r'["\s]+', " ", as_data(passage.title)).strip()[:80]
         opening, closing = f'<passage n="{number}" title="{title}">\n', "\n</passage>\n"
-        room = min(left - estimate_tokens(opening + closing), _LONGEST_PASSAGE)
+        room = min(left - estimate_tokens(opening + closing), _LONGEST_PASSAGE if whole else _LONGEST_EXCERPT)
         if room < _FEWEST_TOKENS:
             break
-        part = opening + clip(as_data(passage.text), room) + closing
-        parts.append(part)
-        shown.append(number)
-        left -= estimate_tokens(part)
+        if text:
+            part = opening + clip(as_data(text), room) + closing
+            parts.append(part)
+            shown.append(number)
+            left -= estimate_tokens(part)
     return "".join(parts), tuple(shown)
+
+
+def _focused(question: str, passages: Sequence[Passage]) -> list[str]:
+    """Of each passage the pieces that have a word of the question, the most telling first; all of it where none has any."""
+    wanted = set(tokenize(question))
+    texts: list[str] = []
+    for passage in passages:
+        telling = sorted((part for part in excerpts(passage, wanted) if part.fit), key=lambda part: -part.fit)
+        texts.append("\n".join(line for part in telling for line in part.lines))
+    return texts if any(texts) else [passage.text for passage in passages]
 
 
 def _history(history: Sequence[Turn], tokens: int) -> str:

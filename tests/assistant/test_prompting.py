@@ -26,6 +26,7 @@ def test_the_prompt_stays_within_its_budget_and_uses_it(tokens: int) -> None:
     assert built.tokens <= tokens
     assert built.tokens == sum(estimate_tokens(message.content) for message in built.messages)
     assert built.shown == tuple(range(1, len(built.shown) + 1))
+    assert built.shown
     if tokens == 4000:
         assert len(built.shown) == len(PASSAGES)
         assert built.tokens > 2000
@@ -43,6 +44,17 @@ def test_dollar_signs_of_a_passage_are_text() -> None:
     built = build("cost $question $x", (passage(1, "$passages $history ${x} " * 5),), (), tokens=600)
     assert "$passages $history ${x}" in built.messages[-1].content
     assert built.messages[-1].content.endswith("Question: cost $question $x")
+
+
+def test_with_little_room_only_the_lines_that_fit_the_question_are_shown() -> None:
+    filler = "This says something else. " * 12
+    many = tuple(passage(number, f"{filler}To fill a histogram, call Fill{number}. {filler}") for number in range(1, 9))
+    small, large = (build("How do I fill a histogram?", many, (), tokens=tokens) for tokens in (600, 4000))
+    assert "something else" not in small.messages[-1].content
+    assert "call Fill4." in small.messages[-1].content
+    assert len(small.shown) >= 4
+    assert "something else" in large.messages[-1].content
+    assert len(large.shown) == 8
 
 
 def test_clip_ends_at_a_line_or_word() -> None:
