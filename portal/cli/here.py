@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ def set_up() -> None:
     import django
     from django.apps import apps
 
-    if not apps.ready:
-        django.setup()
+    if apps.ready:
+        return
+    django.setup()
+    logging.disable(logging.CRITICAL)  # what a person is to know, commands say themselves
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from portal.cli.errors import CommandError
 def up() -> None:
     """Start the portal on this machine.
 
-    It runs until Ctrl-C: broker, workers, model server and web server under one supervisor. Prints the address and, for the first visit, a link
-    that signs the administrator in. Settings come from ML4EP_… variables and the file .env, see .env.example.
+    It runs until Ctrl-C: broker, workers, model server and web server under one supervisor. Prints the address and, for the first
+    visit, a link that signs the administrator in. Settings come from ML4EP_… variables and the file .env, see .env.example.
 
     \b
     Examples:
