@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+Clock = Callable[[], float]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -93,7 +95,12 @@ class Comparison:
 
 
 def interleaved(
-    contenders: Mapping[str, Callable[[], object]], settings: Settings, *, items: int, scale: float = 1e6
+    contenders: Mapping[str, Callable[[], object]],
+    settings: Settings,
+    *,
+    items: int,
+    scale: float = 1e6,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Measured]:
     """Time the contenders in turn.
 
@@ -107,18 +114,21 @@ def interleaved(
         How many items one call handles; figures are given for one.
     scale
         From seconds to the unit: 1e6 for microseconds.
+    clock
+        Seconds of the wall by default; `time.process_time`, the seconds of CPU time of all threads, tells contenders that
+        only compute apart even on a busy machine.
     """
-    calls = {name: _calls(run, settings.seconds) for name, run in contenders.items()}
+    calls = {name: _calls(run, settings.seconds, clock) for name, run in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     collecting = gc.isenabled()
     gc.disable()
     try:
         for _ in range(settings.repetitions):
             for name, run in contenders.items():
-                start = time.perf_counter()
+                start = clock()
                 for _ in range(calls[name]):
                     run()
-                seconds = (time.perf_counter() - start) / calls[name]
+                seconds = (clock() - start) / calls[name]
                 samples[name].append(seconds * scale / items)
     finally:
         if collecting:
@@ -134,9 +144,15 @@ def summary(values: list[float]) -> Measured:
     return Measured(median, lower, upper)
 
 
-def _calls(run: Callable[[], object], seconds: float) -> int:
+def _calls(run: Callable[[], object], seconds: float, clock: Clock) -> int:
     """Warm up, and find how many calls last long enough to be timed."""
     run()
-    start = time.perf_counter()
-    run()
-    return max(1, round(seconds / max(time.perf_counter() - start, 1e-9)))
+    calls = 1
+    while True:
+        start = clock()
+        for _ in range(calls):
+            run()
+        spent = clock() - start
+        if spent >= seconds / 10:
+            return max(1, round(calls * seconds / spent))
+        calls *= 4

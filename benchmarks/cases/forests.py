@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def run(settings: Settings) -> list[Comparison]:
             assert np.array_equal(forest.margin(rows), expected), f"{title}: the native predictor disagrees with the library"
             name = forest.info.library
             contenders = {GENERATED: generated, NATIVE: lambda f=forest, x=rows: f.margin(x), name: peer(rows)}
-            measured = interleaved(contenders, settings, items=n_rows)
+            measured = interleaved(contenders, settings, items=n_rows, clock=time.process_time)
             comparisons.append(
                 Comparison(
                     task=f"{title}, {'one event' if n_rows == 1 else f'a batch of {n_rows} events'}",
@@ -57,6 +58,7 @@ def run(settings: Settings) -> list[Comparison]:
                         "threads": "1",
                         "nodes": str(forest.info.n_nodes),
                         "calls": "all through Python, the C++ by ctypes",
+                        "time": "CPU time of the process",
                     },
                 )
             )
@@ -88,7 +90,7 @@ def _xgboost(cache: Path, n_trees: int) -> tuple[str, Path, Peer]:
     path = cache / f"xgboost_{n_trees}x6.ubj"
     if not path.exists():
         x, y = _events(100_000, seed=1)
-        parameters = {"objective": "binary:logistic", "max_depth": 6, "eta": 0.05, "tree_method": "hist"}
+        parameters = {"objective": "binary:logistic", "max_depth": 6, "eta": 0.05, "tree_method": "hist", "nthread": 1}
         xgboost.train(parameters, xgboost.DMatrix(x, y), n_trees).save_model(path)
     booster = xgboost.Booster({"nthread": 1}, model_file=path)
     return f"XGBoost, {n_trees} trees of depth 6", path, lambda rows: lambda: booster.inplace_predict(rows, predict_type="margin")
@@ -100,7 +102,7 @@ def _lightgbm(cache: Path, n_trees: int) -> tuple[str, Path, Peer]:
     path = cache / f"lightgbm_{n_trees}x63.txt"
     if not path.exists():
         x, y = _events(100_000, seed=1)
-        parameters = {"objective": "binary", "num_leaves": 63, "learning_rate": 0.05, "verbosity": -1}
+        parameters = {"objective": "binary", "num_leaves": 63, "learning_rate": 0.05, "verbosity": -1, "num_threads": 1}
         lightgbm.train(parameters, lightgbm.Dataset(x, y), n_trees).save_model(path)
     booster = lightgbm.Booster(model_file=path)
     title = f"LightGBM, {n_trees} trees of 63 leaves"

@@ -30,6 +30,8 @@ from mlcore.toolchain.sandbox import Limits, run
 FLAGS = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 SELFTEST_ROWS = 64
 N_PROBES = 20_000
+_MAX_VALUES = 1 << 25  # of probing rows or their margins
+_MAX_SELFTEST_VALUES = 1 << 17
 _RUN_LIMITS = Limits(cpu_seconds=300, wall_seconds=300)
 
 
@@ -134,7 +136,7 @@ def convert(
     compiler
         By default the first one found.
     n_probes
-        How many rows of each precision are compared.
+        How many rows of each precision are compared, fewer where rows are very wide.
     seed
         Of the random rows.
     progress, log
@@ -161,6 +163,7 @@ def convert(
     forest = load(path, iterations=iterations)
     model = forest.model
     log(f"{model.source.library} {model.source.version}, {model.source.objective}: {len(model.trees)} trees")
+    cpp.check_size(model)
     compiler = compiler or find_compiler()
 
     progress(0.1, "Asking the source library for its predictions")
@@ -235,7 +238,8 @@ def convert(
 
 
 def _expect(source: Oracle, model: TreeModel, dtype: FloatName, n_probes: int, seed: int) -> _Expected:
-    rows = probes(model, dtype=dtype, n_rows=n_probes, seed=seed)
+    n_rows = min(n_probes, max(SELFTEST_ROWS, _MAX_VALUES // max(model.n_features, model.n_outputs)))
+    rows = probes(model, dtype=dtype, n_rows=n_rows, seed=seed)
     margins = source.margin(rows).astype(model.sum_dtype)
     start = time.perf_counter()
     predictions = source.predict(rows).astype(model.sum_dtype)
@@ -261,7 +265,8 @@ def _tolerances(model: TreeModel, *, exact: bool) -> tuple[float, float]:
 
 
 def _references(model: TreeModel, source: Oracle, item: _Expected) -> cpp.References:
-    chosen = np.flatnonzero(item.exact)[:SELFTEST_ROWS]
+    n_rows = min(SELFTEST_ROWS, max(4, _MAX_SELFTEST_VALUES // max(model.n_features, model.n_outputs)))
+    chosen = np.flatnonzero(item.exact)[:n_rows]
     margin_tolerance, prediction_tolerance = _tolerances(model, exact=True)
     return cpp.References(
         rows=item.rows[chosen],

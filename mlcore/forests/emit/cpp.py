@@ -1,8 +1,8 @@
 """The C++ emitter: a standalone C++17 header, an example, a self-test, a CMake project and a README.
 
 The header holds all trees in one table. A node is a threshold, the number of its left child, which the right one follows,
-and a word of feature and flags; a leaf keeps its value in the threshold's place and itself as its child, so
-that sixteen walks, over rows or over trees, go on in step without a branch and hide each other's waiting for memory::
+and a word of feature and flags; a leaf keeps its value in the threshold's place and itself as its child, so that
+eight walks, over rows or over trees, go on in step without a branch and hide each other's waiting for memory::
 
     inline constexpr Node nodes[] = {
     {0.25f,1u,0x2000003u},   // x[3] < 0.25 goes to node 1, else to node 2; NaN goes left
@@ -51,6 +51,7 @@ std main detail selftest selftest_data linux unix
 """
 _RESERVED = frozenset(_WORDS.split())
 _LIBRARIES = {"xgboost": "XGBoost", "lightgbm": "LightGBM"}
+_MAX_FEATURES = (1 << 16) - 1
 _MAX_SETS = 1 << 24  # a set's number must be exact in a float
 
 _LINKS = {
@@ -134,6 +135,19 @@ class References:
     margin_tolerance: float
     prediction_tolerance: float
     library: str
+
+
+def check_size(model: TreeModel) -> None:
+    """Refuse a forest that a header cannot hold.
+
+    Raises
+    ------
+    UnsupportedFeatureError
+        It has too many features.
+    """
+    if model.n_features > _MAX_FEATURES:
+        message = f"the forest has {model.n_features} features; C++ is written for at most {_MAX_FEATURES}"
+        raise UnsupportedFeatureError(message, hint="Train on the features that matter.")
 
 
 def header(model: TreeModel, options: CppOptions) -> str:
