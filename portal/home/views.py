@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
@@ -57,6 +58,12 @@ def status(request: HttpRequest) -> HttpResponse:
 def status_strip(request: HttpRequest) -> HttpResponse:
     """The line under the ask box, as a fragment."""
     return render(request, "home/_strip.html", {"strip": overview.strip()})
+
+
+@require_GET
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon on pages that name none."""
+    return redirect(static("portal/mark.svg"))
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -18,6 +18,10 @@ from portal.accounts.models import User
 from portal.jobs import registry
 from portal.jobs.models import Job, JobState
 
+ROW_FIELDS = (
+    "type", "title", "state", "queue", "progress", "cancel_requested_at", "created_at", "started_at", "finished_at",
+    "owner__username",
+)  # fmt: skip
 ETA_AFTER_SECONDS = 2.0
 ETA_FROM_FRACTION = 0.03
 
@@ -40,11 +44,7 @@ def visible(user: User | AnonymousUser) -> QuerySet[Job]:
 
 def rows(jobs: QuerySet[Job]) -> list[Job]:
     """Jobs for a table: without their results and manifests, each with its place in the line and whether it needs a look."""
-    found: list[Job] = list(
-        jobs.defer("result", "manifest", "params", "steps", "error_hint")
-        .select_related("owner")
-        .annotate(notes=KT("result__notes"))
-    )
+    found: list[Job] = list(jobs.only(*ROW_FIELDS).select_related("owner").annotate(notes=KT("result__notes")))
     set_places(found)
     for job in found:
         notes = getattr(job, "notes", None)
