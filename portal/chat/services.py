@@ -163,7 +163,7 @@ def regenerate(turn: Turn) -> Turn:
     """
     with transaction.atomic():
         owner = User.objects.select_for_update().get(pk=turn.owner_id)
-        turn = Turn.objects.select_for_update().select_related("conversation").get(pk=turn.pk)
+        turn = Turn.objects.select_for_update().get(pk=turn.pk)
         if turn.open:
             raise ChatRefusedError("This answer is still being written.", hint="Stop it first.", code="chat.busy")
         _check_open(owner, turn.conversation, _options(turn.options))

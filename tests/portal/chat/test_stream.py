@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
+from django.db import connections
 from django.test import AsyncClient
 
 from portal.chat import engine, services, stream
@@ -33,6 +34,13 @@ async def events(response: Any) -> AsyncIterator[Event]:
 
 async def all_events(response: Any) -> list[Event]:
     return [event async for event in events(response)]
+
+
+@pytest.fixture(autouse=True)
+def _give_connections_back() -> Iterator[None]:
+    """What runs beside the event loop has a connection of its own, which would keep the test database from being removed."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture
