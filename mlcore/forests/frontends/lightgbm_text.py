@@ -111,6 +111,9 @@ def _blocks(text: str) -> tuple[Block, list[Block]]:
     for line in text.splitlines():
         key, _, value = line.strip().partition("=")
         if key == "end of trees":
+            # What follows says nothing about the prediction, but LightGBM itself crashes where it is cut short.
+            if "\nparameters:" in text and "\nend of parameters" not in text:
+                raise _truncated("end of parameters")
             return header, list(blocks)
         if key == "Tree":
             if value != str(len(blocks)):
@@ -121,8 +124,12 @@ def _blocks(text: str) -> tuple[Block, list[Block]]:
             damaged("the header" if current is header else f"tree {len(blocks) - 1}", f"has {key[:40]!r} twice")
         elif key:
             current[key] = value
-    raise InputError(
-        'the text ends before "end of trees"',
+    raise _truncated("end of trees")
+
+
+def _truncated(mark: str) -> InputError:
+    return InputError(
+        f'the text ends before "{mark}"',
         hint="The file is truncated; save the model again.",
         code="forest.truncated",
     )
