@@ -26,7 +26,8 @@ __all__ = ["Answer", "Event", "Finished", "Options", "PassagesFound", "Token", "
 _NOTHING = "I found nothing in the indexed sources that answers this question."
 _NEAREST = "The nearest pages, which may not be about it:"
 _NO_MODEL = "*No language model is at hand: these are the passages that fit best, quoted.*"
-_FAILED = "*The language model gave no whole answer ({reason}) These are the passages that fit best, quoted.*"
+# Why stands in the answer's note: it may name addresses that are not for everybody's eyes.
+_FAILED = "*The language model gave no whole answer. These are the passages that fit best, quoted.*"
 _UNKNOWN = "*In none of the passages, so look it up before you use it: {names}.*"
 _FEWEST_WORDS = 0.4  # of the question's words that the passages must have where there is no dense search
 _REPEATS = 3  # a line that comes so often means that the model goes round in circles
@@ -236,7 +237,7 @@ def _generate(
     except ProviderError as error:
         yield from draft.say_model(writer.finish())
         draft.count(writer)
-        yield from draft.say(_FAILED.format(reason=extractive.quote(error.message)))
+        yield from draft.say(_FAILED)
         yield from draft.say_blocks(extractive.blocks(draft.query, draft.found.passages))
         note = f"{error.message} {error.hint}".strip()
         yield Finished(draft.finish(extractive=True, note=note, error_code=error.code))

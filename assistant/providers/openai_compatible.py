@@ -163,7 +163,8 @@ class OpenAICompatible:
                 code="provider.timeout",
             )
         if isinstance(error, openai.APIStatusError):
-            return self._by_status(error.status_code, error.message, error.code)
+            body = error.body if isinstance(error.body, dict) else {}
+            return self._by_status(error.status_code, str(body.get("message") or error.message), error.code)
         if kinds & {"APIConnectionError", "ConnectError", "InvalidURL", "UnsupportedProtocol"}:
             return self._unreachable(str(error.__cause__ or error))
         if kinds & {"TransportError"}:
