@@ -272,5 +272,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENV.log_level},
-    "loggers": {"httpx": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+    # Each of these writes a line for every request or every task, and housekeeping has one every few seconds.
+    "loggers": {
+        name: {"level": "WARNING"}
+        for name in ("httpx", "uvicorn.access", "celery.app.trace", "celery.worker.strategy", "celery.beat")
+    },
 }
