@@ -80,8 +80,9 @@ def _run(stop: threading.Event, say: Say) -> int:
 
     env = settings.ENV
     with folder.lock(Path(settings.RUN_DIR) / "lock", settings.PUBLIC_URL):
+        _end_leftovers(settings, say)
         folder.check_port(env.host, env.port)
-        configuration, link = _prepare(settings, say)
+        configuration, link = _prepare()
         supervisor = Supervisor(configuration, Path(settings.LOG_DIR), say)
         try:
             supervisor.start()
@@ -95,15 +96,20 @@ def _run(stop: threading.Event, say: Say) -> int:
     return 0
 
 
-def _prepare(settings: Any, say: Say) -> tuple[Path, str]:
+def _end_leftovers(settings: Any, say: Say) -> None:
+    from portal.supervisor.programs import control_socket
+
+    ended = folder.end_leftovers(control_socket(), [settings.BROKER_SOCKET, settings.RUN_DIR / "supervisord.pid"])
+    if ended:
+        say(f"Ended {ended} processes that an earlier, killed portal had left behind")
+
+
+def _prepare() -> tuple[Path, str]:
     """Everything before the first process; returns supervisord's configuration and the first-visit link."""
     import django
 
     from portal.supervisor import model, programs
 
-    ended = folder.end_leftovers(programs.control_socket(), [settings.BROKER_SOCKET, settings.RUN_DIR / "supervisord.pid"])
-    if ended:
-        say(f"Ended {ended} processes that an earlier, killed portal had left behind")
     django.setup()
     from portal.accounts.services import create_sign_in_link, local_administrator
     from portal.supervisor.prepare import prepare

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -84,7 +83,6 @@ class Portal:
             **settings,
         }
         self.lines: list[str] = []
-        self._arrived: queue.Queue[str] = queue.Queue()
         self._process: subprocess.Popen[str] | None = None
         self._probe: Probe | None = None
 
@@ -137,6 +135,13 @@ class Portal:
                 member.kill()
         process.wait(30)
         psutil.wait_procs(members, timeout=30)
+        self._process = None
+
+    def kill_top(self) -> None:
+        """Kill the command alone, and not what it started."""
+        process = self._running()
+        process.kill()
+        process.wait(30)
         self._process = None
 
     def close(self) -> None:

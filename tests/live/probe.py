@@ -1,3 +1,4 @@
+# ruff: noqa: E402  (models can be imported only after the set-up)
 """A process beside a running portal that submits jobs and reads their state: one JSON request a line, one JSON answer a line.
 
 Run by the tests with the environment of the portal under test, whose database and broker it uses as the web process does.

@@ -73,9 +73,7 @@ def test_a_life(own_portal: Portal) -> None:
 
     # Only the command itself is killed: what it started goes too, and a start right afterwards does not trip over it.
     members = portal.members()
-    top = portal.launch.__self__._running()
-    top.kill()
-    top.wait()
+    portal.kill_top()
     portal.start()
     assert not [member for member in members if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
     assert portal.health()[0] == 200
