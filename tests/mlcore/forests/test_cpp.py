@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from kernels import Comparison, Missing
-from mlcore.errors import InputError, VerificationError
+from mlcore.errors import InputError, UnsupportedFeatureError, VerificationError
 from mlcore.forests import ConversionReport, CppOptions, Forest, conversion, convert, load
 from mlcore.forests.emit import cpp
 from mlcore.forests.ir import FloatName, Link, Source, Tree, TreeModel
@@ -348,3 +349,63 @@ def test_two_libraries_in_one_process_keep_their_own_tables(tmp_path: Path) -> N
     for library, answer in zip(libraries, answers.values(), strict=True):
         assert library.sum(ctypes.c_void_p(row.ctypes.data)) == answer
     assert len(set(answers.values())) == 2
+
+
+def test_a_header_passes_clang_s_warnings_in_the_interpreter(tmp_path: Path) -> None:
+    """Cling, the interpreter in ROOT's wheel, is a Clang: it takes the header with all warnings as errors."""
+    pytest.importorskip("ROOT", reason="the root wheel is for Linux only")
+    model = random_model(0, link=Link.SOFTMAX, precision=("float64", "float64"), n_outputs=3)
+    (tmp_path / "forest.hpp").write_text(cpp.header(model, CppOptions("forest")))
+    np.zeros(model.n_features).tofile(tmp_path / "row.bin")
+    warnings = "".join(f'#pragma clang diagnostic error "-W{name}"\\n' for name in ("all", "extra", "pedantic"))
+    script = tmp_path / "interpret.py"
+    script.write_text(
+        "import ROOT, numpy\n"
+        f"code = '#pragma clang diagnostic push\\n{warnings}#include \"forest.hpp\"\\n#pragma clang diagnostic pop\\n'\n"
+        "assert ROOT.gInterpreter.Declare(code)\n"
+        "out = numpy.zeros(3)\n"
+        "ROOT.forest.margin['double'](numpy.fromfile('row.bin'), out)\n"
+        "print(*map(repr, out.tolist()), flush=True)\n"
+        "import os; os._exit(0)\n"  # the interpreter's own clean-up is not what is tested
+    )
+    argv = [sys.executable, script]
+    limits = Limits(cpu_seconds=200, wall_seconds=250, memory_bytes=8 * 1024**3)
+    outcome = run(
+        argv, cwd=tmp_path, writable=[tmp_path], readable=[Path(sys.prefix)], limits=limits, env={"CPATH": str(tmp_path)}
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    wanted = Forest(model).margin(np.zeros((1, model.n_features)))[0]
+    assert [float(text) for text in outcome.stdout.split()] == wanted.tolist()
+
+
+def test_too_wide_a_forest_is_refused() -> None:
+    model = random_model(1, link=Link.IDENTITY, precision=("float32", "float32"))
+    with pytest.raises(UnsupportedFeatureError, match="100000 features"):
+        cpp.check_size(dataclasses.replace(model, n_features=100_000))
+
+
+@pytest.mark.slow
+def test_the_cmake_project_builds_tests_and_installs(xgboost_booster: Train, tmp_path: Path) -> None:
+    """Another project finds the installed header by find_package."""
+    report = converted(xgboost_booster(objective="binary:logistic"), "json", tmp_path, options=CppOptions("higgs"))
+    user = tmp_path / "user"
+    user.mkdir()
+    (user / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.14)\nproject(user LANGUAGES CXX)\nfind_package(higgs 1.0 REQUIRED)\n"
+        "add_executable(user user.cpp)\ntarget_link_libraries(user PRIVATE higgs::higgs)\n"
+    )
+    (user / "user.cpp").write_text(
+        "#include <higgs.hpp>\nint main() { float x[higgs::n_features] = {}; return higgs::predict(x) > 1; }\n"
+    )
+    project = report.header.parent
+    for command in (
+        ["cmake", "-S", project, "-B", "build", f"-DCMAKE_INSTALL_PREFIX={tmp_path}/installed"],
+        ["cmake", "--build", "build"],
+        ["ctest", "--test-dir", "build", "--output-on-failure"],
+        ["cmake", "--install", "build"],
+        ["cmake", "-S", "user", "-B", "built", f"-DCMAKE_PREFIX_PATH={tmp_path}/installed"],
+        ["cmake", "--build", "built"],
+        [tmp_path / "built" / "user"],
+    ):
+        outcome = run(command, cwd=tmp_path, writable=[tmp_path], limits=Limits(cpu_seconds=120))
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
