@@ -143,11 +143,19 @@ class _Encoder:
     """BERT's encoder for one sequence at a time, post-norm, with mean pooling."""
 
     def __init__(self, folder: Path) -> None:
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
         self.tokenizer = load_tokenizer(folder)
         self.weights = map_weights(folder / "model.safetensors")
+        # Products this small gain nothing from a second thread, and lose much to it when other processes want the cores.
+        self.threads = ThreadpoolController()
 
     def encode(self, text: str) -> NDArray[np.float32]:
         """The unit vector of one text, shape (384,)."""
+        with self.threads.limit(limits=1, user_api="blas"):
+            return self._encode(text)
+
+    def _encode(self, text: str) -> NDArray[np.float32]:
         import numpy as np
 
         w = self.weights

@@ -23,6 +23,7 @@ class DenseStore:
     def __init__(self, folder: Path) -> None:
         import faiss
 
+        faiss.omp_set_num_threads(1)  # a question at a time: milliseconds, and the other cores are for others
         self._index: Any = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
         self._chunks: NDArray[np.int32] = load_array(folder, CHUNKS)
 
