@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from portal.api.auth import person
 from portal.api.errors import ApiError, not_found, refusals
-from portal.api.turn_events import POLL_SECONDS, follow
+from portal.api.turn_events import POLL_SECONDS, follow, passages
 from portal.chat import services
 from portal.chat.models import Conversation, Turn, TurnState
 from portal.downloads import stream
@@ -68,7 +68,7 @@ class PassageOut(Schema):
     source: str = Field(description="The class's, tutorial's or page's name")
     kind: str = ""
     place: str = Field("", description="Where it stands in its source")
-    url: str = Field("", description="The public documentation's page")
+    url: str = Field("", description="The public documentation's page, else a page of this portal")
     score: float
     text: str
 
@@ -100,9 +100,8 @@ class Found(Schema):
 
 def show(turn: Turn) -> dict[str, Any]:
     """The fields of `TurnOut`."""
-    return {name: getattr(turn, name) for name in TurnOut.model_fields if name != "conversation"} | {
-        "conversation": turn.conversation_id
-    }
+    plain = {name: getattr(turn, name) for name in TurnOut.model_fields if name not in ("conversation", "passages")}
+    return plain | {"conversation": turn.conversation_id, "passages": passages(turn)}
 
 
 def find(request: HttpRequest, turn_id: uuid.UUID) -> Turn:
@@ -188,4 +187,4 @@ def retrieve(request: HttpRequest, payload: Search) -> Any:
         services.stop(turn)
         hint = "The assistant may be starting; GET /api/v1/status says what works. Try again in a moment."
         raise ApiError(503, f"The search was not done after {SEARCH_SECONDS:g} s.", hint=hint, code="assistant.busy")
-    return {"query": turn.question, "passages": turn.passages or [], "timings": turn.answer.get("timings", {})}
+    return {"query": turn.question, "passages": passages(turn) or [], "timings": turn.answer.get("timings", {})}

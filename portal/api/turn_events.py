@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urljoin
 
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import close_old_connections
 
@@ -15,6 +17,13 @@ from portal.chat.models import Turn
 POLL_SECONDS = 0.1
 COMMENT_SECONDS = 10.0  # proxies close a connection that is silent for long
 LIMIT_SECONDS = 900.0
+
+
+def passages(turn: Turn) -> list[dict[str, Any]] | None:
+    """The passages that were found, None until then; a page of the portal becomes a whole address."""
+    if turn.passages is None:
+        return None
+    return [each | {"url": urljoin(settings.PUBLIC_URL, each["url"]) if each.get("url") else ""} for each in turn.passages]
 
 
 def event(name: str, data: Any) -> bytes:
@@ -50,7 +59,7 @@ def _changes(seen: Turn, now: Turn) -> Iterator[bytes]:
     if now.state != seen.state:
         yield event("state", {"state": now.state})
     if now.passages is not None and now.passages != seen.passages:
-        yield event("passages", {"passages": now.passages})
+        yield event("passages", {"passages": passages(now)})
     if now.text != seen.text:
         # Written text normally only grows; a correction replaces it from the first character that differs.
         offset = _agreeing(seen.text, now.text)

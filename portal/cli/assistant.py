@@ -40,7 +40,7 @@ def retrieve(
         with portal(remote, token) as there:
             found = [_passage_json(each) for each in there.retrieve(query, k)]
     else:
-        found = [_passage_json(each) for each in _retriever().retrieve(query, k=k).passages]
+        found = [_passage_here(each) for each in _retriever().retrieve(query, k=k).passages]
     if as_json:
         console.say_json(found)
         return
@@ -127,7 +127,7 @@ def _ask_here(question: str, k: int, no_model: bool) -> Iterator[tuple[str, Any]
                         "extractive": found.extractive,
                         "provider": found.provider,
                         "note": found.note,
-                        "passages": [{"n": n} | _passage_json(each) for n, each in enumerate(found.passages, 1)],
+                        "passages": [{"n": n} | _passage_here(each) for n, each in enumerate(found.passages, 1)],
                         "timings": dict(found.timings),
                         "tokens": dict(found.tokens),
                     },
@@ -193,15 +193,24 @@ def _passage_json(passage: Any) -> dict[str, Any]:
     return {name: getattr(passage, name) for name in names}
 
 
+def _passage_here(passage: Any) -> dict[str, Any]:
+    """A passage of this machine's index; where it has no public page, this machine's portal shows it."""
+    from urllib.parse import quote
+
+    from portal import settings
+
+    url = passage.url or f"{settings.PUBLIC_URL}/ask/passages/{quote(passage.id)}"
+    return _passage_json(passage) | {"url": url}
+
+
 def _show_passages(passages: list[dict[str, Any]], *, texts: bool = False, cited: Iterable[int] = ()) -> None:
     marked = set(cited)
     for n, passage in enumerate(passages, 1):
         mark = "*" if n in marked else " "
         console.say(f"{mark}[{n}] {passage['title']}")
-        console.say(f"      {passage['url'] or passage['place'] or passage['source']}")
+        console.say(f"      {passage['url'] or passage['place']}")
         if texts:
             text = passage["text"].strip()
             shown = text if len(text) <= SNIPPET else text[:SNIPPET].rsplit(None, 1)[0] + " …"
-            for line in shown.splitlines():
-                console.say(f"      {line}"[: console.width()])
+            console.paragraph(shown, indent="      ")
             console.say()

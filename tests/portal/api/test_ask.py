@@ -128,6 +128,15 @@ def test_the_events_of_an_answer_in_the_making(door: Any) -> None:
     assert next(stream, None) is None
 
 
+def test_a_page_of_the_portal_is_a_whole_address(door: Any, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://portal.example.org"
+    turn = door.post("ask", {"question": "why?"}).json()["id"]
+    own = PASSAGE | {"url": "/ask/passages/notes/page:fit.md:5"}
+    Turn.objects.filter(pk=turn).update(passages=[own, PASSAGE])
+    urls = [each["url"] for each in door.get(f"ask/{turn}").json()["passages"]]
+    assert urls == ["https://portal.example.org/ask/passages/notes/page:fit.md:5", PASSAGE["url"]]
+
+
 def test_the_events_end_where_the_question_is_removed(door: Any) -> None:
     turn = Turn.objects.get(pk=door.post("ask", {"question": "why?"}).json()["id"])
     stream = turn_events.follow(turn, lambda turn: {})

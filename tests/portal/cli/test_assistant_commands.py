@@ -125,6 +125,7 @@ def test_sources_of_the_corpus(ml4ep: Any, said: Any, monkeypatch: pytest.Monkey
     assert said("corpus", "stats")["documents"] == 1
     (passage,) = said("retrieve", "peak finder Gaussians")
     assert "two Gaussians" in passage["text"]
+    assert passage["url"].startswith(f"{settings.PUBLIC_URL}/ask/passages/mine/")
 
 
 def test_models(ml4ep: Any, said: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
