@@ -28,6 +28,7 @@ from mlcore.toolchain.compiler import Compiler, find_compiler
 from mlcore.toolchain.sandbox import Limits, run
 
 FLAGS = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+_PROGRAMS = ("verify", "selftest", "main")
 SELFTEST_ROWS = 64
 N_PROBES = 20_000
 _MAX_VALUES = 1 << 25  # of probing rows or their margins
@@ -174,45 +175,44 @@ def convert(
     progress(0.3, "Writing the C++ project")
     references = _references(model, source, next(item for item in expected if item.dtype == model.threshold_dtype))
     contents = cpp.project(model, options, references)
-    folder = output / options.name
+    folder, build = output / options.name, output / f"{options.name}.build"
     if folder.exists():
         raise InputError(f"there is a {options.name} in the output folder already", hint="Choose an empty folder.")
     folder.mkdir()
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-
-    build = output / f"{options.name}.build"
     build.mkdir()
     try:
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
         (build / "verify.cpp").write_text(cpp.verification_program(options), encoding="utf-8")
         progress(0.4, "Compiling")
         log(f"{compiler.version}: {' '.join(FLAGS)}")
-        programs = {}
         seconds = {}
-        for i, program in enumerate(("verify", "selftest", "main")):
+        for i, program in enumerate(_PROGRAMS):
             place = build if program == "verify" else folder
-            outcome = _compile(compiler, place / f"{program}.cpp", build / program, folder, cancelled)
-            programs[program], seconds[program] = build / program, outcome
-            log(f"compiled {program} in {outcome:.1f} s")
-            progress(0.4 + 0.15 * (i + 1), "Compiling")
-        progress(0.87, "Comparing with the source library")
-        agreements: list[Agreement] = []
-        timings = []
+            outcome = compiler.build(
+                [place / f"{program}.cpp"], build / program, flags=FLAGS, include=[folder], cancelled=cancelled
+            )
+            seconds[program] = outcome.seconds
+            log(f"compiled {program} in {outcome.seconds:.1f} s")
+            progress(0.4 + 0.15 * (i + 1), "Compiling" if i + 1 < len(_PROGRAMS) else "Comparing with the source library")
+        agreements, timings = [], {}
         for item in expected:
-            found, spent = _run_on(programs["verify"], build, model, item)
-            timings.append(spent / len(item.rows))
+            found, timings[item.dtype] = _run_on(build / "verify", build, model, item)
             agreements += _compare(model, item, found)
         for agreement in agreements:
             log(f"{agreement.quantity}: {agreement.n_identical} of {agreement.n_values} identical")
         progress(0.95, "Running the self-test and the example")
-        _run_selftest(programs["selftest"], build)
-        _run_example(programs["main"], build, model, references)
+        _run_selftest(build / "selftest", build)
+        _run_example(build / "main", build, model, references)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # what was not verified is not handed out
+        raise
     finally:
         shutil.rmtree(build, ignore_errors=True)
     archive = output / f"{options.name}.zip"
     archive.write_bytes(cpp.archive(contents, options.name))
     progress(1.0, "Done")
-    native = [item.dtype for item in expected].index("float32")
+    timed = next(item for item in expected if item.dtype == "float32")
     return ConversionReport(
         name=options.name,
         library=source.library,
@@ -229,8 +229,8 @@ def convert(
         agreements=tuple(agreements),
         header_bytes=len(contents[f"{options.name}.hpp"]),
         compile_seconds=seconds["main"],
-        microseconds_per_row=1e6 * timings[native],
-        library_microseconds_per_row=1e6 * expected[native].seconds / len(expected[native].rows),
+        microseconds_per_row=1e6 * timings["float32"] / len(timed.rows),
+        library_microseconds_per_row=1e6 * timed.seconds / len(timed.rows),
         header=folder / f"{options.name}.hpp",
         archive=archive,
         files=tuple(folder / name for name in sorted(contents)),
@@ -241,8 +241,9 @@ def _expect(source: Oracle, model: TreeModel, dtype: FloatName, n_probes: int, s
     n_rows = min(n_probes, max(SELFTEST_ROWS, _MAX_VALUES // max(model.n_features, model.n_outputs)))
     rows = probes(model, dtype=dtype, n_rows=n_rows, seed=seed)
     margins = source.margin(rows).astype(model.sum_dtype)
-    start = time.perf_counter()
     predictions = source.predict(rows).astype(model.sum_dtype)
+    start = time.perf_counter()
+    source.once(rows)
     seconds = time.perf_counter() - start
     return _Expected(dtype, rows, margins, predictions, source.exact(rows), seconds)
 
@@ -276,10 +277,6 @@ def _references(model: TreeModel, source: Oracle, item: _Expected) -> cpp.Refere
         prediction_tolerance=prediction_tolerance * 4,  # another machine's C library may round exp otherwise
         library=source.library,
     )
-
-
-def _compile(compiler: Compiler, source: Path, output: Path, include: Path, cancelled: Callable[[], bool] | None) -> float:
-    return compiler.build([source], output, flags=FLAGS, include=[include], cancelled=cancelled).seconds
 
 
 def _run_on(program: Path, build: Path, model: TreeModel, item: _Expected) -> tuple[dict[str, npt.NDArray[Any]], float]:

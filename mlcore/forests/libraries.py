@@ -26,6 +26,8 @@ class Oracle:
         Name and version, for example ``"XGBoost 3.2.0"``.
     margin, predict
         From rows, shape (n_rows, n_features), to shapes (n_rows, n_outputs) and (n_rows, n_predictions).
+    once
+        One plain call of the library's fastest prediction, to be timed.
     exact
         Whether the library rounds the margin of such rows as its plain sum in tree order: bool, shape (n_rows,).
     """
@@ -33,6 +35,7 @@ class Oracle:
     library: str
     margin: Callable[[Rows], Rows]
     predict: Callable[[Rows], Rows]
+    once: Callable[[Rows], object]
     exact: Callable[[Rows], npt.NDArray[np.bool_]]
 
 
@@ -80,6 +83,7 @@ def _xgboost(path: Path, model: TreeModel) -> Oracle:
         library=f"XGBoost {xgboost.__version__}",
         margin=lambda rows: run(rows, margin=True),
         predict=lambda rows: run(rows, margin=False),
+        once=lambda rows: booster.inplace_predict(rows, iteration_range=rounds, validate_features=False),
         exact=exact,
     )
 
@@ -100,6 +104,7 @@ def _lightgbm(path: Path, model: TreeModel) -> Oracle:
         library=f"LightGBM {lightgbm.__version__}",
         margin=lambda rows: run(rows, margin=True),
         predict=lambda rows: run(rows, margin=False),
+        once=lambda rows: booster.predict(rows, num_threads=1),
         exact=lambda rows: np.ones(len(rows), bool),
     )
 
