@@ -409,3 +409,20 @@ def test_the_cmake_project_builds_tests_and_installs(xgboost_booster: Train, tmp
     ):
         outcome = run(command, cwd=tmp_path, writable=[tmp_path], limits=Limits(cpu_seconds=120))
         assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_names_and_the_best_iteration_go_through_a_conversion(tmp_path: Path) -> None:
+    import xgboost
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(600, 3)).astype(np.float32)
+    y = (x[:, 0] + rng.normal(size=600) > 0).astype(int)
+    names = ["pt", '*/ system("x"); /*', "η\n"]
+    model = xgboost.XGBClassifier(n_estimators=40, early_stopping_rounds=3, max_depth=3, n_jobs=1)
+    model.fit(x[:300], y[:300], eval_set=[(x[300:], y[300:])], verbose=False)
+    model.get_booster().feature_names = names
+    report = converted(model, "json", tmp_path)
+    assert report.n_trees == model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    header = report.header.read_text()
+    assert all(cpp.literal(name) in header for name in names)
+    assert "system(" not in header.replace(cpp.literal(names[1]), "")
