@@ -102,7 +102,13 @@ def test_signing_in_with_a_password(client: Client, person: Any) -> None:
 
 def test_single_sign_on_is_offered_where_it_is_configured(client: Client, settings: Any) -> None:
     assert "/oidc/" not in client.get(reverse("account_login")).content.decode()
-    app = {"provider_id": "lab", "name": "Lab <sign-on>", "client_id": "x", "secret": "y", "settings": {"server_url": "https://x"}}
+    app = {
+        "provider_id": "lab",
+        "name": "Lab <sign-on>",
+        "client_id": "x",
+        "secret": "y",
+        "settings": {"server_url": "https://x"},
+    }
     settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [app]}}
     html = client.get(reverse("account_login")).content.decode()
     assert "Lab &lt;sign-on&gt;" in html
