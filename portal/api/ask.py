@@ -148,7 +148,9 @@ def events(request: HttpRequest, turn_id: uuid.UUID) -> StreamingHttpResponse:
     return stream(request, follow(turn, show), pause=POLL_SECONDS, content_type="text/event-stream", headers=headers)
 
 
-@router.post("/{uuid:turn_id}/stop", response={202: TurnOut} | refusals(404, 409), operation_id="stop_question", summary="Stop")
+@router.post(
+    "/{uuid:turn_id}/stop", response={202: TurnOut} | refusals(404, 409), operation_id="stop_question", summary="Stop an answer"
+)
 def stop(request: HttpRequest, turn_id: uuid.UUID) -> Any:
     """End an answer that is being written."""
     if not services.stop(find(request, turn_id)):
@@ -168,7 +170,10 @@ def regenerate(request: HttpRequest, turn_id: uuid.UUID) -> Any:
 
 
 @router.post(
-    "/{uuid:turn_id}/feedback", response={204: None} | refusals(404, 409, 422), operation_id="judge_answer", summary="Judge"
+    "/{uuid:turn_id}/feedback",
+    response={204: None} | refusals(404, 409, 422),
+    operation_id="judge_answer",
+    summary="Judge an answer",
 )
 def feedback(request: HttpRequest, turn_id: uuid.UUID, payload: Judgement) -> Any:
     """Say whether the answer was useful, and why."""

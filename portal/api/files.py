@@ -122,7 +122,7 @@ def index(request: HttpRequest, filters: Query[FileFilters]) -> Any:
     },
 )
 def upload(request: HttpRequest, target: Query[UploadName]) -> Any:
-    """Store a file of any size. What kind it is is found by its content; pickle and joblib are refused."""
+    """Store a file of any size. Its kind is found by its content; pickle and joblib are refused."""
     announced = request.headers.get("Content-Length", "")
     if (request.content_type or "").startswith("multipart/"):
         hint = "Send the bytes alone, for example with curl: -T FILE, not -F."

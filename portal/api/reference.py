@@ -1,4 +1,4 @@
-"""The reference page and the OpenAPI document, both open to everybody; and the answer for addresses that do not exist."""
+"""The OpenAPI document, open to everybody; the reference page for people; the answer for addresses that do not exist."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
@@ -31,6 +32,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@login_required
 def page(request: HttpRequest) -> HttpResponse:
     """Every operation with its parameters, body and answers, rendered here: no script, nothing from elsewhere."""
     made = document()

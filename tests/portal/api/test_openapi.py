@@ -121,7 +121,8 @@ def test_defs_of_a_job_type_move_into_the_document() -> None:
     }
 
 
-def test_the_page_needs_nothing_that_the_policy_forbids(client: Client, db: None, settings: Any) -> None:
+def test_the_page_needs_nothing_that_the_policy_forbids(client: Client, person: Any, settings: Any) -> None:
+    client.force_login(person)
     response = client.get("/api/v1/")
     assert response.status_code == 200
     assert response["Content-Security-Policy"] == settings.CONTENT_SECURITY_POLICY
@@ -131,7 +132,8 @@ def test_the_page_needs_nothing_that_the_policy_forbids(client: Client, db: None
         assert address.startswith(("/", "#")), address
 
 
-def test_the_page_shows_every_operation_and_parameter(client: Client, db: None) -> None:
+def test_the_page_shows_every_operation_and_parameter(client: Client, person: Any) -> None:
+    client.force_login(person)
     html = client.get("/api/v1/").text
     for path, method, operation in operations():
         assert f'id="{operation["operationId"]}"' in html
@@ -157,8 +159,14 @@ def test_loading_the_api_imports_no_heavy_library() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_the_document_is_open_and_the_page_is_for_people(client: Client, person: Any) -> None:
+    assert client.get("/api/v1/openapi.json").status_code == 200
+    assert client.get("/api/v1/").url.startswith("/accounts/login/")  # type: ignore[attr-defined]
+    client.force_login(person)
+    assert client.get("/api/v1/").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["", "openapi.json"])
-def test_the_description_may_be_read_without_a_token(client: Client, db: None, path: str) -> None:
-    assert client.get(f"/api/v1/{path}").status_code == 200
+def test_the_description_is_read_only(client: Client, db: None, path: str) -> None:
     refused = client.post(f"/api/v1/{path}")
     assert (refused.status_code, refused.json()["error"]["code"]) == (405, "method")
