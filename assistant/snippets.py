@@ -9,6 +9,8 @@ from assistant.index.tokens import tokenize
 
 GAP = "…"
 
+_EMPTY_BLOCK = re.compile(r"^```[\w+]*\n(?:…\n|\n)*```\n", re.MULTILINE)
+
 
 def snippet(text: str, weights: Mapping[str, float], length: int = 650) -> str:
     """The lines of `text` that match the query best, in their order, with their neighbours where there is room.
@@ -77,7 +79,8 @@ def _joined(lines: list[str], chosen: list[int], length: int) -> str:
         parts.append(line if len(line) <= length else line[: length - 1].rsplit(" ", 1)[0] + GAP)
     if fenced:
         parts.append("```")
-    return "\n".join(parts).replace("```\n```\n", "").strip("\n" + GAP).strip("\n")
+    text = _EMPTY_BLOCK.sub("", "\n".join(parts) + "\n")
+    return text.strip("\n" + GAP)
 
 
 def _fences(lines: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from assistant.corpus.document import Document, Log, Member, SourceEntry, ignore
 from assistant.corpus.parsing import markdown
 from assistant.corpus.parsing.package import Package, PublicName
-from assistant.corpus.parsing.python import Docstring
+from assistant.corpus.parsing.python import Docstring, summary
 from assistant.corpus.parsing.text import read_text
 from assistant.errors import CorpusError
 
@@ -193,12 +193,11 @@ def _api_documents(name: str, public: PublicName, rules: Rules, folder: Path, ve
     own: list[Docstring] = []
     for method in public.methods:
         short = method.name.rsplit(".", 1)[-1]
-        first = method.text.split("\n\n", 1)[0].replace("\n", " ")
-        members.append(Member(short, short + method.signature, first[:200]))
+        members.append(Member(short, short + method.signature, summary(method.text)))
         if len(method.text.split()) >= _METHOD_WORDS:
             own.append(method)
     if members:
-        text += "\n\nMethods:\n" + "\n".join(f"{member.signature}: {member.comment}" for member in members)
+        text += "\n\nMethods:\n" + "\n".join(f"{member.signature}: {member.comment}".rstrip(": ") for member in members)
     if len(text.split()) >= _MIN_WORDS:
         yield _document(public.path, docstring.signature, docstring, rules, public, place, text, version, tuple(members))
     for method in own:
@@ -217,7 +216,7 @@ def _document(
     version: str,
     members: tuple[Member, ...] = (),
 ) -> Document:
-    first = re.split(r"\n\s*\n|(?<=\.)\s", docstring.text.strip(), maxsplit=1)[0].replace("\n", " ")[:160].rstrip(".")
+    first = summary(docstring.text)
     rest = path.partition(".")[2]
     short = f"{rules.short}.{rest}" if rules.short and rest else path
     defined = public.defined if path == public.path else f"{public.defined}.{path.rsplit('.', 1)[-1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ class Searcher:
                 f"The index cannot be read: {error}", hint="Build the index again.", code="index.broken"
             ) from error
         self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        weakref.finalize(self, _close_all, self._connections)
 
     @property
     def has_dense(self) -> bool:
@@ -81,6 +84,7 @@ class Searcher:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = connect(self.folder)
+            self._connections.append(connection)
         return connection
 
     def document(self, number: int) -> StoredDocument:
@@ -181,6 +185,12 @@ class Searcher:
             if len(used):
                 np.add.at(result, used, scores[document] / np.float32(len(used)) ** 0.5)
         return _normalised(result)
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    """Close what the threads of a searcher opened, once nobody holds the searcher any more."""
+    for connection in connections:
+        connection.close()
 
 
 def _largest(scores: Scores, count: int) -> NDArray[np.intp]:

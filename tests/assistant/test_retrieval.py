@@ -137,6 +137,8 @@ def test_a_snippet_holds_the_matching_lines_within_its_length() -> None:
     assert "SetBranchAddress" in piece
     assert len(piece) <= 300 + 40  # fences and gaps come on top
     assert piece.count("```") % 2 == 0
+    empty = "a\n```cpp\n" + "\n".join(f"line {n} of a long block of code" for n in range(40)) + "\n```\npin here\n"
+    assert "```" not in snippet(empty, {"pin": 1.0}, 60)
     assert snippet("", {"x": 1.0}) == ""
     assert snippet("only line", {}) == "only line"
     assert len(snippet("word " * 10_000, {"word": 1.0}, 200)) <= 201

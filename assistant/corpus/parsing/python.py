@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,19 @@ def _constructor(node: ast.ClassDef) -> str:
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
             return signature(child)
+    return ""
+
+
+_RULE = re.compile(r"\n[=~-]{3,}\s*$", re.MULTILINE)
+_FIELDS = re.compile(r"(?:Args|Arguments|Parameters|Returns?|Raises|Notes?|See Also|Examples?)\s*:?\s*(?:\n|$)|[=\-~]{4,}|\.\. ")
+
+
+def summary(text: str, length: int = 160) -> str:
+    """The first sentence of a docstring, on one line; some begin with their parameters and say what they are afterwards."""
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        if not paragraph[:1].isspace() and not _FIELDS.match(paragraph):
+            sentence = re.split(r"(?<=[.:])\s", " ".join(_RULE.sub("", paragraph).split()), maxsplit=1)[0].rstrip(".:")
+            return sentence if len(sentence) <= length else sentence[:length].rsplit(" ", 1)[0] + " ..."
     return ""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assistant.corpus.document import SourceEntry, ignore
+from assistant.corpus.parsing import python
 from assistant.corpus.parsing.package import Package
 from assistant.corpus.python_packages import SOURCE
 from assistant.errors import CorpusError
@@ -56,6 +57,20 @@ def test_installed_packages_give_documents_with_public_pages() -> None:
     assert mean.version
     assert "numpy.array" in documents  # its docstring is attached by a call
     assert log == ["no-such-package is left out: not installed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Return the mean. More.", "Return the mean"),
+        ("Args:\n    x (int): a number\n\nOpens a file and\nreads it. Then more.", "Opens a file and reads it"),
+        ("Title\n=====\n\nText.", "Title"),
+        ("Parameters\n----------\nx : int", ""),
+        ("", ""),
+    ],
+)
+def test_the_summary_is_the_first_sentence_that_describes(text: str, expected: str) -> None:
+    assert python.summary(text) == expected
 
 
 def test_no_installed_package_at_all_is_an_error() -> None:
