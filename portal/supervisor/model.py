@@ -1,10 +1,15 @@
-"""Which embedded language model this portal runs, and where its server answers."""
+"""Which embedded language model this portal runs, and where its server answers.
+
+``python -m portal.supervisor.model --host ... --port ...`` is the model server of a deployment without our supervisor: it fetches
+the configured model where it is missing and becomes its server.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,3 +91,19 @@ def _free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])
+
+
+def main(arguments: list[str]) -> None:
+    """Fetch the model and become its server, with the server's own further arguments."""
+    from assistant.models import ModelStore
+
+    name = chosen_name()
+    if not name:
+        sys.exit("ML4EP_MODEL is none, or ML4EP_MODEL_URL names another server: there is no model to serve here")
+    path = ModelStore(settings.MODELS_DIR).pull(name)
+    command = [sys.executable, "-m", "assistant.providers.embedded", "--model", str(path), *arguments]
+    os.execv(sys.executable, command)  # noqa: S606 - becoming the server is the purpose
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

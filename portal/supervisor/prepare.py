@@ -1,4 +1,7 @@
-"""What has to be done before the processes start, each step at once where there is nothing to do."""
+"""What has to be done before the processes start, each step at once where there is nothing to do.
+
+``python -m portal.supervisor.prepare`` does it for a deployment without our supervisor, and prints the first-visit link.
+"""
 
 from __future__ import annotations
 
@@ -112,3 +115,20 @@ def index_is_stale(index_dir: Path) -> bool:
         log.warning("the corpus sources cannot be compared with the index: %s", error)
         return False
     return len(entries) != len(built)
+
+
+def main() -> None:
+    """Prepare a deployment whose parts run elsewhere: its database, static files, administrator and first jobs."""
+    import django
+
+    django.setup()
+    prepare()
+    for title in submit_missing():
+        print(f"Queued: {title}")
+    from portal.accounts.services import create_sign_in_link, local_administrator
+
+    print(f"First visit: {create_sign_in_link(local_administrator())}")
+
+
+if __name__ == "__main__":
+    main()
