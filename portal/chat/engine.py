@@ -5,6 +5,7 @@ The heavy parts are imported inside the functions: the web process loads `portal
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import time
@@ -30,6 +31,8 @@ WRITE_SECONDS = 0.1  # between two writes of the text so far
 CHECK_SECONDS = 0.25  # between two looks whether the reader has stopped it
 BEAT_SECONDS = 2.0
 SEARCH_PASSAGES = 10  # of a search that names no number
+CHECK_SERVER_SECONDS = 1.0  # the passages wait for this
+EMBEDDED_PROMPT_TOKENS = 600
 SERVER_PROMPT_TOKENS = 3000  # a model server that somebody set up takes more context than the embedded model
 SERVER_ANSWER_TOKENS = 1024
 
@@ -70,10 +73,10 @@ def _embedded() -> Provider | None:
         url, name = str(found["url"]), str(found["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    server = _server(url, name, "", 600)
+    server = _server(url, name, "", EMBEDDED_PROMPT_TOKENS)
     if isinstance(server, OpenAICompatible):
         try:
-            server.check()
+            server.check(timeout=CHECK_SERVER_SECONDS)
         except ProviderError as error:
             log.info("no language model for now: %s", error)
             return None
@@ -91,18 +94,18 @@ def options(turn: Turn) -> AnswerOptions:
 
 
 def preload() -> None:
-    """Open the index and load the embedder, so that the first question does not wait for them."""
+    """Open the index, load the embedder and what talks to model servers, so that the first question does not wait for them."""
     from assistant.errors import AssistantError
 
     started = time.monotonic()
-    try:
-        retriever().retrieve("histogram", k=1)
-    except AssistantError as error:
-        log.info("nothing to preload: %s", error)
-    except Exception:
-        log.exception("could not preload the index")
-    else:
-        log.info("index loaded in %.1f s", time.monotonic() - started)
+    for load in (lambda: retriever().retrieve("histogram", k=1), provider, lambda: importlib.import_module("langchain_openai")):
+        try:
+            load()
+        except AssistantError as error:
+            log.info("nothing to load yet: %s", error)
+        except Exception:
+            log.exception("could not load what answers questions")
+    log.info("ready for questions after %.1f s", time.monotonic() - started)
 
 
 # --- one turn -----------------------------------------------------------------------------------------------------------------

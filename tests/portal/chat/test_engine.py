@@ -265,21 +265,24 @@ def test_the_embedded_server_is_asked_where_it_answers(run_dir: Path, monkeypatc
     from assistant.providers.openai_compatible import OpenAICompatible
 
     (run_dir / "model.json").write_text(json.dumps({"name": "small", "port": 1, "url": "http://127.0.0.1:1/v1"}))
-    monkeypatch.setattr(OpenAICompatible, "check", lambda self: None)
+    monkeypatch.setattr(OpenAICompatible, "check", lambda self, timeout: None)
     server = engine.provider()
     assert server is not None
-    assert (server.name, server.prompt_tokens) == ("small", 600)
+    assert (server.name, server.prompt_tokens) == ("small", engine.EMBEDDED_PROMPT_TOKENS)
     assert engine.options(Turn(options={"k": 4})).passages == 4
 
 
-def test_preloading_searches_once_and_survives_a_missing_index(retriever: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_preloading_searches_once_and_survives_a_missing_index(
+    retriever: Any, no_model: None, caplog: pytest.LogCaptureFixture
+) -> None:
     engine.preload()
     assert len(retriever.asked) == 1
     retriever.error = IndexUnavailableError("none")
     engine.preload()
     retriever.error = RuntimeError("broken")
     engine.preload()
-    assert "could not preload" in caplog.text
+    assert "could not load" in caplog.text
+    assert "langchain_openai" in sys.modules
 
 
 def test_the_task_has_its_name_and_its_queue() -> None:
