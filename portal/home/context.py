@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
     theme = getattr(user, "theme", "auto")
     return {
         "places": places(),
+        "urls": addresses(),
         "here": here(request.path),
         "theme": theme if theme != "auto" else "",
         "release": release(),
@@ -54,30 +55,34 @@ def portal(request: HttpRequest) -> dict[str, Any]:
 @cache
 def places() -> tuple[Place, ...]:
     """The top bar's entries."""
-    found = ((name, title, key, _address(name)) for name, title, key in PLACES)
-    return tuple(Place(*place) for place in found if place[-1])
+    return tuple(Place(name, title, key, reverse(name)) for name, title, key in PLACES)
+
+
+@cache
+def addresses() -> dict[str, str]:
+    """The addresses that nearly every page names, found once: a search in all addresses for each link of a page adds up."""
+    names = ("home", "account", "account_login", "status", "status-strip", "job-list", "job-new", "library", "ask", "admin:index")
+    return {name.replace("-", "_").replace("admin:index", "admin"): reverse(name) for name in names}
 
 
 def here(path: str) -> str:
     """The place an address belongs to: the longest of the places' addresses that it starts with."""
     if path == "/":
         return "home"
-    starts = {place.url: place.name for place in places()} | {reverse("account"): "account"}
+    starts = _starts()
     found = [url for url in starts if path == url or path.startswith(url.rstrip("/") + "/")]
     return starts[max(found, key=len)] if found else ""
 
 
 @cache
+def _starts() -> dict[str, str]:
+    return {place.url: place.name for place in places()} | {reverse("account"): "account"}
+
+
+@cache
 def api_docs_url() -> str:
     """Where the REST API describes itself."""
-    return _address("api:openapi-view") or _address("api-1.0.0:openapi-view")
-
-
-def _address(name: str) -> str:
-    try:
-        return reverse(name)
-    except NoReverseMatch:
-        return ""
+    return reverse("api:openapi-view")
 
 
 @cache

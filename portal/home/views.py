@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
-from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from portal.home import overview
@@ -31,7 +30,6 @@ def home(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     jobs = presentation.visible(user)
     context = {
-        "ask_url": reverse("ask"),
         "tries": TRIES,
         "strip": overview.strip(),
         "jobs": presentation.rows(jobs.exclude(type__in=_in_passing()).order_by("-created_at")[:RECENT_JOBS]),
