@@ -8,7 +8,7 @@ RUN apt-get update \
 WORKDIR /opt/ml4ep
 COPY . .
 # The bootstrap that `make run` uses, so that both install the same; the cache keeps what was downloaded before.
-RUN --mount=type=cache,target=/root/.cache UV_LINK_MODE=copy python portal/bootstrap.py
+RUN --mount=type=cache,target=/cache UV_CACHE_DIR=/cache UV_LINK_MODE=copy python portal/bootstrap.py
 
 FROM python:3.12-slim-bookworm
 # g++ compiles generated C++ for its self-test, bubblewrap isolates that, libgomp runs the forests' libraries.
