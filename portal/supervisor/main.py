@@ -111,11 +111,23 @@ def _prepare() -> tuple[Path, str]:
     from portal.supervisor import model, programs
 
     django.setup()
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import DatabaseError
+
+    from assistant.errors import AssistantError
     from portal.accounts.services import create_sign_in_link, local_administrator
     from portal.supervisor.prepare import prepare
 
-    prepare()
-    return programs.write_configuration(programs.programs(model.assign())), create_sign_in_link(local_administrator())
+    try:
+        embedded = model.assign()
+        prepare()
+        return programs.write_configuration(programs.programs(embedded)), create_sign_in_link(local_administrator())
+    except AssistantError as error:
+        raise folder.StartError(f"ML4EP_MODEL: {error.message} {error.hint}".strip()) from error
+    except (DatabaseError, ImproperlyConfigured) as error:
+        raise folder.StartError(f"the database cannot be used: {str(error).strip()}\n  Check ML4EP_DATABASE_URL.") from error
+    except ValueError as error:
+        raise folder.StartError(str(error)) from error
 
 
 class Supervisor:

@@ -99,6 +99,21 @@ def test_wrong_setting(own_portal: Portal) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("ML4EP_MODEL", "nonsense", "There is no model called 'nonsense'"),
+        ("ML4EP_DATABASE_URL", "postgresql://nobody@/none?host=/no/such/folder", "the database cannot be used"),
+    ],
+)
+def test_a_part_that_cannot_be_used(own_portal: Portal, name: str, value: str, complaint: str) -> None:
+    refused = run_second(own_portal, **{name: value})
+    assert refused.returncode == 1
+    assert complaint in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert own_portal.members() == []
+
+
 def test_stale_lock_file(own_portal: Portal) -> None:
     """A lock that a dead process has left behind holds nobody up; its socket and pid files neither."""
     run_dir = own_portal.run_dir
