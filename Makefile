@@ -16,7 +16,7 @@ ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench licences lock clean clean-data
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ format: dev  ## format all Python
 
 bench: dev  ## the benchmarks
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+licences: dev  ## write the list of the dependencies' licences
+	@{ printf '# Licences of the dependencies\n\nWritten by `make licences` from what each installed package says of itself.\n\n'; \
+	$(BIN)/pip-licenses --format=markdown --order=name --ignore-packages ml4ep-portal; } > docs/reference/licences.md
 
 lock:  ## recompute constraints.txt from pyproject.toml
 	@$(PYTHON) portal/bootstrap.py --lock

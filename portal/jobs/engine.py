@@ -1,7 +1,7 @@
 """The worker's side of one run: claim the job, start its child process in the sandbox, watch it, store what it made.
 
-The child (`portal.jobs.child`) sends messages over a pipe; its standard output and error become the job's log. Whether the run goes on
-is for the database alone to say: the heartbeat names the run's claim, and a run that has lost it is dropped without a trace.
+The child (`portal.jobs.child`) sends messages over a pipe; its standard output and error become the job's log. Whether the run
+goes on is for the database alone to say: the heartbeat names the claim of the run, and a run without it is dropped.
 """
 
 from __future__ import annotations
