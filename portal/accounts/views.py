@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from portal.accounts import services
 from portal.accounts.models import ApiToken, User
@@ -37,7 +37,7 @@ class ThemeForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
 
 
 @login_required
-@require_GET
+@require_safe
 def account(request: HttpRequest) -> HttpResponse:
     """Who I am, what I use, my tokens, how pages look."""
     return _account_page(request)
@@ -84,7 +84,10 @@ def theme(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_GET
 def welcome(request: HttpRequest, token: str) -> HttpResponse:
-    """The one-time link: signs in and goes home. Where it is used or too old, the page says how to get a new one."""
+    """The one-time link: signs in and goes home. Where it is used or too old, the page says how to get a new one.
+
+    Answers GET alone: a program that looks at links by HEAD must not use it up.
+    """
     user = services.use_sign_in_link(token)
     if user is None:
         if request.user.is_authenticated:

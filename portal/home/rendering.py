@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+TALL_ROWS = 40  # a longer table scrolls in its own frame
 FOLD_LINES = 12  # longer code shows this many lines and folds the rest
 
 LANGUAGE_TITLES = {
@@ -105,8 +106,11 @@ def code_figure(text: str, language: str, title: str = "", *, url: str = "", cut
     )
 
 
-def table(columns: Iterable[Any], rows: Iterable[Iterable[Any]], numeric: Collection[int] = ()) -> SafeString:
-    """A table whose first column heads the rows. Columns in ``numeric`` (from 0) are right-aligned, an empty cell is a dash."""
+def table(columns: Iterable[Any], rows: Iterable[Iterable[Any]], numeric: Collection[int] = (), title: str = "") -> SafeString:
+    """A table whose first column heads the rows. Columns in ``numeric`` (from 0) are right-aligned, an empty cell is a dash.
+
+    A long one scrolls in a frame of its own, under its head; ``title`` is what that frame is called.
+    """
     columns = list(columns)
     right = [' class="r"' if number in numeric else "" for number in range(len(columns))]
     head = "".join(f'<th scope="col"{side}>{escape(title)}</th>' for title, side in zip(columns, right, strict=True))
@@ -119,8 +123,11 @@ def table(columns: Iterable[Any], rows: Iterable[Iterable[Any]], numeric: Collec
             f"<tr>{first}{''.join(f'<td{side}>{cell}</td>' for cell, side in zip(cells[1:], sides[1:], strict=False))}</tr>"
         )
     body = "\n".join(lines)
+    frame = ' class="scroll"'
+    if len(lines) > TALL_ROWS:
+        frame = f' class="scroll tall" tabindex="0" role="region" aria-label="{escape(title or "Table")}"'
     return mark_safe(  # noqa: S308  (each cell is escaped above)
-        f'<div class="scroll"><table class="tbl"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+        f'<div{frame}><table class="tbl"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
     )
 
 

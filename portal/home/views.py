@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from portal.home import overview
 from portal.jobs import forms, presentation, registry
@@ -24,18 +24,21 @@ TRIES = (
 
 
 @login_required
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """What can I do, is it up, what ran."""
     user: Any = request.user
     jobs = presentation.visible(user)
+    found = presentation.rows(jobs.exclude(type__in=_in_passing()).order_by("-created_at")[:RECENT_JOBS])
     context = {
         "tries": TRIES,
+        "table_url": "?fragment=table" if any(job.active for job in found) else "",
         "strip": overview.strip(),
-        "jobs": presentation.rows(jobs.exclude(type__in=_in_passing()).order_by("-created_at")[:RECENT_JOBS]),
+        "jobs": found,
         "types": forms.startable(user),
     }
-    return render(request, "home/home.html", context)
+    fragment = request.GET.get("fragment") == "table"
+    return render(request, "jobs/_table.html" if fragment else "home/home.html", context)
 
 
 def _in_passing() -> list[str]:
@@ -44,7 +47,7 @@ def _in_passing() -> list[str]:
 
 
 @login_required
-@require_GET
+@require_safe
 def status(request: HttpRequest) -> HttpResponse:
     """Each service with its state and why."""
     template = "home/_status.html" if request.GET.get("fragment") == "services" else "home/status.html"
@@ -52,13 +55,13 @@ def status(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def status_strip(request: HttpRequest) -> HttpResponse:
     """The line under the ask box, as a fragment."""
     return render(request, "home/_strip.html", {"strip": overview.strip()})
 
 
-@require_GET
+@require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
     """Where browsers look for an icon on pages that name none."""
     return redirect(static("portal/mark.svg"))

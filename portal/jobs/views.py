@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.downloads import send_file, send_zip
 from portal.jobs import forms, presentation, registry, services
@@ -29,7 +29,7 @@ LOG_TAIL = 200_000  # characters of the log on the page; the raw log has all
 
 
 @login_required
-@require_GET
+@require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
     """Jobs, newest first, filtered by what the address says."""
     user: Any = request.user
@@ -44,22 +44,27 @@ def job_list(request: HttpRequest) -> HttpResponse:
     if chosen["q"]:
         jobs = jobs.filter(title__icontains=chosen["q"])
     page = Paginator(jobs, PER_PAGE).get_page(request.GET.get("page"))
+    found = presentation.rows(jobs[page.start_index() - 1 : page.end_index()]) if page.paginator.count else []
     query = request.GET.copy()
-    query.pop("page", None)
+    for name in ("page", "fragment"):
+        query.pop(name, None)
     context = {
         "page": page,
-        "jobs": presentation.rows(jobs[page.start_index() - 1 : page.end_index()]) if page.paginator.count else [],
+        "jobs": found,
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "query": query.urlencode(),
+        # Asked for again while something on it changes by itself.
+        "table_url": f"?{query.urlencode()}&page={page.number}&fragment=table" if any(job.active for job in found) else "",
         "states": JobState.choices,
         "types": sorted((one.slug, one.title) for one in registry.all_types().values() if user.is_staff or not one.staff_only),
     }
-    return render(request, "jobs/list.html", context)
+    fragment = request.GET.get("fragment") == "table"
+    return render(request, "jobs/_table.html" if fragment else "jobs/list.html", context)
 
 
 @login_required
-@require_GET
+@require_safe
 def job_new(request: HttpRequest) -> HttpResponse:
     """Every kind of job that this person may start."""
     return render(request, "jobs/new.html", {"types": forms.startable(request.user)})
@@ -108,14 +113,14 @@ def _source(request: HttpRequest) -> Job | None:
 
 
 @login_required
-@require_GET
+@require_safe
 def job_page(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """State, figures, plots, detail, artefacts, log."""
     job = _visible_or_404(request, job_id)
     return render(request, "jobs/job.html", _job_context(request, job) | _log_context(job))
 
 
-@require_GET
+@require_safe
 def job_status(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """What changes while a job runs, as a fragment; the whole result once it has ended."""
     if not request.user.is_authenticated:
@@ -130,7 +135,7 @@ def job_status(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def job_log(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """The whole log as plain text."""
     job = _visible_or_404(request, job_id)
@@ -179,7 +184,7 @@ def job_delete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def artifact(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> HttpResponseBase:
     """One file that a job made."""
     job = _visible_or_404(request, job_id)
@@ -190,7 +195,7 @@ def artifact(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) ->
 
 
 @login_required
-@require_GET
+@require_safe
 def job_zip(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     """All files that a job made, as one archive made while it is sent."""
     job = _visible_or_404(request, job_id)
@@ -206,7 +211,7 @@ def _opener(path: str) -> Any:
 
 
 @login_required
-@require_GET
+@require_safe
 def job_manifest(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Versions, options and inputs behind a result, with the sha256 of every artefact."""
     job = _visible_or_404(request, job_id)
@@ -235,12 +240,13 @@ def _visible_or_404(request: HttpRequest, job_id: uuid.UUID) -> Job:
 
 def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
     """What the page and its fragments show of a job."""
+    user: Any = request.user
+    job_type = registry.all_types().get(job.type)
     presentation.set_places([job])
     job.needs_look = presentation.needs_look(job)  # type: ignore[attr-defined]
     artifacts = list(job.artifacts.all()) if job.state == JobState.SUCCEEDED else []
     return {
         "job": job,
-        "job_type": registry.all_types().get(job.type),
         "steps": presentation.steps(job),
         "elapsed": presentation.elapsed(job),
         "time_left": presentation.time_left(job),
@@ -258,7 +264,8 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
         "manifest_versions": list(job.manifest.get("versions", {}).items()),
         "options": list(job.manifest.get("options", {}).items()),
         "inputs": list(job.manifest.get("inputs", {}).items()),
-        "can_start": any(one.slug == job.type for one in forms.startable(request.user)),
+        "can_retry": job_type is not None and (not job_type.staff_only or user.is_staff),
+        "can_change": any(one.slug == job.type for one in forms.startable(user)),
     }
 
 

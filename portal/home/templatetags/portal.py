@@ -34,7 +34,9 @@ def code(text: str, language: str = "text", title: str = "") -> SafeString:
 @register.simple_tag
 def result_table(table: Mapping[str, Any]) -> SafeString:
     """A table of a job's result. Made here, not in a template: one may have thousands of cells."""
-    return rendering.table(table.get("columns", ()), table.get("rows", ()), frozenset(table.get("numeric", ())))
+    return rendering.table(
+        table.get("columns", ()), table.get("rows", ()), frozenset(table.get("numeric", ())), str(table.get("title", ""))
+    )
 
 
 @register.simple_tag

@@ -66,6 +66,7 @@ def test_the_look_is_kept(client: Client, person: Any) -> None:
 
 def test_the_link_signs_in_once(client: Client, administrator: Any) -> None:
     link = services.create_sign_in_link(administrator).split("127.0.0.1:8000")[-1]
+    assert client.head(link).status_code == 405, "a look at the link alone uses it up"
     response = client.get(link)
     assert response.status_code == 302
     assert response["Location"] == "/"

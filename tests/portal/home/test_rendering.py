@@ -73,6 +73,12 @@ def test_a_table_escapes_its_cells_and_fills_the_empty_ones() -> None:
     assert '<th scope="row">–</th><td class="r">–</td>' in html
 
 
+def test_a_long_table_scrolls_in_a_frame_with_a_name() -> None:
+    rows = [[str(number)] for number in range(rendering.TALL_ROWS + 1)]
+    assert 'class="scroll tall" tabindex="0" role="region" aria-label="&lt;b&gt;"' in rendering.table(["n"], rows, title="<b>")
+    assert "tall" not in rendering.table(["n"], rows[1:])
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (0, "0 B"), (999, "999 B"), (4100, "4.1 kB"), (1_920_000, "1.92 MB"), (312_000, "312 kB"), (2**32, "4 GiB")],

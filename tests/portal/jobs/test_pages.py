@@ -96,6 +96,29 @@ def test_the_list_has_pages_and_keeps_the_filter(client: Client, person: Any, dj
     assert "26th in line" in html
 
 
+def test_the_list_follows_what_changes_by_itself(client: Client, person: Any) -> None:
+    job = make_job(person, title="first & model")
+    client.force_login(person)
+    html = client.get(reverse("job-list") + "?q=model&state=").content.decode()
+    assert 'hx-get="?q=model&amp;state=&amp;page=1&amp;fragment=table"' in html
+    part = client.get(reverse("job-list") + "?q=model&fragment=table").content.decode()
+    assert part.startswith('<div class="scroll" id="job-table" hx-get=')
+    assert "<html" not in part
+    Job.objects.filter(pk=job.pk).update(state="SUCCEEDED")
+    for url in (reverse("job-list"), "/"):
+        part = client.get(url + "?fragment=table").content.decode()
+        assert "first &amp; model" in part
+        assert "hx-get" not in part
+
+
+def test_pages_answer_a_look_at_their_head(client: Client, administrator: Any, done: Job) -> None:
+    client.force_login(administrator)
+    for url in ("/", reverse("status"), reverse("job-list"), reverse("job", args=[done.pk]), reverse("account")):
+        response = client.head(url)
+        assert response.status_code == 200
+        assert response.content == b""
+
+
 def test_a_result_with_a_warning_is_marked_in_lists(client: Client, person: Any) -> None:
     make_job(person, state="SUCCEEDED", result={"notes": [{"kind": "warn", "headline": "Check it."}]})
     make_job(person, state="SUCCEEDED", result={"notes": [{"kind": "ok", "headline": "Fine."}]})
@@ -205,6 +228,16 @@ def test_a_job_of_a_type_that_is_gone_is_still_shown(client: Client, person: Any
     html = page_of(client, job)
     assert "once-there" in html
     assert "Run again" not in html
+
+
+def test_an_administrator_runs_the_portals_own_jobs_again(client: Client, administrator: Any, person: Any) -> None:
+    job = make_job(None, type="model-pull", params={}, state="FAILED", started_at=timezone.now(), finished_at=timezone.now())
+    client.force_login(administrator)
+    html = page_of(client, job)
+    assert "Run again" in html
+    assert "Change and run" not in html
+    client.force_login(person)
+    assert client.get(reverse("job", args=[job.pk])).status_code == 404
 
 
 def test_hostile_names_and_texts_are_escaped_everywhere(client: Client, person: Any) -> None:
