@@ -6,5 +6,6 @@ class JobsConfig(AppConfig):
     label = "jobs"
 
     def ready(self) -> None:
-        """Bind the tasks to the portal's Celery application, in every process that may queue one."""
-        import portal.celery  # noqa: F401
+        """Bind the tasks to the portal's Celery application in every process that may queue one, and know the checks."""
+        import portal.celery
+        import portal.checks  # noqa: F401

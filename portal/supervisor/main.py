@@ -82,7 +82,7 @@ def _run(stop: threading.Event, say: Say) -> int:
     with folder.lock(Path(settings.RUN_DIR) / "lock", settings.PUBLIC_URL):
         _end_leftovers(settings, say)
         folder.check_port(env.host, env.port)
-        configuration, link = _prepare()
+        configuration, link = _prepare(say)
         supervisor = Supervisor(configuration, Path(settings.LOG_DIR), say)
         try:
             supervisor.start()
@@ -104,20 +104,26 @@ def _end_leftovers(settings: Any, say: Say) -> None:
         say(f"Ended {ended} processes that an earlier, killed portal had left behind")
 
 
-def _prepare() -> tuple[Path, str]:
+def _prepare(say: Say) -> tuple[Path, str]:
     """Everything before the first process; returns supervisord's configuration and the first-visit link."""
     import django
 
     from portal.supervisor import model, programs
 
     django.setup()
+    from django.core.checks import ERROR, run_checks
     from django.core.exceptions import ImproperlyConfigured
     from django.db import DatabaseError
 
     from assistant.errors import AssistantError
     from portal.accounts.services import create_sign_in_link, local_administrator
+    from portal.checks import TAG
     from portal.supervisor.prepare import prepare
 
+    for problem in run_checks(tags=[TAG]):
+        if problem.level >= ERROR:
+            raise folder.StartError(f"{problem.msg}\n  {problem.hint}")
+        say(f"Warning: {problem.msg} {problem.hint}")
     try:
         embedded = model.assign()
         prepare()

@@ -122,7 +122,7 @@ def write_configuration(listed: Sequence[Program]) -> Path:
         "nodaemon": "true",
         "silent": "true",
         "umask": "077",
-        # Celery would have every worker check the whole project, web pages included; `prepare` does it once.
+        # Celery would have every worker check the whole project, web pages included; that is what `make check` does.
         "environment": 'CELERY_SKIP_CHECKS="1"',
     }
     for program in listed:
