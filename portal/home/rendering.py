@@ -12,6 +12,13 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+# Imported here and not on first use: these modules replace themselves while they load, which two threads at once do not survive.
+from pygments import highlight  # type: ignore[import-untyped]
+from pygments.formatters.html import HtmlFormatter  # type: ignore[import-untyped]
+from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
+from pygments.lexers.special import TextLexer  # type: ignore[import-untyped]
+from pygments.util import ClassNotFound  # type: ignore[import-untyped]
+
 TALL_ROWS = 40  # a longer table scrolls in its own frame
 FOLD_LINES = 12  # longer code shows this many lines and folds the rest
 
@@ -66,9 +73,6 @@ def markdown(text: str) -> SafeString:
 
 def code_lines(text: str, language: str) -> list[SafeString]:
     """Source code as one piece of highlighted HTML for each line; tags never run over the end of a line."""
-    from pygments import highlight  # type: ignore[import-untyped]
-    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
-
     html = highlight(text, _lexer(language), HtmlFormatter(nowrap=True))
     return [mark_safe(line) for line in html.rstrip("\n").split("\n")]  # noqa: S308  (Pygments escapes)
 
@@ -145,9 +149,6 @@ def icon(name: str, label: str = "") -> SafeString:
 
 
 def _lexer(language: str) -> Any:
-    from pygments.lexers import TextLexer, get_lexer_by_name  # type: ignore[import-untyped]
-    from pygments.util import ClassNotFound  # type: ignore[import-untyped]
-
     try:
         return get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:

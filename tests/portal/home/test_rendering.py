@@ -9,6 +9,8 @@ import pytest
 from portal.home import rendering
 from portal.home.templatetags import portal as tags
 
+ROOT = Path(__file__).parents[3]
+
 HOSTILE = [
     "<script>alert(1)</script>",
     '<img src=x onerror="alert(1)">',
@@ -124,3 +126,21 @@ def test_times(passed: timedelta, text: str) -> None:
 
 def test_counts_have_thin_spaces() -> None:
     assert tags.count(41208) == "41\u202f208"
+
+
+def test_the_first_highlights_may_come_at_once() -> None:
+    """Several threads that highlight code first thing in a fresh process, as several first requests do."""
+    program = (
+        "import threading, importlib\n"
+        "barrier, good = threading.Barrier(8), []\n"
+        "def run():\n"
+        "    barrier.wait()\n"
+        "    rendering = importlib.import_module('portal.home.rendering')\n"
+        "    good.append(rendering.code_lines('int x;', 'cpp'))\n"
+        "threads = [threading.Thread(target=run) for _ in range(8)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "print(len(good))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "8\n", done.stderr
