@@ -31,6 +31,7 @@ WRITE_SECONDS = 0.1  # between two writes of the text so far
 CHECK_SECONDS = 0.25  # between two looks whether the reader has stopped it
 BEAT_SECONDS = 2.0
 SEARCH_PASSAGES = 10  # of a search that names no number
+LOOK_FOR_INDEX_SECONDS = 5.0
 CHECK_SERVER_SECONDS = 1.0  # the passages wait for this
 EMBEDDED_PROMPT_TOKENS = 600
 SERVER_PROMPT_TOKENS = 3000  # a model server that somebody set up takes more context than the embedded model
@@ -106,6 +107,18 @@ def preload() -> None:
         except Exception:
             log.exception("could not load what answers questions")
     log.info("ready for questions after %.1f s", time.monotonic() - started)
+
+
+def stay_loaded() -> None:
+    """Load now, and again whenever an index is published, until the worker stops: no question waits for a new index to open."""
+    from assistant.index import generations
+
+    preload()
+    loaded = generations.stamp(settings.INDEX_DIR)
+    while not stopping.wait(LOOK_FOR_INDEX_SECONDS):
+        if (published := generations.stamp(settings.INDEX_DIR)) != loaded:
+            preload()
+            loaded = published
 
 
 # --- one turn -----------------------------------------------------------------------------------------------------------------

@@ -25,4 +25,4 @@ def _preload(sender: Any, **_kwargs: Any) -> None:
     if "chat" in sender.app.amqp.queues.consume_from:
         from portal.chat import engine
 
-        threading.Thread(target=engine.preload, name="preload", daemon=True).start()
+        threading.Thread(target=engine.stay_loaded, name="stay-loaded", daemon=True).start()

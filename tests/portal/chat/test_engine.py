@@ -285,6 +285,19 @@ def test_preloading_searches_once_and_survives_a_missing_index(
     assert "langchain_openai" in sys.modules
 
 
+def test_a_newly_published_index_is_opened_before_anybody_asks(
+    retriever: Any, no_model: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assistant.index import generations
+
+    stamps = iter([None, None, (1, 1), (1, 1), (2, 2)])
+    rounds = iter([False, False, False, False, True])
+    monkeypatch.setattr(generations, "stamp", lambda index_dir: next(stamps))
+    monkeypatch.setattr(engine.stopping, "wait", lambda seconds: next(rounds))
+    engine.stay_loaded()
+    assert len(retriever.asked) == 3, "at the start, and for each of the two indexes published since"
+
+
 def test_the_task_has_its_name_and_its_queue() -> None:
     from portal.celery import app
     from portal.chat.tasks import answer_turn
