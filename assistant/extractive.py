@@ -12,7 +12,12 @@ from assistant.index.tokens import tokenize
 from assistant.passages import Passage
 
 _TITLE_CHARACTERS = 110
-_CONSIDERED = 6  # passages further down are not worth reading for the lead
+_CONSIDERED = 8  # passages further down are not worth reading for the lead
+# How much a kind of passage is worth besides what it says, and a place further up, in words of the question: a namespace's
+# page only lists names, a tutorial shows the thing done.
+_TELLING = {"namespace": -2}
+_EXAMPLE = {"tutorial": 2}
+_PLACE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,15 @@ def blocks(
 
 
 def lead(question: str, passages: Sequence[Passage]) -> tuple[Block, ...]:
-    """What is worth saying before a language model says anything: the passage that tells most, and the first example."""
+    """What is worth saying before a language model says anything: the passage that tells most, and the best example."""
     found = blocks(question, passages, limit=_CONSIDERED, prose_characters=280, code_lines=12)
-    telling = max(found, key=lambda block: (block.fit, -block.number), default=None)
-    example = next((block for block in found if block.has_example and block.fit > 1), None)
+
+    def worth(block: Block, bonus: dict[str, int]) -> float:
+        return block.fit + bonus.get(passages[block.number - 1].kind, 0) - _PLACE * block.number
+
+    examples = [block for block in found if block.has_example and block.fit > 1]
+    telling = max(found, key=lambda block: worth(block, _TELLING), default=None)
+    example = max(examples, key=lambda block: worth(block, _TELLING | _EXAMPLE), default=None)
     chosen = {block.number: block for block in (telling, example) if block is not None}
     return tuple(chosen.values())
 

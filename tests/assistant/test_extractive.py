@@ -79,7 +79,7 @@ def test_blocks_show_what_fits() -> None:
     assert second.has_example
 
 
-def test_lead_is_the_passage_that_tells_most_and_the_first_example() -> None:
+def test_lead_is_the_passage_that_tells_most_and_the_best_example() -> None:
     assert [block.number for block in lead(QUESTION, (CLASS, TUTORIAL, PYTHON))] == [2]
     telling = Passage(
         "r", "Notes", "notes", "release", "n.md:1", "", 1.0, "Fill a histogram with random numbers: FillRandom does it."
