@@ -29,7 +29,12 @@ def stored() -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def _empty_storage() -> Iterator[None]:
+    remove_stored()  # what tests elsewhere left there
     yield
+    remove_stored()
+
+
+def remove_stored() -> None:
     for path in stored():
         path.unlink()
 
