@@ -60,6 +60,7 @@ def _database() -> dict[str, Any]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": unquote(url.path),
+            "CONN_MAX_AGE": None,  # each thread of a web process keeps its own
             "OPTIONS": {
                 # Writers queue for the lock at BEGIN and wait, rather than fail on upgrading a read transaction.
                 "transaction_mode": "IMMEDIATE",
@@ -144,6 +145,13 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
+
+def _origin(address: str) -> str:
+    """Scheme and host of an address, for the policy below."""
+    url = urlsplit(address)
+    return f"{url.scheme}://{url.netloc}" if address else ""
+
+
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -152,7 +160,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "connect-src 'self'",
         "script-src 'self'",
         "font-src 'self'",
-        "form-action 'self'",
+        f"form-action 'self' {_origin(ENV.oidc_url)}".rstrip(),  # signing in there starts with a form here
         "base-uri 'none'",
         "frame-ancestors 'none'",
     ]
@@ -239,7 +247,13 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 # the broker may deliver a message twice, late or, after a restart, not at all.
 BROKER_SOCKET = _broker_socket()
 CELERY_BROKER_URL = ENV.broker_url or f"redis+socket://{BROKER_SOCKET}"
-CELERY_BROKER_TRANSPORT_OPTIONS = (
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A page that submits a job while the broker is away answers at once; the reaper sends the message later.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+} | (
     {"visibility_timeout": 60, "unacked_restore_interval": 2, "unacked_restore_throttle": 1}
     if CELERY_BROKER_URL.startswith("redis")
     else {}
