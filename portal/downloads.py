@@ -34,10 +34,10 @@ def stream(request: HttpRequest, chunks: Iterator[bytes], *, pause: float = 0.0,
         As for Django's streaming response.
     """
     asynchronous = isinstance(request, ASGIRequest)
-    return StreamingHttpResponse(_from_threads(chunks, pause) if asynchronous else _paced(chunks, pause), **kwargs)
+    return StreamingHttpResponse(in_threads(chunks, pause) if asynchronous else _paced(chunks, pause), **kwargs)
 
 
-async def _from_threads(chunks: Iterator[bytes], pause: float) -> AsyncIterator[bytes]:
+async def in_threads(chunks: Iterator[bytes], pause: float = 0.0) -> AsyncIterator[bytes]:
     """The chunks, each fetched in a thread so that the event loop goes on."""
     try:
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
