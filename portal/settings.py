@@ -241,7 +241,16 @@ SOCIALACCOUNT_PROVIDERS: dict[str, Any] = (
     else {}
 )
 SOCIALACCOUNT_LOGIN_ON_GET = False
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # Rendered parts of pages that do not change, see portal.jobs.fragments; each web process has its own.
+    "fragments": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "fragments",
+        "TIMEOUT": 3600,
+        "OPTIONS": {"MAX_ENTRIES": 60},
+    },
+}
 
 # Broker and workers. What counts as one job's run is decided in the database (claim and heartbeat, see portal.jobs.services):
 # the broker may deliver a message twice, late or, after a restart, not at all.

@@ -18,7 +18,7 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.downloads import send_file, send_zip
-from portal.jobs import forms, presentation, registry, services
+from portal.jobs import forms, fragments, presentation, registry, services
 from portal.jobs.models import Artifact, Job, JobState, LogChunk
 
 PER_PAGE = 25
@@ -117,7 +117,7 @@ def _source(request: HttpRequest) -> Job | None:
 def job_page(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """State, figures, plots, detail, artefacts, log."""
     job = _visible_or_404(request, job_id)
-    return render(request, "jobs/job.html", _job_context(request, job) | _log_context(job))
+    return render(request, "jobs/job.html", _job_context(request, job) | _body_context(job) | _log_context(job))
 
 
 @require_safe
@@ -131,6 +131,8 @@ def job_status(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     # The state that the page shows: where it is another now, the rest of the page changes too.
     context = _job_context(request, job) | _log_context(job, after=_number(request.GET.get("after", "")))
     context["changed"] = request.GET.get("shown", "") != job.state or job.state == JobState.PENDING
+    if context["changed"]:
+        context |= _body_context(job)
     return render(request, "jobs/_live.html", context)
 
 
@@ -244,29 +246,28 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
     job_type = registry.all_types().get(job.type)
     presentation.set_places([job])
     job.needs_look = presentation.needs_look(job)  # type: ignore[attr-defined]
-    artifacts = list(job.artifacts.all()) if job.state == JobState.SUCCEEDED else []
     return {
         "job": job,
         "steps": presentation.steps(job),
         "elapsed": presentation.elapsed(job),
         "time_left": presentation.time_left(job),
         "percent": round(100 * job.progress),
-        "result": job.result,
-        "artifacts": artifacts,
-        "artifacts_size": sum(one.size for one in artifacts),
-        "previews": [one for one in artifacts if one.preview],
         "kept_until": presentation.kept_until(job),
         "announcement": presentation.announcement(job),
         "waited": (timezone.now() - job.created_at).total_seconds(),
         "headline": presentation.title_prefix(job),
         "short_id": str(job.pk)[:8],
-        "retention_days": settings.ENV.retention_days,
-        "manifest_versions": list(job.manifest.get("versions", {}).items()),
-        "options": list(job.manifest.get("options", {}).items()),
-        "inputs": list(job.manifest.get("inputs", {}).items()),
         "can_retry": job_type is not None and (not job_type.staff_only or user.is_staff),
         "can_change": any(one.slug == job.type for one in forms.startable(user)),
     }
+
+
+def _body_context(job: Job) -> dict[str, Any]:
+    """What a job that ended well made; nothing of any other."""
+    if job.state != JobState.SUCCEEDED:
+        return {}
+    body = fragments.done_body(job)
+    return {"done": body.html, "has_artifacts": body.artifacts}
 
 
 def _log_context(job: Job, after: int = 0) -> dict[str, Any]:
