@@ -24,7 +24,9 @@ from typing import Any
 
 import django
 import pytest
+from django.conf import settings
 
+settings.LOGGING_CONFIG = None  # its handlers would hold the stream of some test, which is closed after it
 django.setup()
 
 
