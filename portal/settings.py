@@ -75,7 +75,7 @@ def _database() -> dict[str, Any]:
         "PASSWORD": unquote(url.password or ""),
         "HOST": url.hostname or parse_qs(url.query).get("host", [""])[0],
         "PORT": url.port or "",
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 16}},
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 16, "timeout": 10}},
     }
 
 

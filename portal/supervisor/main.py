@@ -4,7 +4,9 @@
 
     this process            prepares, watches, prints; holds the folder's lock
       supervisord           starts each program again when it ends
-        broker web-0 web-1 worker assistant system model
+        broker web-0 web-1 model
+        workers           forks each worker again when it ends
+          worker assistant system
 
 Each arrow is a tether (`portal.supervisor.tether`): whoever dies takes those below along.
 """
@@ -27,6 +29,7 @@ from typing import Any
 from portal.env import EnvironmentProblem
 from portal.supervisor import folder, tether
 from portal.supervisor.control import Control, ProcessInfo
+from portal.supervisor.workers import running_workers
 
 POLL_SECONDS = 0.4
 HEALTH_SECONDS = 2.0
@@ -39,7 +42,11 @@ Say = Callable[[str], None]
 
 
 def _print(text: str) -> None:
-    print(text, flush=True)
+    """Print a line; a terminal or pipe that has gone must not keep the portal from stopping in order."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def up(*, say: Say = _print) -> int:
@@ -99,7 +106,9 @@ def _run(stop: threading.Event, say: Say) -> int:
 def _end_leftovers(settings: Any, say: Say) -> None:
     from portal.supervisor.programs import control_socket
 
-    ended = folder.end_leftovers(control_socket(), [settings.BROKER_SOCKET, settings.RUN_DIR / "supervisord.pid"])
+    ended = folder.end_leftovers(
+        control_socket(), [settings.BROKER_SOCKET, *(settings.RUN_DIR / name for name in ("supervisord.pid", "workers.json"))]
+    )
     if ended:
         say(f"Ended {ended} processes that an earlier, killed portal had left behind")
 
@@ -208,6 +217,8 @@ class Watch:
             return
         for info in self.supervisor.control.processes():
             self._look(info)
+        for name, pid in running_workers(Path(self.settings.RUN_DIR)).items():
+            self._note(name, pid)
         now = time.monotonic()
         if now < self._next_health:
             return
@@ -215,15 +226,17 @@ class Watch:
         self._look_at_health()
 
     def _look(self, info: ProcessInfo) -> None:
-        before = self._pids.get(info.name, 0)
-        if info.pid and before and info.pid != before:
-            self.say(f"{info.name} had ended and was started again (process {info.pid})")
         if info.pid:
-            self._pids[info.name] = info.pid
+            self._note(info.name, info.pid)
         if info.state == "FATAL":
             self._try_again(info)
         else:
             self._fatal.pop(info.name, None)
+
+    def _note(self, name: str, pid: int) -> None:
+        if self._pids.get(name, pid) != pid:
+            self.say(f"{name} had ended and was started again (process {pid})")
+        self._pids[name] = pid
 
     def _try_again(self, info: ProcessInfo) -> None:
         """Supervisord gives up on a program that keeps ending; the portal does not, but tries seldom and says so once."""

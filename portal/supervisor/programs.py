@@ -38,6 +38,8 @@ class Program:
         How many of it run; more than one only with `listens`.
     listens
         Whether it gets the web server's listening socket as standard input.
+    stop_group
+        Whether the processes that it started are asked to stop too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Program:
     stop_seconds: int = 5
     processes: int = 1
     listens: bool = False
+    stop_group: bool = True
 
 
 def programs(model: EmbeddedModel | None) -> list[Program]:
@@ -56,11 +59,10 @@ def programs(model: EmbeddedModel | None) -> list[Program]:
     if not env.broker_url:
         found.append(Program("broker", _broker(), priority=1, group="broker"))
     found.append(Program("web", _python("portal.supervisor.web"), 10, group="web", processes=env.web_processes, listens=True))
-    found += [
-        Program("worker", _celery(_worker("cpu", env.worker_slots)), priority=20),
-        Program("assistant", _celery(_worker("chat", CHAT_THREADS)), priority=20),
-        Program("system", _python("portal.supervisor.system", *_worker("system", SYSTEM_THREADS)), priority=20),
-    ]
+    threads = {"cpu": env.worker_slots, "chat": CHAT_THREADS, "system": SYSTEM_THREADS}
+    workers = _python("portal.supervisor.workers", *(f"{queue}={count}" for queue, count in threads.items()))
+    # It passes the request to stop on itself: a second one would make Celery drop what it is doing.
+    found.append(Program("workers", workers, priority=20, stop_seconds=8, stop_group=False))
     if model is not None:
         listen = ("--host", "127.0.0.1", "--port", str(model.port))
         command = _python("assistant.providers.embedded", "--model", model.path, "--name", model.name, "--wait", *listen)
@@ -70,19 +72,6 @@ def programs(model: EmbeddedModel | None) -> list[Program]:
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
-
-
-def _celery(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    return _python("celery", "-A", "portal.celery", "worker", *arguments)
-
-
-def _worker(queue: str, threads: int) -> tuple[str, ...]:
-    """Arguments of a worker: threads are enough, because whatever is heavy runs in a child process of its own."""
-    return (
-        f"--queues={queue}", f"--hostname={queue}@%h", "--pool=threads", f"--concurrency={threads}",
-        f"--loglevel={settings.ENV.log_level}",
-        "--without-gossip", "--without-mingle", "--without-heartbeat",  # for clusters of workers; they delay the start
-    )  # fmt: skip
 
 
 def _broker() -> tuple[str, ...]:
@@ -150,7 +139,7 @@ def _section(program: Program) -> dict[str, str]:
         "startsecs": "1",
         "startretries": "20",
         "stopwaitsecs": str(program.stop_seconds),
-        "stopasgroup": "true",
+        "stopasgroup": str(program.stop_group).lower(),
         "killasgroup": "true",
         "redirect_stderr": "true",
         "stdout_logfile": _plain(settings.LOG_DIR / f"{program.name}.log"),

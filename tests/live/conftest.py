@@ -180,12 +180,13 @@ class Portal:
         return list(found.values())
 
     def children(self) -> dict[str, int]:
-        """The programs that run under the supervisor: name -> process."""
+        """The programs that run under the supervisor, the workers among them: name -> process."""
         from portal.supervisor.control import Control
+        from portal.supervisor.workers import running_workers
 
         control = Control(self.run_dir / "broker.ctl")
         try:
-            return {info.name: info.pid for info in control.processes() if info.pid}
+            return {info.name: info.pid for info in control.processes() if info.pid} | running_workers(self.run_dir)
         finally:
             control.close()
 

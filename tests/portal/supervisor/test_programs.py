@@ -35,17 +35,17 @@ def configuration(listed: list[programs.Program]) -> RawConfigParser:
 
 
 def test_every_queue_has_a_worker() -> None:
-    commands = [" ".join(program.command) for program in programs.programs(None)]
-    served = [queue for queue in QUEUES for command in commands if f"--queues={queue} " in command]
-    assert served == list(QUEUES)
-    assert any("--concurrency=5" in command and "--queues=cpu" in command for command in commands)
+    command = next(program.command for program in programs.programs(None) if program.name == "workers")
+    given = dict(word.split("=") for word in command[3:])
+    assert list(given) == list(QUEUES)
+    assert given["cpu"] == "5"
 
 
 def test_parts_that_are_elsewhere_are_not_started(settings: Any) -> None:
     both = EmbeddedModel("small", "/models/small.gguf", 9999)
-    assert {program.name for program in programs.programs(both)} == {"broker", "web", "worker", "assistant", "system", "model"}
+    assert {program.name for program in programs.programs(both)} == {"broker", "web", "workers", "model"}
     settings.ENV = env.Environment(broker_url="redis://elsewhere")
-    assert {program.name for program in programs.programs(None)} == {"web", "worker", "assistant", "system"}
+    assert {program.name for program in programs.programs(None)} == {"web", "workers"}
 
 
 def test_web_processes_share_one_listening_socket() -> None:
@@ -59,7 +59,7 @@ def test_web_processes_share_one_listening_socket() -> None:
 def test_every_program_ends_with_the_supervisor_and_comes_back() -> None:
     parser = configuration(programs.programs(None))
     sections = [parser[name] for name in parser.sections() if "program:" in name]
-    assert len(sections) == 5
+    assert len(sections) == 3
     for section in sections:
         command = shlex.split(section["command"])
         assert command[3].endswith("tether.py")
@@ -69,8 +69,8 @@ def test_every_program_ends_with_the_supervisor_and_comes_back() -> None:
 
 def test_strange_folders_survive_the_configuration(settings: Any, tmp_path: Path) -> None:
     settings.LOG_DIR = tmp_path / "100% 'my' logs"
-    section = configuration(programs.programs(None))["program:worker"]
-    assert section["stdout_logfile"] % {} == str(settings.LOG_DIR / "worker.log")
+    section = configuration(programs.programs(None))["program:workers"]
+    assert section["stdout_logfile"] % {} == str(settings.LOG_DIR / "workers.log")
     settings.LOG_DIR = tmp_path / "a ;b"
     with pytest.raises(ValueError, match="choose another folder"):
         programs.write_configuration(programs.programs(None))
