@@ -285,9 +285,9 @@ class Watch:
 
     def _say_changes(self, health: dict[str, str]) -> None:
         for name in ("db", "broker", "workers", *TITLES):
-            was, now = self._health.get(name) == "ok", health.get(name) == "ok"
+            was, now = stage(self._health.get(name, "")), stage(health.get(name, ""))
             if was != now:
-                self.say(f"{TITLES.get(name, name)}: {'works' if now else health.get(name, 'unknown')}")
+                self.say(f"{TITLES.get(name, name)}: {'works' if now == 'ok' else now}")
 
     def _warn_if_late(self, health: dict[str, str]) -> None:
         if self.ready or self._warned or time.monotonic() - self.began < READY_SECONDS:
@@ -295,6 +295,11 @@ class Watch:
         self._warned = True
         missing = "; ".join(f"{name}: {text}" for name, text in health.items() if text != "ok") or "no answer"
         self.say(f"Not ready yet ({missing}). The logs are in {self.settings.LOG_DIR}")
+
+
+def stage(text: str) -> str:
+    """A part's state without how far it is, which changes all the time."""
+    return text.partition(";")[0].partition(":")[0]
 
 
 TITLES = {"index": "search in the documentation", "model": "language model"}
