@@ -64,8 +64,11 @@ class Comparison:
         All contenders' figures.
     least_ratio
         How many times better than the best peer the goal asks for; None where there is no peer or no such goal.
+    bound
+        The value that the goal asks `ours` to stay within; None where there is no such goal.
     peers
-        The contenders that count as peers; by default all but `ours`.
+        The contenders that count as peers; by default all but `ours`. Empty where the others, such as further percentiles, are
+        not to be compared with ours.
     lower_is_better
         False for throughputs and scores.
     facts
@@ -78,6 +81,7 @@ class Comparison:
     ours: str
     measured: Mapping[str, Measured]
     least_ratio: float | None = None
+    bound: float | None = None
     peers: tuple[str, ...] | None = None
     lower_is_better: bool = True
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +90,14 @@ class Comparison:
         """How many times better ours is than another contender."""
         mine, theirs = self.measured[self.ours].median, self.measured[other].median
         return theirs / mine if self.lower_is_better else mine / theirs
+
+    @property
+    def within(self) -> bool | None:
+        """Whether ours stays within the bound; None where there is none."""
+        if self.bound is None:
+            return None
+        mine = self.measured[self.ours].median
+        return mine <= self.bound if self.lower_is_better else mine >= self.bound
 
     @property
     def reached(self) -> float | None:

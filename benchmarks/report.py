@@ -47,7 +47,7 @@ def section(comparison: Comparison) -> list[str]:
     ratio = "ours is … times better"
     lines = [f"### {comparison.task}", "", f"| | {comparison.unit} | quartiles | {ratio} |", "|---|---:|---:|---:|"]
     for name, measured in comparison.measured.items():
-        shown = "" if name == comparison.ours else f"{comparison.ratio(name):.2f}"
+        shown = "" if name == comparison.ours or comparison.peers == () else f"{comparison.ratio(name):.2f}"
         label = f"**{name}**" if name == comparison.ours else name
         lines.append(f"| {label} | {measured.median:.4g} | {measured.lower:.4g} – {measured.upper:.4g} | {shown} |")
     lines += ["", f"Goal: {comparison.goal}. {_verdict(comparison)}"]
@@ -57,6 +57,8 @@ def section(comparison: Comparison) -> list[str]:
 
 
 def _verdict(comparison: Comparison) -> str:
+    if comparison.within is not None:
+        return "Met." if comparison.within else "**Missed.**"
     reached = comparison.reached
     if reached is None:
         return ""
