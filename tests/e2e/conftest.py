@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.live.conftest import Portal
+from tests.live.portal import Portal
 
 CORPUS = {
     "histograms.md": """# Filling histograms

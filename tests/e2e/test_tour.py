@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.live.conftest import Portal
+from tests.live.portal import Portal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.live]
 

@@ -6,24 +6,13 @@ import contextlib
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-if TYPE_CHECKING:
-    Portal = Any
+from tests.live.portal import Portal, wait_for
 
 pytestmark = pytest.mark.live
-
-
-def wait_for(condition: Any, what: str, seconds: float = 150.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
 
 
 def kill(portal: Portal, name: str) -> int:

@@ -8,13 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-if TYPE_CHECKING:
-    Portal = Any
+from tests.live.portal import Portal
 
 pytestmark = pytest.mark.live
 
