@@ -117,7 +117,7 @@ def _source(request: HttpRequest) -> Job | None:
 def job_page(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """State, figures, plots, detail, artefacts, log."""
     job = _visible_or_404(request, job_id)
-    return render(request, "jobs/job.html", _job_context(request, job) | _body_context(job) | _log_context(job))
+    return _with_body(request, "jobs/job.html", job, _job_context(request, job) | _log_context(job))
 
 
 @require_safe
@@ -131,9 +131,7 @@ def job_status(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     # The state that the page shows: where it is another now, the rest of the page changes too.
     context = _job_context(request, job) | _log_context(job, after=_number(request.GET.get("after", "")))
     context["changed"] = request.GET.get("shown", "") != job.state or job.state == JobState.PENDING
-    if context["changed"]:
-        context |= _body_context(job)
-    return render(request, "jobs/_live.html", context)
+    return _with_body(request, "jobs/_live.html", job, context)
 
 
 @login_required
@@ -262,12 +260,12 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
     }
 
 
-def _body_context(job: Job) -> dict[str, Any]:
-    """What a job that ended well made; nothing of any other."""
+def _with_body(request: HttpRequest, template: str, job: Job, context: dict[str, Any]) -> HttpResponse:
+    """A page or fragment, with what a job that ended well made where the template has `done`."""
     if job.state != JobState.SUCCEEDED:
-        return {}
+        return render(request, template, context)
     body = fragments.done_body(job)
-    return {"done": body.html, "has_artifacts": body.artifacts}
+    return body.put_into(render(request, template, context | {"done": fragments.MARK, "has_artifacts": body.artifacts}))
 
 
 def _log_context(job: Job, after: int = 0) -> dict[str, Any]:

@@ -68,6 +68,6 @@ def test_what_is_kept_is_for_those_who_may_see_the_job(client: Client, job: Job,
 
 
 def test_a_very_large_body_is_not_kept(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fragments, "KEPT_CHARACTERS", 10)
+    monkeypatch.setattr(fragments, "KEPT_BYTES", 10)
     fragments.done_body(job)
     assert caches["fragments"].get(f"job-done:{job.pk}:kept") is None
