@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 def prepare() -> None:
     """Bring database and static files up to date and make the local administrator."""
     migrate()
+    forget_workers()
     collect_static()
     from portal.accounts.services import local_administrator
 
@@ -36,6 +37,13 @@ def migrate() -> bool:
         return False
     call_command("migrate", interactive=False, verbosity=0)
     return True
+
+
+def forget_workers() -> None:
+    """Forget the signs of life of an earlier start, so that nobody takes them for those of workers that are yet to come."""
+    from portal.jobs.models import Pulse
+
+    Pulse.objects.all().delete()
 
 
 def collect_static() -> bool:
