@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -118,6 +119,7 @@ def _build(folder: Path, *, quick: bool) -> dict[str, float]:
     if kept.exists():
         stored: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
         return stored
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left would shorten this one
     times = {"load": os.getloadavg()[0]}
     began = time.perf_counter()
 
