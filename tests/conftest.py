@@ -27,6 +27,9 @@ import pytest
 from django.conf import settings
 
 settings.LOGGING_CONFIG = None  # its handlers would hold the stream of some test, which is closed after it
+if not _url:
+    # A file, as in a deployment: threads wait for each other there, which they do not in SQLite's shared memory.
+    settings.DATABASES["default"]["TEST"] = {"NAME": str(Path(_DATA) / "test.sqlite3")}
 django.setup()
 
 

@@ -104,6 +104,7 @@ def test_the_events_of_a_finished_answer(door: Any) -> None:
     assert found[3][1]["id"] == turn
 
 
+@pytest.mark.django_db(transaction=True)  # the stream gives its connection back, which no transaction survives
 def test_the_events_of_an_answer_in_the_making(door: Any) -> None:
     """Each change is one event; text comes in parts, a correction from the first character that differs."""
     turn = Turn.objects.get(pk=door.post("ask", {"question": "why?"}).json()["id"])
@@ -137,6 +138,7 @@ def test_a_page_of_the_portal_is_a_whole_address(door: Any, settings: Any) -> No
     assert urls == ["https://portal.example.org/ask/passages/notes/page:fit.md:5", PASSAGE["url"]]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_events_end_where_the_question_is_removed(door: Any) -> None:
     turn = Turn.objects.get(pk=door.post("ask", {"question": "why?"}).json()["id"])
     stream = turn_events.follow(turn, lambda turn: {})

@@ -13,7 +13,7 @@ from portal.accounts.models import ApiToken, SignInLink
 from portal.accounts.services import user_of_token
 from portal.jobs.models import Job
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # the API runs in a thread of its own
 
 
 def test_tokens(ml4ep: Any, said: Any, person: Any) -> None:
