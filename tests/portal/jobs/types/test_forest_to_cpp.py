@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -67,9 +68,13 @@ def test_a_model_becomes_code_that_passes_its_self_test_elsewhere(
     subprocess.run(["g++", "-std=c++17", "selftest.cpp", "-o", "selftest"], cwd=folder, check=True)
     assert subprocess.run(["./selftest"], cwd=folder, check=False).returncode == 0
 
-    # A self-test that cannot fail proves nothing: a changed threshold must be noticed.
-    data = (folder / "selftest_data.hpp").read_text()
-    assert data.count("0x") or data.count("."), "the self-test holds numbers"
+    # A self-test that cannot fail proves nothing: one wrong expected margin must be noticed.
+    data = folder / "selftest_data.hpp"
+    start = data.read_text().index("margin_bits[] = {")
+    head, tail = data.read_text()[:start], data.read_text()[start:]
+    data.write_text(head + re.sub(r"0x[0-9a-fA-F]+|\b\d+", "0x3f800001", tail, count=1))
+    subprocess.run(["g++", "-std=c++17", "selftest.cpp", "-o", "selftest"], cwd=folder, check=True)
+    assert subprocess.run(["./selftest"], cwd=folder, check=False, capture_output=True).returncode != 0
 
 
 def _damaged(model: dict[str, Any], how: str) -> None:
