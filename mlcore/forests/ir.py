@@ -1,27 +1,32 @@
 """The tree IR: a forest exactly as its library decides and sums, with nothing left for a predictor or emitter to guess.
 
 A `Tree` is a structure of arrays, one entry a node, so a node's fields are ``tree.feature[i]``, ``tree.comparison[i]`` and
-so on; node 0 is the root. A `TreeModel` holds the trees, where the sums start, and the link from sum to prediction.
+so on; node 0 is the root. `Trees` holds all trees of a forest in such arrays, one tree after the other, and gives each as a
+`Tree`. A `TreeModel` adds where the sums start and the link from sum to prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels import Comparison, ForestTables, Missing
 from kernels.tables import FloatName
+from mlcore.errors import InputError, UnsupportedFeatureError
 
-__all__ = ["Comparison", "FloatName", "Link", "Missing", "Source", "Tree", "TreeModel"]
+__all__ = ["Comparison", "FloatName", "Link", "Missing", "Source", "Tree", "TreeModel", "Trees"]
 
 MAX_CATEGORY = 1 << 24
 """Categories are numbers below this one, the range in which a float32 is exact."""
+
+MAX_SET_WORDS = 1 << 25
+"""Words of 32 bits that all sets of categories of a forest take together; so small a file cannot ask for much memory."""
 
 
 class Link(StrEnum):
@@ -40,6 +45,10 @@ class Link(StrEnum):
     """``log(1 + exp(m))``"""
     SIGNED_SQUARE = "signed_square"
     """``sign(m) m²``"""
+    SIGMOID_PAIR = "sigmoid_pair"
+    """Two columns from one sum: ``1 - p`` and ``p = 1 / (1 + exp(-s m))``."""
+    TANH_HALF = "tanh_half"
+    """``2 / (1 + exp(-2 m)) - 1``"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Source:
     format
         Name of the frontend, for example ``"xgboost-json"``.
     library
-        ``"xgboost"`` or ``"lightgbm"``.
+        The library that trained it, for example ``"xgboost"`` or ``"lightgbm"``.
     version
         Version of the library that wrote the file, or of the file format where only that is recorded; may be empty.
     objective
@@ -74,7 +83,7 @@ class Tree:
     Attributes
     ----------
     output
-        The output that the leaf's value is added to.
+        The output that the leaf's value is added to; 0 where leaves are vectors.
     feature
         int32; -1 marks a leaf.
     threshold
@@ -88,7 +97,8 @@ class Tree:
     default_left
         bool, the default direction.
     value
-        float32 or float64, the leaves' values, in the precision of the sum.
+        float32 or float64, the leaves' values, in the precision of the sum; shape (n_nodes,), or (n_nodes, n_outputs)
+        where a leaf is a vector and adds a number to every output.
     categories
         The listed categories of each categorical node.
     """
@@ -126,6 +136,158 @@ class Tree:
 
 
 @dataclass(frozen=True, eq=False)
+class Trees(Sequence[Tree]):
+    """All trees of a forest in flat arrays, the nodes of one tree after those of the other; a sequence of `Tree` views.
+
+    Build it with `joined` from trees, or from the arrays themselves. Only the verifier makes sure that they fit together.
+
+    Attributes
+    ----------
+    start
+        int64, shape (n_trees + 1,): first node of each tree, its root, and at last the number of nodes.
+    output
+        int32, shape (n_trees,): the output that each tree adds to.
+    feature, threshold, left, right, comparison, missing, default_left
+        Shape (n_nodes,), as of `Tree`; children are numbered within their tree.
+    value
+        Shape (n_nodes,), or (n_nodes, n_outputs) where leaves are vectors.
+    set_node
+        int64, shape (n_sets,): the nodes that list categories, ascending, numbered through the whole forest.
+    set_start
+        int64, shape (n_sets + 1,): where each one's bit set begins in `set_words`.
+    set_words
+        uint32: category ``c`` is bit ``c % 32`` of word ``c // 32`` of the node's set.
+    """
+
+    start: npt.NDArray[np.int64]
+    output: npt.NDArray[np.int32]
+    feature: npt.NDArray[np.int32]
+    threshold: npt.NDArray[Any]
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    comparison: npt.NDArray[np.uint8]
+    missing: npt.NDArray[np.uint8]
+    default_left: npt.NDArray[np.bool_]
+    value: npt.NDArray[Any]
+    set_node: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    set_start: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    set_words: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+
+    @classmethod
+    def joined(cls, trees: Iterable[Tree]) -> Trees:
+        """The trees, in order; `Trees` come back as they are.
+
+        Raises
+        ------
+        InputError
+            A tree's arrays differ in length, leaves are vectors of different length, or categories are out of range.
+        """
+        if isinstance(trees, cls):
+            return trees
+        trees = tuple(trees)
+        widths = {tree.value.shape[1:] for tree in trees}
+        if len(widths) > 1:
+            raise InputError("the leaves of some trees are vectors, of others not", hint=_DAMAGED, code="forest.width")
+        for number, tree in enumerate(trees):
+            if any(len(getattr(tree, name)) != tree.n_nodes for name in _PER_NODE):
+                raise InputError(f"tree {number}: its arrays differ in length", hint=_DAMAGED, code="forest.length")
+
+        def flat(name: str, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+            parts = [getattr(tree, name) for tree in trees]
+            return np.concatenate(parts, dtype=dtype, casting="unsafe") if parts else np.empty(0, dtype)
+
+        start = np.cumsum([0, *(tree.n_nodes for tree in trees)], dtype=np.int64)
+        value = flat("value")
+        return cls(
+            start,
+            np.array([tree.output for tree in trees], np.int32),
+            flat("feature", np.int32),
+            flat("threshold"),
+            flat("left", np.int32),
+            flat("right", np.int32),
+            flat("comparison", np.uint8),
+            flat("missing", np.uint8),
+            flat("default_left", np.bool_),
+            value.ravel() if value.shape[1:] == (1,) else value,
+            *_joined_sets(trees, start),
+        )
+
+    def __len__(self) -> int:
+        return len(self.output)
+
+    @overload
+    def __getitem__(self, index: int) -> Tree: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Tree, ...]: ...
+    def __getitem__(self, index: int | slice) -> Tree | tuple[Tree, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"tree {index} of {len(self)}")
+        nodes = slice(int(self.start[number]), int(self.start[number + 1]))
+        arrays = {name: getattr(self, name)[nodes] for name in _PER_NODE}
+        return Tree(int(self.output[number]), **arrays, categories=self._categories(nodes))
+
+    def first(self, n_trees: int) -> Trees:
+        """The first so many trees, as views of the same arrays."""
+        n_nodes = int(self.start[n_trees])
+        n_sets = int(np.searchsorted(self.set_node, n_nodes))
+        return replace(
+            self,
+            start=self.start[: n_trees + 1],
+            output=self.output[:n_trees],
+            set_node=self.set_node[:n_sets],
+            set_start=self.set_start[: n_sets + 1],
+            set_words=self.set_words[: int(self.set_start[n_sets])],
+            **{name: getattr(self, name)[:n_nodes] for name in _PER_NODE},
+        )
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.feature)
+
+    @property
+    def vector_leaves(self) -> bool:
+        """Whether a leaf adds a number to every output."""
+        return self.value.ndim == 2
+
+    @cached_property
+    def is_leaf(self) -> npt.NDArray[np.bool_]:
+        leaf: npt.NDArray[np.bool_] = self.feature < 0
+        return leaf
+
+    @cached_property
+    def tree_of_node(self) -> npt.NDArray[np.int32]:
+        """int32, shape (n_nodes,): the tree that each node belongs to."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.start))
+
+    @cached_property
+    def depths(self) -> npt.NDArray[np.int32]:
+        """int32, shape (n_trees,): the depth of each tree; of verified trees only."""
+        depths = np.zeros(len(self), np.int32)
+        level, depth = self.start[:-1], 0
+        while True:
+            inner = level[self.feature[level] >= 0]
+            if not len(inner):
+                return depths
+            depth += 1
+            trees = self.tree_of_node[inner]
+            depths[trees] = depth
+            root = self.start[trees]
+            level = np.concatenate([root + self.left[inner], root + self.right[inner]])
+
+    def _categories(self, nodes: slice) -> dict[int, tuple[int, ...]]:
+        """The listed categories of the categorical nodes of a tree."""
+        if not len(self.set_node):
+            return {}
+        first, last = np.searchsorted(self.set_node, [nodes.start, nodes.stop]).tolist()
+        edges = self.set_start[first : last + 1].tolist()
+        numbers = (self.set_node[first:last] - nodes.start).tolist()
+        return {number: listed(self.set_words[a:b]) for number, a, b in zip(numbers, edges, edges[1:], strict=False)}
+
+
+@dataclass(frozen=True, eq=False)
 class TreeModel:
     """A forest: the margin is ``base + its trees' leaves, in order`` and the prediction
     ``link(margin / divisor)``, both in `sum_dtype`.
@@ -136,6 +298,8 @@ class TreeModel:
         Library, format and objective.
     feature_names
         One name for each feature, or empty; any text at all, as it came from the file.
+    trees
+        `Trees`; a sequence of `Tree` is joined here.
     base
         Where each sum starts, shape (n_outputs,), of `sum_dtype`.
     threshold_dtype, sum_dtype
@@ -148,13 +312,15 @@ class TreeModel:
         Early stopping's choice as recorded in the file, counted from 0.
     n_rounds
         To how many boosting rounds `trees` was cut; None where it holds all of the file's.
+    classes
+        Labels of the classes where the file has them, in the order of the outputs, else empty; any text at all.
     """
 
     source: Source
     n_features: int
     n_outputs: int
     feature_names: tuple[str, ...]
-    trees: tuple[Tree, ...]
+    trees: Trees
     base: npt.NDArray[Any]
     threshold_dtype: FloatName
     sum_dtype: FloatName
@@ -164,67 +330,68 @@ class TreeModel:
     zero_threshold: float = 0.0
     best_iteration: int | None = None
     n_rounds: int | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trees", Trees.joined(self.trees))
 
     @property
     def n_predictions(self) -> int:
-        """Columns of a prediction: one where the link picks a class."""
-        return 1 if self.link is Link.ARGMAX else self.n_outputs
+        """Columns of a prediction: one where the link picks a class, two where it makes a pair of one sum."""
+        return {Link.ARGMAX: 1, Link.SIGMOID_PAIR: 2}.get(self.link, self.n_outputs)
 
     @property
     def n_nodes(self) -> int:
-        return sum(tree.n_nodes for tree in self.trees)
+        return self.trees.n_nodes
 
     @property
     def n_leaves(self) -> int:
-        return sum(int(tree.is_leaf.sum()) for tree in self.trees)
+        return int(np.count_nonzero(self.trees.is_leaf))
 
     @property
     def depth(self) -> int:
-        return max((tree.depth for tree in self.trees), default=0)
+        return int(self.trees.depths.max(initial=0))
 
     def thresholds(self) -> dict[int, npt.NDArray[Any]]:
         """The distinct numeric thresholds of each feature that has any, ascending, of `threshold_dtype`."""
-        features, thresholds = [], []
-        for tree in self.trees:
-            numeric = (tree.feature >= 0) & (tree.comparison <= Comparison.LESS_EQUAL)
-            features.append(tree.feature[numeric])
-            thresholds.append(tree.threshold[numeric])
-        if not features:
-            return {}
-        feature, threshold = np.concatenate(features), np.concatenate(thresholds)
-        return {int(number): np.unique(threshold[feature == number]) for number in np.unique(feature)}
+        trees = self.trees
+        numeric = np.flatnonzero(~trees.is_leaf & (trees.comparison <= Comparison.LESS_EQUAL))
+        numeric = numeric[np.argsort(trees.feature[numeric], kind="stable")]
+        features, first = np.unique(trees.feature[numeric], return_index=True)
+        parts = np.split(trees.threshold[numeric], first[1:])
+        return {feature: np.unique(part) for feature, part in zip(features.tolist(), parts, strict=False)}
 
     def tables(self) -> ForestTables:
-        """The forest as the kernels take it; of a verified model only."""
+        """The forest as the kernels take it; of a verified model only. Arrays that fit already are not copied."""
         trees = self.trees
-        words = [bits(tree.categories.get(node, ())) for tree in trees for node in range(tree.n_nodes)]
-
-        def joined(name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-            parts = [getattr(tree, name) for tree in trees]
-            return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
-
+        if trees.vector_leaves:
+            raise UnsupportedFeatureError("forests with vector leaves cannot predict yet", hint="Train one output a tree.")
+        sizes = np.zeros(trees.n_nodes + 1, np.int64)
+        sizes[trees.set_node + 1] = np.diff(trees.set_start)
         return ForestTables(
             n_features=self.n_features,
             n_outputs=self.n_outputs,
             threshold_dtype=self.threshold_dtype,
             sum_dtype=self.sum_dtype,
             zero_threshold=self.zero_threshold,
-            tree_start=np.cumsum([0, *(tree.n_nodes for tree in trees)], dtype=np.int64),
-            tree_output=np.array([tree.output for tree in trees], np.int32),
-            feature=joined("feature", np.int32),
-            threshold=joined("threshold", np.float64),
-            left=joined("left", np.int32),
-            right=joined("right", np.int32),
-            comparison=joined("comparison", np.uint8),
-            missing=joined("missing", np.uint8),
-            default_left=joined("default_left", np.uint8),
-            value=joined("value", np.float64),
-            category_start=np.cumsum([0, *map(len, words)], dtype=np.int64),
-            category_words=np.concatenate([np.empty(0, np.uint32), *(word for word in words if len(word))]),
-            base=self.base.astype(np.float64),
+            tree_start=trees.start,
+            tree_output=trees.output,
+            feature=trees.feature,
+            threshold=trees.threshold.astype(np.float64, copy=False),
+            left=trees.left,
+            right=trees.right,
+            comparison=trees.comparison,
+            missing=trees.missing,
+            default_left=trees.default_left.view(np.uint8),
+            value=trees.value.astype(np.float64, copy=False),
+            category_start=np.cumsum(sizes) if len(trees.set_node) else sizes,
+            category_words=trees.set_words,
+            base=self.base.astype(np.float64, copy=False),
         )
 
 
+_DAMAGED = "The file is damaged or was not written by the library; save the model again."
+_PER_NODE = ("feature", "threshold", "left", "right", "comparison", "missing", "default_left", "value")
 _NO_BITS = np.empty(0, np.uint32)
 
 
@@ -232,7 +399,35 @@ def bits(categories: tuple[int, ...]) -> npt.NDArray[np.uint32]:
     """The bit set of some categories: category ``c`` is bit ``c % 32`` of word ``c // 32``."""
     if not categories:
         return _NO_BITS
-    listed = np.array(categories, np.int64)
-    words = np.zeros(int(listed.max()) // 32 + 1, np.uint32)
-    np.bitwise_or.at(words, listed // 32, np.left_shift(np.uint32(1), (listed % 32).astype(np.uint32)))
+    members = np.array(categories, np.int64)
+    words = np.zeros(int(members.max()) // 32 + 1, np.uint32)
+    np.bitwise_or.at(words, members // 32, np.left_shift(np.uint32(1), (members % 32).astype(np.uint32)))
     return words
+
+
+def listed(words: npt.NDArray[np.uint32]) -> tuple[int, ...]:
+    """The categories of a bit set, ascending."""
+    flags = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little")
+    return tuple(np.flatnonzero(flags).tolist())
+
+
+def _joined_sets(
+    trees: tuple[Tree, ...], start: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """`set_node`, `set_start` and `set_words` of some trees."""
+    nodes: list[int] = []
+    words: list[npt.NDArray[np.uint32]] = []
+    n_words = 0
+    for number, tree in enumerate(trees):
+        for node, categories in sorted(tree.categories.items()):
+            place = f"tree {number}, node {node}"
+            if not 0 <= node < tree.n_nodes or (categories and not (min(categories) >= 0 and max(categories) < MAX_CATEGORY)):
+                raise InputError(f"{place}: its categories are out of range", hint=_DAMAGED, code="forest.category")
+            n_words += max(categories, default=-1) // 32 + 1
+            if n_words > MAX_SET_WORDS:
+                hint = "Number the categories from 0 without gaps and train again."
+                raise InputError(f"{place}: the sets of categories take too much memory", hint=hint, code="forest.category")
+            nodes.append(int(start[number]) + node)
+            words.append(bits(categories))
+    set_start = np.cumsum([0, *map(len, words)], dtype=np.int64)
+    return np.array(nodes, np.int64), set_start, np.concatenate([_NO_BITS, *words])

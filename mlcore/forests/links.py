@@ -25,7 +25,7 @@ def apply(link: Link, margin: npt.NDArray[Any], scale: float = 1.0) -> npt.NDArr
     Returns
     -------
     ndarray
-        Same dtype, shape (n_rows, n_predictions).
+        Same dtype, shape (n_rows, n_predictions); for the identity, the margins themselves.
     """
     one = margin.dtype.type(1)
     with np.errstate(over="ignore"):  # exp of a large margin is infinite, as it is in the library
@@ -47,3 +47,8 @@ def apply(link: Link, margin: npt.NDArray[Any], scale: float = 1.0) -> npt.NDArr
                 return np.asarray(np.log1p(np.exp(margin)))
             case Link.SIGNED_SQUARE:
                 return np.asarray(np.sign(margin) * margin * margin)
+            case Link.SIGMOID_PAIR:
+                p = one / (one + np.exp(margin.dtype.type(-scale) * margin))
+                return np.concatenate([one - p, p], axis=1)
+            case Link.TANH_HALF:
+                return np.asarray((one + one) / (one + np.exp(-(one + one) * margin)) - one)

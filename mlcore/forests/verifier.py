@@ -1,13 +1,18 @@
-"""The verifier of the tree IR: every frontend's result passes it before anything else sees it."""
+"""The verifier of the tree IR: every frontend's result passes it before anything else sees it.
+
+It looks at all trees at once, in a few passes over the flat arrays. Only a forest that fails is looked at node by node, to
+say what is wrong with it.
+"""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from mlcore.errors import InputError
-from mlcore.forests.ir import MAX_CATEGORY, Comparison, Missing, Tree, TreeModel
+from mlcore.forests.ir import Comparison, Link, Missing, TreeModel, Trees
 
 MAX_FEATURES = (1 << 24) - 1
 MAX_OUTPUTS = 1 << 16
@@ -36,70 +41,106 @@ def verify(model: TreeModel) -> TreeModel:
         raise InputError("the base score is not one finite number for each output", hint=_DAMAGED, code="forest.base")
     if not (np.isfinite(model.link_scale) and np.isfinite(model.divisor) and model.divisor > 0):
         raise InputError("the scale of the prediction is not a finite number", hint=_DAMAGED, code="forest.scale")
-    if model.n_nodes > MAX_NODES:
-        raise InputError(f"the forest has {model.n_nodes} nodes", hint=f"At most {MAX_NODES} are possible.")
-    for number, tree in enumerate(model.trees):
-        _verify_tree(model, number, tree)
+    if model.link is Link.SIGMOID_PAIR and model.n_outputs != 1:
+        raise InputError(f"a pair is made of one sum, the forest has {model.n_outputs}", hint=_DAMAGED, code="forest.link")
+    trees = model.trees
+    if trees.n_nodes > MAX_NODES:
+        raise InputError(f"the forest has {trees.n_nodes} nodes", hint=f"At most {MAX_NODES} are possible.")
+    _verify_layout(model, trees)
+    if trees.n_nodes:
+        _verify_nodes(model, trees)
+        _verify_shape(trees)
     return model
 
 
-def _verify_tree(model: TreeModel, number: int, tree: Tree) -> None:
-    n = tree.n_nodes
-    if n == 0:
-        _reject(number, None, "the tree has no node", "forest.empty")
-    arrays = (tree.threshold, tree.left, tree.right, tree.comparison, tree.missing, tree.default_left, tree.value)
-    if any(len(array) != n for array in arrays):
-        _reject(number, None, "its arrays differ in length", "forest.length")
-    if tree.threshold.dtype != model.threshold_dtype or tree.value.dtype != model.sum_dtype:
-        _reject(number, None, "its precision is not the model's", "forest.dtype")
-    if not 0 <= tree.output < model.n_outputs:
-        _reject(number, None, f"it adds to output {tree.output} of {model.n_outputs}", "forest.output")
-
-    inner = np.flatnonzero(tree.feature >= 0)
-    _first(number, inner[tree.feature[inner] >= model.n_features], "its feature is out of range", "forest.feature")
-    for child in (tree.left, tree.right):
-        wrong = inner[(child[inner] < 0) | (child[inner] >= n)]
-        _first(number, wrong, "its child is out of range", "forest.child")
-    _verify_shape(number, tree, inner)
-
-    _first(number, inner[tree.comparison[inner] > max(Comparison)], "its comparison is unknown", "forest.comparison")
-    _first(number, inner[tree.missing[inner] > max(Missing)], "its missing value is unknown", "forest.missing")
-    numeric = inner[tree.comparison[inner] <= Comparison.LESS_EQUAL]
-    _first(number, numeric[np.isnan(tree.threshold[numeric])], "its threshold is not a number", "forest.threshold")
-    leaves = np.flatnonzero(tree.feature < 0)
-    _first(number, leaves[~np.isfinite(tree.value[leaves])], "the leaf's value is not finite", "forest.value")
-    for node, categories in tree.categories.items():
-        if categories and not (min(categories) >= 0 and max(categories) < MAX_CATEGORY):
-            _reject(number, node, "its categories are out of range", "forest.category")
+def _verify_layout(model: TreeModel, trees: Trees) -> None:
+    """The arrays fit together and their edges ascend."""
+    n_trees, n_nodes, n_sets = len(trees.output), len(trees.feature), len(trees.set_node)
+    arrays = (trees.threshold, trees.left, trees.right, trees.comparison, trees.missing, trees.default_left, trees.value)
+    if any(len(array) != n_nodes for array in arrays):
+        raise InputError("the arrays of nodes differ in length", hint=_DAMAGED, code="forest.length")
+    sizes = np.diff(trees.start)
+    if len(sizes) != n_trees or trees.start[0] != 0 or trees.start[-1] != n_nodes or (sizes < 0).any():
+        raise InputError("the trees do not follow one another", hint=_DAMAGED, code="forest.length")
+    for tree in np.flatnonzero(sizes == 0)[:1].tolist():
+        _reject(tree, None, "the tree has no node", "forest.empty")
+    if n_nodes and (trees.threshold.dtype != model.threshold_dtype or trees.value.dtype != model.sum_dtype):
+        raise InputError("the precision of the trees is not the model's", hint=_DAMAGED, code="forest.dtype")
+    if n_nodes and trees.value.shape[1:] not in ((), (model.n_outputs,)):
+        message = f"a leaf holds values of the shape {trees.value.shape[1:]} for {model.n_outputs} outputs"
+        raise InputError(message, hint=_DAMAGED, code="forest.width")
+    last = 1 if trees.vector_leaves else model.n_outputs
+    for tree in np.flatnonzero((trees.output < 0) | (trees.output >= last))[:1].tolist():
+        _reject(tree, None, f"it adds to output {trees.output[tree]} of {last}", "forest.output")
+    inside = not n_sets or (trees.set_node[0] >= 0 and trees.set_node[-1] < n_nodes and (np.diff(trees.set_node) > 0).all())
+    edges = trees.set_start
+    fits = len(edges) == n_sets + 1 and edges[0] == 0 and edges[-1] == len(trees.set_words) and (np.diff(edges) >= 0).all()
+    if not (inside and fits):
+        raise InputError("the sets of categories do not fit the nodes", hint=_DAMAGED, code="forest.category")
 
 
-def _verify_shape(number: int, tree: Tree, inner: np.ndarray) -> None:
-    """Each node but the root has one parent, and the root reaches all."""
-    children = np.concatenate([tree.left[inner], tree.right[inner]])
-    parents = np.bincount(children, minlength=tree.n_nodes)
-    parents[0] += 1  # a root that is a child counts twice
-    repeated = np.flatnonzero(parents > 1)
-    for node in repeated[:1].tolist():
-        if _reaches_itself(tree, node):
-            _reject(number, node, "it is its own descendant: the children form a cycle", "forest.cycle")
-        _reject(number, node, "it is the child of more than one node", "forest.shared")
-    reached = np.zeros(tree.n_nodes, bool)
-    level = np.zeros(1, np.int64)
+def _verify_nodes(model: TreeModel, trees: Trees) -> None:
+    """Each node's own fields are in range."""
+    leaf = trees.is_leaf
+    _first(trees, trees.feature >= model.n_features, "its feature is out of range", "forest.feature")
+    size = np.diff(trees.start).astype(np.int32)[trees.tree_of_node]
+    for child in (trees.left, trees.right):
+        _first(trees, ~leaf & ((child < 0) | (child >= size)), "its child is out of range", "forest.child")
+    _first(trees, ~leaf & (trees.comparison > max(Comparison)), "its comparison is unknown", "forest.comparison")
+    _first(trees, ~leaf & (trees.missing > max(Missing)), "its missing value is unknown", "forest.missing")
+    numeric = ~leaf & (trees.comparison <= Comparison.LESS_EQUAL)
+    _first(trees, np.isnan(trees.threshold) & numeric, "its threshold is not a number", "forest.threshold")
+    finite = np.isfinite(trees.value)
+    _first(
+        trees, leaf & ~(finite.all(axis=1) if trees.vector_leaves else finite), "the leaf's value is not finite", "forest.value"
+    )
+
+
+def _verify_shape(trees: Trees) -> None:
+    """Each node but the root has one parent, and the root reaches all; the children are in range."""
+    inner = np.flatnonzero(~trees.is_leaf)
+    left, right = trees.left[inner], trees.right[inner]
+    root = trees.start[trees.tree_of_node[inner]]
+    met = np.zeros(trees.n_nodes, bool)
+    met[left + root] = True
+    met[right + root] = True
+    # Where children stand behind their parents there is no way back, and where there are as many children as nodes to be
+    # met, and all are met, none has two parents: these are trees. Most files are written like this.
+    if 2 * len(inner) + len(trees) == trees.n_nodes == np.count_nonzero(met) + len(trees):
+        own = inner - root
+        if (left > own).all() and (right > own).all():
+            return
+    _reject_shape(trees, inner, root)
+
+
+def _reject_shape(trees: Trees, inner: npt.NDArray[np.int64], root: npt.NDArray[np.int64]) -> None:
+    """Walk through the trees level by level; the first node with two parents, or with none, is named."""
+    children = np.concatenate([trees.left[inner] + root, trees.right[inner] + root])
+    parents = np.bincount(children, minlength=trees.n_nodes)
+    parents[trees.start[:-1]] += 1  # a root that is a child counts twice
+    for node in np.flatnonzero(parents > 1)[:1].tolist():
+        if _reaches_itself(trees, node):
+            _reject_node(trees, node, "it is its own descendant: the children form a cycle", "forest.cycle")
+        _reject_node(trees, node, "it is the child of more than one node", "forest.shared")
+    reached = np.zeros(trees.n_nodes, bool)
+    level = trees.start[:-1]
     while len(level):
         reached[level] = True
-        split = level[tree.feature[level] >= 0]
-        level = np.concatenate([tree.left[split], tree.right[split]])
-    _first(number, np.flatnonzero(~reached), "it cannot be reached from the root", "forest.unreachable")
+        split = level[trees.feature[level] >= 0]
+        first = trees.start[trees.tree_of_node[split]]
+        level = np.concatenate([trees.left[split] + first, trees.right[split] + first])
+    _first(trees, ~reached, "it cannot be reached from the root", "forest.unreachable")
 
 
-def _reaches_itself(tree: Tree, start: int) -> bool:
+def _reaches_itself(trees: Trees, start: int) -> bool:
+    root = int(trees.start[trees.tree_of_node[start]])
     seen: set[int] = set()
     stack = [start]
     while stack:
         node = stack.pop()
-        if tree.feature[node] < 0:
+        if trees.feature[node] < 0:
             continue
-        for child in (int(tree.left[node]), int(tree.right[node])):
+        for child in (root + int(trees.left[node]), root + int(trees.right[node])):
             if child == start:
                 return True
             if child not in seen:
@@ -108,10 +149,15 @@ def _reaches_itself(tree: Tree, start: int) -> bool:
     return False
 
 
-def _first(tree: int, nodes: np.ndarray, what: str, code: str) -> None:
+def _first(trees: Trees, wrong: npt.NDArray[np.bool_], what: str, code: str) -> None:
     """Reject the first of the wrong nodes, if there is one."""
-    if len(nodes):
-        _reject(tree, int(nodes[0]), what, code)
+    if wrong.any():
+        _reject_node(trees, int(wrong.argmax()), what, code)
+
+
+def _reject_node(trees: Trees, node: int, what: str, code: str) -> NoReturn:
+    tree = int(trees.tree_of_node[node])
+    _reject(tree, node - int(trees.start[tree]), what, code)
 
 
 def _reject(tree: int, node: int | None, what: str, code: str) -> NoReturn:

@@ -75,6 +75,12 @@ _LINKS = {
     Link.STEP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = term(sums, i) > real(0) ? real(1) : real(0);",
     Link.LOG1P_EXP: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::log1p(std::exp(term(sums, i)));",
     Link.SIGNED_SQUARE: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = term(sums, i) * std::fabs(term(sums, i));",
+    Link.SIGMOID_PAIR: """\
+  const real p = real(1) / (real(1) + std::exp(${scale} * term(sums, 0)));
+  out[0] = real(1) - p;
+  out[1] = p;""",
+    Link.TANH_HALF: """\
+  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = real(2) / (real(1) + std::exp(real(-2) * term(sums, i))) - real(1);""",
 }
 _MEANINGS = {
     Link.IDENTITY: "",
@@ -85,6 +91,8 @@ _MEANINGS = {
     Link.STEP: ": 1 where the sum is positive, else 0",
     Link.LOG1P_EXP: ": log(1 + exp(sum))",
     Link.SIGNED_SQUARE: ": the square of its sum, with the sum's sign",
+    Link.SIGMOID_PAIR: ": 1 - p and p, the sigmoid of its sum",
+    Link.TANH_HALF: ": 2 / (1 + exp(-2 sum)) - 1",
 }
 
 
@@ -143,8 +151,11 @@ def check_size(model: TreeModel) -> None:
     Raises
     ------
     UnsupportedFeatureError
-        It has too many features.
+        It has too many features, or leaves that are vectors.
     """
+    if model.trees.vector_leaves:
+        hint = "Train one output a tree; for XGBoost with multi_strategy='one_output_per_tree'."
+        raise UnsupportedFeatureError("C++ is not written for trees whose leaves are vectors", hint=hint)
     if model.n_features > _MAX_FEATURES:
         message = f"the forest has {model.n_features} features; C++ is written for at most {_MAX_FEATURES}"
         raise UnsupportedFeatureError(message, hint="Train on the features that matter.")

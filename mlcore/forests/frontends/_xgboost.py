@@ -19,7 +19,7 @@ from kernels import log_float32
 from mlcore.errors import InputError, UnsupportedFeatureError
 from mlcore.forests.frontends import Iterations
 from mlcore.forests.frontends._fields import Fields, damaged
-from mlcore.forests.ir import Comparison, Link, Missing, Source, Tree, TreeModel
+from mlcore.forests.ir import Comparison, Link, Missing, Source, Tree, TreeModel, Trees
 from mlcore.forests.verifier import MAX_FEATURES, MAX_OUTPUTS
 
 _LINKS = {
@@ -93,7 +93,7 @@ def lower(document: object, format_name: str, iterations: Iterations) -> TreeMod
     if best is not None and (iterations == "best" or (iterations == "auto" and by_wrapper)):
         nodes = nodes[: _trees_until(gbtree, best, n_outputs, len(nodes))]
         n_rounds = best + 1
-    trees = tuple(_tree(tree, int(outputs[i]), None if weights is None else weights[i]) for i, tree in enumerate(nodes))
+    trees = Trees.joined(_tree(tree, int(outputs[i]), None if weights is None else weights[i]) for i, tree in enumerate(nodes))
     return TreeModel(
         source=Source(format_name, "xgboost", _version(root), objective, booster),
         n_features=n_features,

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from mlcore.errors import InputError, UnsupportedFeatureError
 from mlcore.forests.frontends import Iterations
 from mlcore.forests.frontends._fields import damaged
-from mlcore.forests.ir import Comparison, Link, Missing, Source, Tree, TreeModel
+from mlcore.forests.ir import Comparison, Link, Missing, Source, Tree, TreeModel, Trees
 from mlcore.forests.verifier import MAX_FEATURES, MAX_OUTPUTS
 
 FORMAT = "lightgbm-text"
@@ -82,7 +82,7 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
     if len(blocks) % n_outputs:
         damaged("the model", f"has {len(blocks)} trees, which is no multiple of {n_outputs} trees a round")
     objective, link, scale = _objective(header.get("objective", ""))
-    trees = tuple(_tree(block, f"tree {i}", i % n_outputs) for i, block in enumerate(blocks))
+    trees = Trees.joined(_tree(block, f"tree {i}", i % n_outputs) for i, block in enumerate(blocks))
     average = "average_output" in header
     return TreeModel(
         source=Source(FORMAT, "lightgbm", header.get("version", ""), objective, "random forest" if average else "gbdt"),
