@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 import kernels
 from mlcore import filetypes
-from mlcore.errors import InputError, UnsupportedFeatureError
-from mlcore.forests import links
-from mlcore.forests.frontends import HEAD_BYTES, Iterations, frontends
+from mlcore.errors import InputError
+from mlcore.forests import frontends, links
+from mlcore.forests.frontends import Iterations
 from mlcore.forests.ir import TreeModel
 from mlcore.forests.verifier import verify
 
@@ -131,12 +131,13 @@ def _squeezed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def load(model: str | Path | object, *, iterations: Iterations = "auto") -> Forest:
-    """Load a forest from a file or from a model object of XGBoost or LightGBM.
+    """Load a forest from a file or from a library's model in this process.
 
     Parameters
     ----------
     model
-        A path, an ``xgboost`` booster or scikit-learn style model, or one of ``lightgbm``.
+        A path, or a model of XGBoost (a booster or a scikit-learn style model), of LightGBM, or of any other library
+        that `mlcore.forests.frontends.converters` knows.
     iterations
         Which boosting rounds count after early stopping: ``"all"``, ``"best"`` (up to the best one), or ``"auto"``:
         what the library's own ``predict`` would take, which for XGBoost is ``"best"`` where the scikit-learn style
@@ -156,10 +157,7 @@ def load(model: str | Path | object, *, iterations: Iterations = "auto") -> Fore
     """
     if isinstance(model, str | Path):
         return _load_file(Path(model), iterations)
-    format_name, data = _serialized(model)
-    if iterations == "auto" and hasattr(model, "get_booster"):
-        iterations = "best"
-    return Forest(frontends()[format_name].read(data, iterations=iterations))
+    return Forest(frontends.convert(model, iterations=iterations))
 
 
 def _load_file(path: Path, iterations: Iterations) -> Forest:
@@ -167,26 +165,12 @@ def _load_file(path: Path, iterations: Iterations) -> Forest:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}", hint="Check the path.") from None
-    filetypes.refuse(path)  # pickles and their like, each with the way out
-    head = data[:HEAD_BYTES]
-    for frontend in frontends().values():
-        if frontend.matches(head):
-            return Forest(frontend.read(data, iterations=iterations))
-    raise InputError(
-        f"{path.name} is no forest in a known format ({', '.join(sorted(frontends()))})",
-        hint='Save XGBoost models with save_model("model.json") or ("model.ubj"), LightGBM ones with save_model("model.txt").',
-        code="forest.unknown",
-    )
-
-
-def _serialized(model: object) -> tuple[str, bytes]:
-    """An in-memory model of a library, in one of its file formats."""
-    library = type(model).__module__.partition(".")[0]
-    if library == "xgboost":
-        booster: Any = model.get_booster() if hasattr(model, "get_booster") else model
-        return "xgboost-ubj", bytes(booster.save_raw("ubj"))
-    if library == "lightgbm":
-        booster = getattr(model, "booster_", model)
-        return "lightgbm-text", str(booster.model_to_string()).encode()
-    message = f"a {type(model).__module__}.{type(model).__qualname__} is no model that can be loaded"
-    raise UnsupportedFeatureError(message, hint="Pass a path, or a model of xgboost or lightgbm.")
+    kind = filetypes.refuse(path).kind  # pickles and their like, each with the way out
+    frontend = frontends.of_file(kind, data[: frontends.HEAD_BYTES])
+    if frontend is None:
+        raise InputError(
+            f"{path.name} is no forest in a known format ({', '.join(sorted(frontends.frontends()))})",
+            hint='Save XGBoost models by save_model("model.json") or ("model.ubj"), LightGBM ones by save_model("model.txt").',
+            code="forest.unknown",
+        )
+    return Forest(frontend.read(data, iterations=iterations))

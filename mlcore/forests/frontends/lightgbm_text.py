@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.errors import InputError, UnsupportedFeatureError
-from mlcore.forests.frontends import Iterations
+from mlcore.forests.frontends import Iterations, made_by
 from mlcore.forests.frontends._fields import damaged
 from mlcore.forests.ir import Comparison, Link, Missing, Source, Tree, TreeModel, Trees
 from mlcore.forests.verifier import MAX_FEATURES, MAX_OUTPUTS
@@ -98,6 +98,17 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
         divisor=float(max(1, len(blocks) // n_outputs)) if average else 1.0,
         zero_threshold=ZERO_THRESHOLD,
     )
+
+
+def accepts(model: object) -> bool:
+    """A booster, or a scikit-learn style model."""
+    return made_by(model, "lightgbm") and (hasattr(model, "model_to_string") or hasattr(model, "booster_"))
+
+
+def convert(model: Any, *, iterations: Iterations) -> TreeModel:
+    """The model as LightGBM writes it, with the rounds that it would save."""
+    booster = model if hasattr(model, "model_to_string") else model.booster_
+    return read(str(booster.model_to_string()).encode(), iterations=iterations)
 
 
 Block = Mapping[str, str]

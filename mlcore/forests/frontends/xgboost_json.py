@@ -13,9 +13,9 @@ FORMAT = "xgboost-json"
 
 
 def matches(head: bytes) -> bool:
-    """JSON text, not UBJSON, whose objects begin with a length."""
+    """JSON text with a learner, not UBJSON, whose objects begin with a length; or the list of a text dump, to refuse it."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return text[:1] == b"[" or (text[:1] == b"{" and text[1:].lstrip()[:1] in (b'"', b"}"))
+    return text[:1] == b"[" or (text[:1] == b"{" and text[1:].lstrip()[:1] == b'"' and b'"learner' in text)
 
 
 def read(data: bytes, *, iterations: Iterations) -> TreeModel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mlcore.forests.frontends import Iterations, _ubjson, _xgboost
+from typing import Any
+
+from mlcore.forests.frontends import Iterations, _ubjson, _xgboost, made_by
 from mlcore.forests.ir import TreeModel
 
 FORMAT = "xgboost-ubj"
@@ -22,3 +24,15 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
         The bytes are no UBJSON, or no XGBoost model.
     """
     return _xgboost.lower(_ubjson.loads(data), FORMAT, iterations)
+
+
+def accepts(model: object) -> bool:
+    """A booster, or a scikit-learn style model."""
+    return made_by(model, "xgboost") and (hasattr(model, "save_raw") or hasattr(model, "get_booster"))
+
+
+def convert(model: Any, *, iterations: Iterations) -> TreeModel:
+    """The model as XGBoost writes it; the scikit-learn style classes predict with the best rounds."""
+    if not hasattr(model, "get_booster"):
+        return read(bytes(model.save_raw("ubj")), iterations=iterations)
+    return read(bytes(model.get_booster().save_raw("ubj")), iterations="best" if iterations == "auto" else iterations)

@@ -101,7 +101,7 @@ BAD_JSON: dict[str, tuple[Callable[[Document], object], str]] = {
     "base scores of other number": (learner("base_score", "[0.5,0.5]"), "2 numbers for 1 outputs"),
     "names of other number": (lambda d: d["learner"].__setitem__("feature_names", ["a"]), "1 names"),
     "names no texts": (lambda d: d["learner"].__setitem__("feature_names", [1] * 6), "should be texts"),
-    "learner missing": (lambda d: d.pop("learner"), "has no 'learner'"),
+    "learner missing": (lambda d: d.pop("learner"), "no forest"),
     "unknown objective": (lambda d: d["learner"]["objective"].__setitem__("name", '*/ system("x"); /*'), "objective"),
     "unknown booster": (lambda d: d["learner"]["gradient_booster"].__setitem__("name", "gbmagic"), "no trees"),
 }
@@ -120,9 +120,10 @@ def test_bad_xgboost_json(case: str, document: Document, tmp_path: Path) -> None
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "no forest"),
     "text": (b"hello\n", "no forest"),
-    "deep JSON": (b'{"a":' + b"[" * 100_000, "nested too deeply|breaks"),
+    "deep JSON": (b'{"learner":' + b"[" * 100_000, "nested too deeply|breaks"),
     "same key twice": (b'{"learner": {}, "learner": {}}', "same key twice"),
-    "JSON of another kind": (b'{"a": 1}', "has no 'learner'"),
+    "JSON of another kind": (b'{"a": 1}', "no forest"),
+    "JSON without a learner": (b'{"learners": 1}', "has no 'learner'"),
     "JSON list": (b"[1]", "text dump"),
     "endless number": (b'{"learner": ' + b"9" * 100_000 + b"}", "no JSON text"),
     "no UTF-8": (b'{"learner\xff": 1}', "no JSON text"),
