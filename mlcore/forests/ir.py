@@ -49,6 +49,10 @@ class Link(StrEnum):
     """Two columns from one sum: ``1 - p`` and ``p = 1 / (1 + exp(-s m))``."""
     TANH_HALF = "tanh_half"
     """``2 / (1 + exp(-2 m)) - 1``"""
+    COMPLEMENT_PAIR = "complement_pair"
+    """Two columns from one sum, which is a probability itself: ``1 - m`` and ``m``."""
+    EXP2 = "exp2"
+    """``2 ** (-s m)``"""
 
 
 @dataclass(frozen=True)
@@ -338,7 +342,7 @@ class TreeModel:
     @property
     def n_predictions(self) -> int:
         """Columns of a prediction: one where the link picks a class, two where it makes a pair of one sum."""
-        return {Link.ARGMAX: 1, Link.SIGMOID_PAIR: 2}.get(self.link, self.n_outputs)
+        return {Link.ARGMAX: 1, Link.SIGMOID_PAIR: 2, Link.COMPLEMENT_PAIR: 2}.get(self.link, self.n_outputs)
 
     @property
     def n_nodes(self) -> int:

@@ -52,3 +52,7 @@ def apply(link: Link, margin: npt.NDArray[Any], scale: float = 1.0) -> npt.NDArr
                 return np.concatenate([one - p, p], axis=1)
             case Link.TANH_HALF:
                 return np.asarray((one + one) / (one + np.exp(-(one + one) * margin)) - one)
+            case Link.COMPLEMENT_PAIR:
+                return np.concatenate([one - margin, margin], axis=1)
+            case Link.EXP2:
+                return np.asarray(np.exp2(margin.dtype.type(-scale) * margin))

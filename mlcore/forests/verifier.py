@@ -41,7 +41,7 @@ def verify(model: TreeModel) -> TreeModel:
         raise InputError("the base score is not one finite number for each output", hint=_DAMAGED, code="forest.base")
     if not (np.isfinite(model.link_scale) and np.isfinite(model.divisor) and model.divisor > 0):
         raise InputError("the scale of the prediction is not a finite number", hint=_DAMAGED, code="forest.scale")
-    if model.link is Link.SIGMOID_PAIR and model.n_outputs != 1:
+    if model.link in (Link.SIGMOID_PAIR, Link.COMPLEMENT_PAIR) and model.n_outputs != 1:
         raise InputError(f"a pair is made of one sum, the forest has {model.n_outputs}", hint=_DAMAGED, code="forest.link")
     trees = model.trees
     if trees.n_nodes > MAX_NODES:

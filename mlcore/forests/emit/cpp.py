@@ -81,6 +81,10 @@ _LINKS = {
   out[1] = p;""",
     Link.TANH_HALF: """\
   for (std::size_t i = 0; i < n_outputs; ++i) out[i] = real(2) / (real(1) + std::exp(real(-2) * term(sums, i))) - real(1);""",
+    Link.COMPLEMENT_PAIR: """\
+  out[0] = real(1) - term(sums, 0);
+  out[1] = term(sums, 0);""",
+    Link.EXP2: "  for (std::size_t i = 0; i < n_outputs; ++i) out[i] = std::exp2(${scale} * term(sums, i));",
 }
 _MEANINGS = {
     Link.IDENTITY: "",
@@ -93,6 +97,8 @@ _MEANINGS = {
     Link.SIGNED_SQUARE: ": the square of its sum, with the sum's sign",
     Link.SIGMOID_PAIR: ": 1 - p and p, the sigmoid of its sum",
     Link.TANH_HALF: ": 2 / (1 + exp(-2 sum)) - 1",
+    Link.COMPLEMENT_PAIR: ": 1 - p and p, where p is its sum",
+    Link.EXP2: ": two to the power of its scaled, negative sum",
 }
 
 
