@@ -23,7 +23,23 @@ from typing import BinaryIO, Literal
 from mlcore.errors import InputError
 
 Kind = Literal[
-    "root", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm-text", "hdf5", "parquet", "text", "json", "zip", "numpy", "unknown"
+    "root",
+    "onnx",
+    "xgboost-json",
+    "xgboost-ubj",
+    "lightgbm-text",
+    "skops",
+    "tmva-xml",
+    "catboost-json",
+    "treelite-json",
+    "ml4ep-forest",
+    "hdf5",
+    "parquet",
+    "text",
+    "json",
+    "zip",
+    "numpy",
+    "unknown",
 ]
 
 HEAD = 64 * 1024
@@ -46,6 +62,11 @@ ONNX = FileType("onnx", "ONNX model", ".onnx")
 XGBOOST_JSON = FileType("xgboost-json", "XGBoost model (JSON)", ".json")
 XGBOOST_UBJ = FileType("xgboost-ubj", "XGBoost model (UBJSON)", ".ubj")
 LIGHTGBM = FileType("lightgbm-text", "LightGBM model (text)", ".txt")
+SKOPS = FileType("skops", "scikit-learn model (skops)", ".skops")
+TMVA_XML = FileType("tmva-xml", "TMVA weights (XML)", ".xml")
+CATBOOST_JSON = FileType("catboost-json", "CatBoost model (JSON)", ".json")
+TREELITE_JSON = FileType("treelite-json", "Treelite model (JSON)", ".json")
+FOREST = FileType("ml4ep-forest", "Saved forest", ".forest")
 HDF5 = FileType("hdf5", "HDF5 file", ".h5")
 PARQUET = FileType("parquet", "Parquet file", ".parquet")
 TEXT = FileType("text", "Text", ".txt")
@@ -56,6 +77,7 @@ NUMPY_ARCHIVE = FileType("numpy", "NumPy archive", ".npz")
 UNKNOWN = FileType("unknown", "Unknown", "")
 EMPTY = FileType("unknown", "Empty file", "")
 
+FOREST_MAGIC = b"\x89ML4EP\r\n"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -139,6 +161,8 @@ def _classify(file: _File) -> FileType | _Refusal:
         return EMPTY
     if head.startswith(b"root") and len(head) >= 8 and 0 < int.from_bytes(head[4:8], "big") < 10_000_000:
         return ROOT
+    if head.startswith(FOREST_MAGIC):
+        return FOREST
     if _is_hdf5(file):
         return HDF5
     if head.startswith((b"PAR1", b"PARE")):
@@ -305,6 +329,11 @@ def _classify_zip(file: _File) -> FileType | _Refusal:
     arrays = [member for member in members if member.name.endswith(".npy")]
     if any(_holds_objects(_member_head(file, member)) for member in arrays):
         return _object_array("NumPy archive of Python objects")
+    schema = next((member for member in members if member.name == "schema.json"), None)
+    if schema is not None and all(
+        mark in _member_head(file, schema) for mark in (b'"__class__"', b'"__module__"', b'"__loader__"')
+    ):
+        return SKOPS
     return NUMPY_ARCHIVE if arrays and len(arrays) == len(members) else ZIP
 
 
@@ -387,10 +416,23 @@ def _classify_text(head: bytes) -> FileType | None:
     if re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]", text):
         return None
     if re.match(r'\s*(\{\s*("|\}|$)|\[\s*(["\[\]{tfn\d-]|$))', text):
-        xgboost = re.match(r"\s*\{", text) and '"learner"' in text
-        marks = ('"gradient_booster"', '"learner_model_param"', '"feature_names"', '"attributes"')
-        return XGBOOST_JSON if xgboost and any(mark in text for mark in marks) else JSON
+        return _classify_json(text) if re.match(r"\s*\{", text) else JSON
+    if re.match(r"\s*(<\?xml[^>]*>\s*|<!--.*?-->\s*)*<MethodSetup\b", text[:4096], re.DOTALL):
+        return TMVA_XML
     return TEXT
+
+
+def _classify_json(text: str) -> FileType:
+    """The dialect of a JSON object, by keys that stand in its beginning; each needs one that names it and one more."""
+    dialects = {
+        XGBOOST_JSON: ('"learner"', ('"gradient_booster"', '"learner_model_param"', '"feature_names"', '"attributes"')),
+        CATBOOST_JSON: ('"features_info"', ('"float_features"', '"model_info"', '"oblivious_trees"', '"categorical_features"')),
+        TREELITE_JSON: ('"task_type"', ('"num_feature"', '"average_tree_output"')),
+    }
+    for kind, (name, others) in dialects.items():
+        if name in text and any(other in text for other in others):
+            return kind
+    return JSON
 
 
 # ONNX: a protobuf message without a magic number, told by its fields.
