@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/plan.hpp"
+
 namespace kernels {
 
 // How an inner node compares a feature with its threshold, or tests it against its set of categories. True goes left.
@@ -51,10 +53,14 @@ struct ForestTables {
   View<std::uint8_t> comparison;      // n_nodes
   View<std::uint8_t> missing;         // n_nodes
   View<std::uint8_t> default_left;    // n_nodes
-  View<double> value;                 // n_nodes, the leaves' values
+  View<double> value;                 // n_nodes, the leaves' values; for vector leaves n_outputs for each node
   View<std::int64_t> category_start;  // n_nodes + 1, into category_words
   View<std::uint32_t> category_words;
   View<double> base;  // n_outputs, where each sum starts
+  bool vector_leaves = false;
+  Link link = Link::identity;
+  double link_scale = 1;
+  double divisor = 1;
 };
 
 // Rows of features with any strides, counted in elements.
