@@ -396,17 +396,43 @@ class TreeModel:
 
 _DAMAGED = "The file is damaged or was not written by the library; save the model again."
 _PER_NODE = ("feature", "threshold", "left", "right", "comparison", "missing", "default_left", "value")
-_NO_BITS = np.empty(0, np.uint32)
 
 
 def bits(categories: tuple[int, ...]) -> npt.NDArray[np.uint32]:
     """The bit set of some categories: category ``c`` is bit ``c % 32`` of word ``c // 32``."""
-    if not categories:
-        return _NO_BITS
     members = np.array(categories, np.int64)
-    words = np.zeros(int(members.max()) // 32 + 1, np.uint32)
-    np.bitwise_or.at(words, members // 32, np.left_shift(np.uint32(1), (members % 32).astype(np.uint32)))
-    return words
+    return bit_sets(members, np.zeros(len(members), np.int64), 1)[1]
+
+
+def bit_sets(
+    categories: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], n_sets: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """Many bit sets at once, as `Trees.set_start` and `Trees.set_words`.
+
+    Parameters
+    ----------
+    categories
+        int64, shape (n,): members of the sets, from 0 to below `MAX_CATEGORY`, in any order.
+    owner
+        int64, shape (n,): which set each belongs to.
+    n_sets
+        How many sets there are.
+
+    Raises
+    ------
+    InputError
+        The sets would take more than `MAX_SET_WORDS`.
+    """
+    largest = np.full(n_sets, -1, np.int64)
+    np.maximum.at(largest, owner, categories)
+    set_start = np.zeros(n_sets + 1, np.int64)
+    np.cumsum(largest // 32 + 1, out=set_start[1:])
+    if set_start[-1] > MAX_SET_WORDS:
+        hint = "Number the categories from 0 without gaps and train again."
+        raise InputError("the sets of categories take too much memory", hint=hint, code="forest.category")
+    words = np.zeros(int(set_start[-1]), np.uint32)
+    np.bitwise_or.at(words, set_start[owner] + categories // 32, np.left_shift(np.uint32(1), (categories % 32).astype(np.uint32)))
+    return set_start, words
 
 
 def listed(words: npt.NDArray[np.uint32]) -> tuple[int, ...]:
@@ -420,18 +446,15 @@ def _joined_sets(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
     """`set_node`, `set_start` and `set_words` of some trees."""
     nodes: list[int] = []
-    words: list[npt.NDArray[np.uint32]] = []
-    n_words = 0
+    members: list[int] = []
+    sizes: list[int] = []
     for number, tree in enumerate(trees):
         for node, categories in sorted(tree.categories.items()):
-            place = f"tree {number}, node {node}"
             if not 0 <= node < tree.n_nodes or (categories and not (min(categories) >= 0 and max(categories) < MAX_CATEGORY)):
-                raise InputError(f"{place}: its categories are out of range", hint=_DAMAGED, code="forest.category")
-            n_words += max(categories, default=-1) // 32 + 1
-            if n_words > MAX_SET_WORDS:
-                hint = "Number the categories from 0 without gaps and train again."
-                raise InputError(f"{place}: the sets of categories take too much memory", hint=hint, code="forest.category")
+                message = f"tree {number}, node {node}: its categories are out of range"
+                raise InputError(message, hint=_DAMAGED, code="forest.category")
             nodes.append(int(start[number]) + node)
-            words.append(bits(categories))
-    set_start = np.cumsum([0, *map(len, words)], dtype=np.int64)
-    return np.array(nodes, np.int64), set_start, np.concatenate([_NO_BITS, *words])
+            members += categories
+            sizes.append(len(categories))
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    return np.array(nodes, np.int64), *bit_sets(np.array(members, np.int64), owner, len(sizes))

@@ -1,5 +1,8 @@
 """A reader of UBJSON for untrusted files: no length is believed before the bytes for it are there.
 
+Lists of many objects that look alike, such as trees, can be read as a `Table`: the first object is read as any other and
+leaves behind what lies around its numbers; where the next ones have the same bytes there, only lengths are to be read.
+
 References
 ----------
 UBJSON draft 12. XGBoost writes objects without a count, keys and texts with an ``L`` length, and typed arrays
@@ -8,9 +11,13 @@ UBJSON draft 12. XGBoost writes objects without a count, keys and texts with an 
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from mlcore.errors import InputError
 
@@ -25,27 +32,95 @@ _NUMBERS: dict[bytes, np.dtype[Any]] = {
     b"d": np.dtype(">f4"),
     b"D": np.dtype(">f8"),
 }
+Spans = list[tuple[int, int]]
+"""Where something begins and ends, object by object."""
+
 _CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 
 
-def loads(data: bytes) -> Any:
+class Table:
+    """A list of objects, field by field; a field within an inner object is called ``outer.inner``."""
+
+    def __init__(self, data: bytes, n_rows: int, fields: Mapping[str, np.dtype[Any] | None], spans: Mapping[str, Spans]) -> None:
+        self._data = data
+        self._n_rows = n_rows
+        self._fields = fields
+        self._spans = spans
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def has_array(self, name: str) -> bool:
+        """Whether the objects have a typed array of this name."""
+        return self._fields.get(name) is not None
+
+    def has_text(self, name: str) -> bool:
+        """Whether the objects have a text of this name."""
+        return name in self._fields and self._fields[name] is None
+
+    def array(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """The numbers of all objects, one after the other, and how many each has, shape (n_rows,)."""
+        dtype = self._fields[name]
+        if dtype is None:
+            raise KeyError(name)
+        numbers = np.frombuffer(b"".join(self._parts(name)), dtype)
+        counts = np.diff(np.array(self._spans[name], np.int64).reshape(-1, 2))[:, 0] // dtype.itemsize
+        return numbers.astype(dtype.newbyteorder("=")), counts
+
+    def texts(self, name: str) -> list[bytes]:
+        """A text of each object, in UTF-8 if the file is right."""
+        return [bytes(part) for part in self._parts(name)]
+
+    def _parts(self, name: str) -> list[memoryview]:
+        view = memoryview(self._data)
+        return [view[start:end] for start, end in self._spans[name]]
+
+
+def loads(data: bytes, tables: Mapping[str, frozenset[str]] | None = None) -> Any:
     """Read one UBJSON value.
+
+    Parameters
+    ----------
+    data
+        The whole document.
+    tables
+        For the key of a list of objects, which of their fields matter: such a list comes as a `Table` of these fields
+        where its objects have the same fields in the same order, else as a list of dictionaries.
 
     Raises
     ------
     InputError
         Truncated, too deep, or no UBJSON; the message gives the byte.
     """
-    reader = _Reader(data)
+    reader = _Reader(data, tables or {})
     value = reader.value(reader.marker(), 0)
     if data[reader.at :].strip(b"N\x00"):
         reader.fail("there is more after the end")
     return value
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What comes next in an object of known layout: bytes that are always the same, then something to read.
+
+    Its kind is ``b"$"``, an array of `dtype` behind its length; ``b"S"``, a text behind its length; ``b"#"``, a number
+    behind its marker; or ``b"}"``, nothing more.
+    """
+
+    same: bytes
+    kind: bytes
+    name: str
+    dtype: np.dtype[Any]
+
+
+_ANY = np.dtype(np.uint8)
+_SIZES = {marker[0]: dtype.itemsize for marker, dtype in _NUMBERS.items()}
+
+
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, tables: Mapping[str, frozenset[str]]) -> None:
         self.data = data
+        self.tables = tables
         self.at = 0
 
     def fail(self, what: str) -> NoReturn:
@@ -154,6 +229,123 @@ class _Reader:
             key = self.text()
             if key in found:
                 self.fail(f"the key {key[:40]!r} appears twice")
-            found[key] = self.value(kind or self.marker(), depth + 1)
+            if key in self.tables and kind is None:
+                found[key] = self.table_or_value(self.tables[key], depth + 1)
+            else:
+                found[key] = self.value(kind or self.marker(), depth + 1)
             n += 1
         return found
+
+    def table_or_value(self, wanted: frozenset[str], depth: int) -> Any:
+        """A list of objects as a `Table`, or whatever else it is as a value."""
+        start = self.at
+        if self.marker() == b"[" and self.peek() == b"#":
+            _, count = self.header()
+            if count:
+                table = self.table(count, wanted)
+                if table is not None:
+                    return table
+        self.at = start
+        return self.value(self.marker(), depth)
+
+    def table(self, count: int, wanted: frozenset[str]) -> Table | None:
+        """So many objects as a table; None where they differ too much."""
+        steps: list[_Step] | None = None
+        spans: dict[str, Spans] = {}
+        columns: list[tuple[str, bytes, np.dtype[Any]]] | None = None
+        n_rows = 0
+        while n_rows < count:
+            start = self.at
+            steps = self.layout(wanted)
+            found = None if steps is None else [(s.name, s.kind, s.dtype) for s in steps if s.name]
+            if steps is None or (columns is not None and found != columns):
+                return None
+            columns = found
+            self.at = start
+            n_rows = self.rows(n_rows, count, steps, spans)
+        fields = {name: dtype if kind == b"$" else None for name, kind, dtype in columns or ()}
+        return Table(self.data, count, fields, spans)
+
+    def rows(self, row: int, count: int, steps: list[_Step], spans: dict[str, Spans]) -> int:
+        """Read objects of a layout until one differs or all are read; the number of the next row.
+
+        The first object has the layout, as it was taken from there.
+        """
+        data, size = self.data, len(self.data)
+        length_at = struct.Struct(">q").unpack_from
+        plan = [(s.same, len(s.same), s.kind, s.dtype.itemsize, spans.setdefault(s.name, []) if s.name else None) for s in steps]
+        at = self.at
+        while row < count:
+            start = at
+            for same, n_same, kind, itemsize, sink in plan:
+                if not data.startswith(same, at):
+                    for _, _, _, _, taken in plan:
+                        if taken is not None:
+                            del taken[row:]
+                    self.at = start
+                    return row
+                at += n_same
+                if kind == b"$" or kind == b"S":
+                    if at + 8 > size:
+                        self.at = at
+                        self.fail("a length should follow")
+                    (length,) = length_at(data, at)
+                    at += 8
+                    end = at + length * itemsize
+                    if length < 0 or end > size:
+                        self.at = at
+                        self.fail(f"{length} items cannot follow")
+                    if sink is not None:
+                        sink.append((at, end))
+                    at = end
+                elif kind == b"#":
+                    at += 1 + _SIZES.get(data[at] if at < size else 0, size)
+            row += 1
+        if at > size:
+            self.at = size
+            self.fail("a number should follow")
+        self.at = at
+        return row
+
+    def layout(self, wanted: frozenset[str]) -> list[_Step] | None:
+        """Read an object and tell its layout; None where it holds something that a table cannot."""
+        steps: list[_Step] = []
+        seen: set[str] = set()
+        same = self.at  # from where on the bytes are always the same
+        if self.take(1) != b"{" or self.peek() in (b"#", b"$"):
+            return None
+        outer = ""
+        while True:
+            if self.peek() == b"}":
+                self.take(1)
+                if not outer:
+                    steps.append(_Step(self.data[same : self.at], b"}", "", _ANY))
+                    return steps
+                outer = ""
+                continue
+            name = outer + self.text()
+            if name in seen:
+                self.fail(f"the key {name[:40]!r} appears twice")
+            seen.add(name)
+            before = self.at
+            marker = self.take(1)
+            if marker == b"{" and not outer and self.peek() not in (b"#", b"$"):
+                outer = f"{name}."
+                continue
+            if marker == b"[":
+                if self.take(1) != b"$" or (kind := self.take(1)) not in _NUMBERS or self.take(2) != b"#L":
+                    return None
+                step = _Step(self.data[same : self.at], b"$", name if name in wanted else "", _NUMBERS[kind])
+            elif marker == b"S":
+                if self.take(1) != b"L":
+                    return None
+                step = _Step(self.data[same : self.at], b"S", name if name in wanted else "", _ANY)
+            elif marker in _NUMBERS and name not in wanted:
+                self.take(_NUMBERS[marker].itemsize)
+                step = _Step(self.data[same:before], b"#", "", _ANY)
+            else:
+                return None
+            if step.kind != b"#":
+                self.take(int(self.number(b"L")) * step.dtype.itemsize)
+            steps.append(step)
+            same = self.at

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from kernels import log_float32
 from mlcore.errors import InputError, UnsupportedFeatureError
-from mlcore.forests.frontends import Iterations
+from mlcore.forests.frontends import Iterations, _xgboost_trees
 from mlcore.forests.frontends._fields import Fields, damaged
-from mlcore.forests.ir import Comparison, Link, Missing, Source, Tree, TreeModel, Trees
+from mlcore.forests.ir import Link, Source, TreeModel
 from mlcore.forests.verifier import MAX_FEATURES, MAX_OUTPUTS
 
 _LINKS = {
@@ -48,8 +48,6 @@ _LINKS = {
 _LOGIT_BASE = {"binary:logistic", "reg:logistic"}
 """Objectives whose base score is a probability; of those with an exponential link it is the exponential."""
 
-_DELETED = 0x7FFFFFFF  # split index of a node that pruning removed and the file kept
-
 
 def lower(document: object, format_name: str, iterations: Iterations) -> TreeModel:
     """The tree IR of an XGBoost model, not yet verified.
@@ -59,7 +57,7 @@ def lower(document: object, format_name: str, iterations: Iterations) -> TreeMod
     InputError
         Something is missing or of the wrong type; the message gives its place.
     UnsupportedFeatureError
-        A linear booster, vector leaves or an unknown objective.
+        A linear booster or an unknown objective.
     """
     if isinstance(document, list):
         raise InputError(
@@ -83,17 +81,17 @@ def lower(document: object, format_name: str, iterations: Iterations) -> TreeMod
 
     best = _best_iteration(learner)
     outputs = gbtree.integers("tree_info", np.int32)
-    nodes = gbtree.objects("trees")
-    if len(outputs) != len(nodes):
-        damaged(gbtree.place, f"has {len(nodes)} trees and tree_info for {len(outputs)}")
-    if weights is not None and len(weights) != len(nodes):
-        damaged(gbtree.place, f"has {len(nodes)} trees and dart weights for {len(weights)}")
+    columns = _xgboost_trees.columns(gbtree)
+    if len(outputs) != len(columns):
+        damaged(gbtree.place, f"has {len(columns)} trees and tree_info for {len(outputs)}")
+    if weights is not None and len(weights) != len(columns):
+        damaged(gbtree.place, f"has {len(columns)} trees and dart weights for {len(weights)}")
     by_wrapper = learner.has("attributes") and learner.object("attributes").has("scikit_learn")
+    trees = _xgboost_trees.lower(columns, outputs, weights)
     n_rounds = None
     if best is not None and (iterations == "best" or (iterations == "auto" and by_wrapper)):
-        nodes = nodes[: _trees_until(gbtree, best, n_outputs, len(nodes))]
+        trees = trees.first(_trees_until(gbtree, best, n_outputs, len(trees)))
         n_rounds = best + 1
-    trees = Trees.joined(_tree(tree, int(outputs[i]), None if weights is None else weights[i]) for i, tree in enumerate(nodes))
     return TreeModel(
         source=Source(format_name, "xgboost", _version(root), objective, booster),
         n_features=n_features,
@@ -176,74 +174,3 @@ def _base(parameters: Fields, objective: str, n_outputs: int) -> npt.NDArray[np.
         else:
             margins.append(float(value))
     return np.array(margins, np.float32)
-
-
-def _tree(fields: Fields, output: int, weight: np.float32 | None) -> Tree:
-    if fields.object("tree_param").integer("size_leaf_vector", 1) > 1:
-        hint = 'Train with multi_strategy="one_output_per_tree".'
-        raise UnsupportedFeatureError(f"{fields.place} has vector leaves", hint=hint)
-    left = fields.integers("left_children", np.int32)
-    right = fields.integers("right_children", np.int32)
-    split = fields.integers("split_indices", np.int64)
-    condition = fields.reals("split_conditions", np.float32)
-    default_left = fields.integers("default_left", np.uint8).astype(bool)
-    kind = fields.integers("split_type", np.uint8) if fields.has("split_type") else np.zeros(len(left), np.uint8)
-    if any(len(array) != len(left) for array in (right, split, condition, default_left, kind)):
-        damaged(fields.place, "has arrays of different length")
-    leaf = left == -1
-    for node in np.flatnonzero(~np.isfinite(condition))[:1].tolist():
-        damaged(f"{fields.place}, node {node}:", f"its split condition is {condition[node]}")
-    if (split[~leaf] < 0).any() or (split[~leaf] >= _DELETED).any():
-        damaged(f"{fields.place}.split_indices", "holds a number that is no feature")
-    categorical = ~leaf & (kind == 1)
-    if (kind > 1).any():
-        damaged(f"{fields.place}.split_type", "holds an unknown kind of split")
-    listed = _categories(fields, categorical) if categorical.any() else {}
-
-    kept = ~(leaf & (split == _DELETED))
-    kept[:1] = True
-    number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-    value = np.where(leaf, condition, np.float32(0))
-    if weight is not None:
-        value = value * np.float32(weight)
-    return Tree(
-        output=output,
-        feature=np.where(leaf, -1, split).astype(np.int32)[kept],
-        threshold=np.where(leaf | categorical, np.float32(0), condition)[kept],
-        left=_renumbered(left, leaf, number)[kept],
-        right=_renumbered(right, leaf, number)[kept],
-        comparison=np.where(categorical, Comparison.NOT_IN_SET, Comparison.LESS).astype(np.uint8)[kept],
-        missing=np.full(int(kept.sum()), Missing.NAN, np.uint8),
-        default_left=default_left[kept],
-        value=value[kept],
-        categories={int(number[node]): categories for node, categories in listed.items()},
-    )
-
-
-def _renumbered(
-    children: npt.NDArray[np.int32], leaf: npt.NDArray[np.bool_], number: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int32]:
-    """Children by their new numbers; those out of range stay so, for the verifier to name."""
-    inside = ~leaf & (children >= 0) & (children < len(number))
-    renumbered = np.where(leaf, -1, len(number)).astype(np.int32)
-    renumbered[inside] = number[children[inside]]
-    return renumbered
-
-
-def _categories(fields: Fields, categorical: npt.NDArray[np.bool_]) -> dict[int, tuple[int, ...]]:
-    """The listed categories of each categorical node."""
-    nodes = fields.integers("categories_nodes", np.int64)
-    starts = fields.integers("categories_segments", np.int64)
-    sizes = fields.integers("categories_sizes", np.int64)
-    values = fields.integers("categories", np.int64)
-    if not len(nodes) == len(starts) == len(sizes):
-        damaged(fields.place, "has categorical arrays of different length")
-    listed = {}
-    for node, start, size in zip(nodes.tolist(), starts.tolist(), sizes.tolist(), strict=True):
-        if not (0 <= start <= start + size <= len(values)):
-            damaged(f"{fields.place}, node {node}:", "its categories are out of range")
-        listed[node] = tuple(sorted(values[start : start + size].tolist()))
-    for node in np.flatnonzero(categorical).tolist():
-        if node not in listed:
-            damaged(f"{fields.place}, node {node}:", "its categories are missing")
-    return {node: categories for node, categories in listed.items() if 0 <= node < len(categorical) and categorical[node]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlcore.forests.frontends import Iterations, _ubjson, _xgboost, made_by
+from mlcore.forests.frontends import Iterations, _ubjson, _xgboost, _xgboost_trees, made_by
 from mlcore.forests.ir import TreeModel
 
 FORMAT = "xgboost-ubj"
@@ -23,7 +23,7 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
     InputError
         The bytes are no UBJSON, or no XGBoost model.
     """
-    return _xgboost.lower(_ubjson.loads(data), FORMAT, iterations)
+    return _xgboost.lower(_ubjson.loads(data, {"trees": _xgboost_trees.WANTED}), FORMAT, iterations)
 
 
 def accepts(model: object) -> bool:

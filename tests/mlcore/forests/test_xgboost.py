@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ import numpy as np
 import pytest
 
 from mlcore.errors import InputError, UnsupportedFeatureError
-from mlcore.forests import load
+from mlcore.forests import Forest, load
+from mlcore.forests.frontends import frontends
+from mlcore.forests.ir import Link, TreeModel
 from mlcore.forests.libraries import oracle
 from mlcore.forests.probes import probes
+from tests.mlcore.forests.conftest import events
 
 Train = Callable[..., Any]
 
@@ -156,14 +161,124 @@ def test_features_keep_their_names() -> None:
     assert load(xgboost.train({"max_depth": 1}, data, 1)).info.feature_names == ("pt", 'η "jet"\n', "*/")
 
 
-def test_linear_boosters_and_vector_leaves_are_refused() -> None:
+def test_linear_boosters_are_refused() -> None:
     import xgboost
 
-    data = xgboost.DMatrix(np.eye(4), np.eye(4)[:, :2])
     with pytest.raises(UnsupportedFeatureError, match="gblinear"):
         load(xgboost.train({"booster": "gblinear"}, xgboost.DMatrix(np.eye(4), np.arange(4)), 1))
-    with pytest.raises(UnsupportedFeatureError, match="vector leaves"):
-        load(xgboost.train({"multi_strategy": "multi_output_tree", "tree_method": "hist"}, data, 1))
+
+
+VECTORS: dict[str, dict[str, Any]] = {
+    "several targets": {"objective": "reg:squarederror"},
+    "several labels": {"objective": "binary:logistic"},
+    "classes": {"objective": "multi:softprob", "num_class": 3},
+    "quantiles": {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5, 0.9]},
+}
+
+
+def vector_booster(case: str) -> Any:
+    """A booster with leaves of three numbers."""
+    import xgboost
+
+    x, target = events(1000)
+    labels = {
+        "several targets": np.stack([target, target**2, np.sin(target)], axis=1),
+        "several labels": np.stack([target > 0, target > 1, target < -1], axis=1).astype(float),
+        "classes": np.digitize(target, [-0.5, 0.5]),
+        "quantiles": target,
+    }
+    options = {"multi_strategy": "multi_output_tree", "tree_method": "hist", "max_depth": 4, "nthread": 1}
+    return xgboost.train(options | VECTORS[case], xgboost.DMatrix(x, labels[case]), 7)
+
+
+def output_alone(model: TreeModel, output: int) -> TreeModel:
+    """One output of a forest with vector leaves, as a forest of its own."""
+    trees = replace(model.trees, value=np.ascontiguousarray(model.trees.value[:, output]))
+    return replace(model, trees=trees, base=model.base[output : output + 1], n_outputs=1, link=Link.IDENTITY)
+
+
+@pytest.mark.parametrize("suffix", ["json", "ubj"])
+@pytest.mark.parametrize("case", VECTORS)
+def test_vector_leaves(case: str, suffix: str, tmp_path: Path) -> None:
+    import xgboost
+
+    booster = vector_booster(case)
+    path = tmp_path / f"model.{suffix}"
+    booster.save_model(path)
+    model = load(path).model
+    assert model.trees.vector_leaves
+    assert (model.n_outputs, len(model.trees)) == (3, 7)
+    rows = probes(model, dtype="float32", n_rows=2000)
+    rows = rows[~np.isinf(rows).any(axis=1)]
+    wanted = booster.predict(xgboost.DMatrix(rows), output_margin=True)
+    for output in range(3):
+        np.testing.assert_array_equal(Forest(output_alone(model, output)).margin(rows), wanted[:, output])
+
+
+def test_vector_leaves_of_older_versions(tmp_path: Path) -> None:
+    """Before version 3.2 every node had a vector, among the base weights."""
+    document = json.loads(vector_booster("several targets").save_raw("json"))
+    model = load_document(document, tmp_path)
+    for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
+        leaves = np.array(tree.pop("leaf_weights")).reshape(-1, 3)
+        weights = np.zeros((len(tree["left_children"]), 3))
+        for node, (left, right) in enumerate(zip(tree["left_children"], tree["right_children"], strict=True)):
+            if left == -1:
+                weights[node] = leaves[right]
+                tree["right_children"][node] = -1
+        tree["base_weights"] = weights.ravel().tolist()
+    older = load_document(document, tmp_path)
+    np.testing.assert_array_equal(older.trees.value, model.trees.value)
+    np.testing.assert_array_equal(older.trees.right, model.trees.right)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: tree["leaf_weights"].pop(), r"trees\[1\].leaf_weights does not hold vectors of 3"),
+        (lambda tree: tree["leaf_weights"].__delitem__(slice(-3, None)), r"trees\[1\], node \d+: the leaf's vector is not there"),
+        (lambda tree: tree["right_children"].__setitem__(-1, -1), r"trees\[1\], node \d+: the leaf's vector is not there"),
+        (lambda tree: tree["leaf_weights"].__setitem__(0, float("nan")), "tree 1, node .*: the leaf's value is not finite"),
+        (lambda tree: tree["tree_param"].__setitem__("size_leaf_vector", "2"), "vectors of different length"),
+        (lambda tree: tree["tree_param"].__setitem__("size_leaf_vector", "two"), "size_leaf_vector should be a whole number"),
+    ],
+)
+def test_bad_vector_leaves(change: Callable[[Any], object], message: str, tmp_path: Path) -> None:
+    document = json.loads(vector_booster("several targets").save_raw("json"))
+    change(document["learner"]["gradient_booster"]["model"]["trees"][1])
+    with pytest.raises(InputError, match=message):
+        load_document(document, tmp_path)
+
+
+def load_document(document: dict[str, Any], folder: Path) -> TreeModel:
+    path = folder / "document.json"
+    path.write_text(json.dumps(document))
+    return load(path).model
+
+
+def test_ubjson_whose_trees_differ_in_layout(xgboost_booster: Train) -> None:
+    """Fields in another order, of another type, or twice: the fast way gives up, and the result is the same."""
+    data = bytes(xgboost_booster(rounds=4).save_raw("ubj"))
+    wanted = frontends()["xgboost-ubj"].read(data, iterations="all").trees
+    starts = [match.start() for match in re.finditer(rb"\{L\0{7}\x0cbase_weights", data)]
+    assert len(starts) == 4
+    second = data[starts[1] : starts[2]]
+    array = re.compile(rb"L\0{7}\x0bsum_hessian\[\$d#L(.{8})", re.DOTALL)
+    found = array.search(second)
+    assert found is not None
+    end = found.end() + 4 * int.from_bytes(found.group(1), "big")
+    moved = b"{" + second[found.start() : end] + second[1 : found.start()] + second[end:]
+    doubled = second[:end] + second[found.start() : end] + second[end:]
+    for changed, same in [(second, True), (moved, True), (doubled, False)]:
+        altered = data[: starts[1]] + changed + data[starts[2] :]
+        if not same:
+            with pytest.raises(InputError, match="appears twice"):
+                frontends()["xgboost-ubj"].read(altered, iterations="all")
+            continue
+        got = frontends()["xgboost-ubj"].read(altered, iterations="all").trees
+        assert all(
+            np.array_equal(getattr(got, name), getattr(wanted, name)) for name in ("feature", "threshold", "left", "value")
+        )
 
 
 def test_a_text_dump_is_refused_with_the_way_out(xgboost_booster: Train, tmp_path: Path) -> None:
