@@ -137,7 +137,8 @@ def load(model: str | Path | object, *, iterations: Iterations = "auto") -> Fore
     ----------
     model
         A path, or a model of XGBoost (a booster or a scikit-learn style model), of LightGBM, or of any other library
-        that `mlcore.forests.frontends.converters` knows.
+        that `mlcore.forests.frontends.converters` knows. Of a file with several models, such as a ROOT file, a colon and
+        a name behind the path choose one: ``"models.root:myBDT"``.
     iterations
         Which boosting rounds count after early stopping: ``"all"``, ``"best"`` (up to the best one), or ``"auto"``:
         what the library's own ``predict`` would take, which for XGBoost is ``"best"`` where the scikit-learn style
@@ -161,6 +162,7 @@ def load(model: str | Path | object, *, iterations: Iterations = "auto") -> Fore
 
 
 def _load_file(path: Path, iterations: Iterations) -> Forest:
+    path, key = _parted(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -173,4 +175,20 @@ def _load_file(path: Path, iterations: Iterations) -> Forest:
             hint='Save XGBoost models by save_model("model.json") or ("model.ubj"), LightGBM ones by save_model("model.txt").',
             code="forest.unknown",
         )
-    return Forest(frontend.read(data, iterations=iterations))
+    if key is None:
+        return Forest(frontend.read(data, iterations=iterations))
+    if not isinstance(frontend, frontends.KeyedFrontend):
+        message = f"{path.name} holds one model, so there is none to choose by the name {key[:80]!r}"
+        raise InputError(message, hint="Give the path alone.", code="forest.key")
+    return Forest(frontend.read_key(data, key, iterations=iterations))
+
+
+def _parted(path: Path) -> tuple[Path, str | None]:
+    """A path, and the name of a model behind a colon, unless the file itself is called that."""
+    if not path.is_file():
+        parts = str(path).split(":")
+        for count in range(1, len(parts)):
+            file = Path(":".join(parts[:count]))
+            if file.is_file():
+                return file, ":".join(parts[count:])
+    return path, None

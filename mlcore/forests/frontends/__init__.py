@@ -6,6 +6,8 @@ A module that reads files defines
 - ``matches(head: bytes) -> bool``: whether a file that begins so is of this format, as far as a beginning tells,
 - ``read(data: bytes, *, iterations: Iterations) -> TreeModel``: the model, not yet verified.
 
+and, where a file may hold several models, ``read_key(data: bytes, key: str, *, iterations: Iterations) -> TreeModel``.
+
 A module that takes models of a library in the same process defines ``FORMAT`` and
 
 - ``accepts(model: object) -> bool``: whether it is one, told without importing the library (`made_by`),
@@ -21,7 +23,7 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from mlcore.errors import UnsupportedFeatureError
 from mlcore.forests.ir import TreeModel
@@ -43,6 +45,13 @@ class Frontend(Protocol):
     def matches(self, head: bytes) -> bool: ...
 
     def read(self, data: bytes, *, iterations: Iterations) -> TreeModel: ...
+
+
+@runtime_checkable
+class KeyedFrontend(Frontend, Protocol):
+    """A format of files with several models, each of which has a name."""
+
+    def read_key(self, data: bytes, key: str, *, iterations: Iterations) -> TreeModel: ...
 
 
 class Converter(Protocol):

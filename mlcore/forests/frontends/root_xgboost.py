@@ -51,19 +51,23 @@ def matches(head: bytes) -> bool:
     return head.startswith(b"root")
 
 
-def read(data: bytes, *, iterations: Iterations, key: str | None = None) -> TreeModel:
-    """The model of a ROOT file, not yet verified. The file holds the chosen rounds only, so `iterations` changes nothing.
-
-    Parameters
-    ----------
-    key
-        Name of the model in the file; needed where it holds several.
+def read(data: bytes, *, iterations: Iterations) -> TreeModel:
+    """The one model of a ROOT file, not yet verified. Only the chosen rounds are in it, so `iterations` changes nothing.
 
     Raises
     ------
     InputError
-        The file is damaged, holds no such model, or several and `key` names none of them; the message lists what there is.
+        The file is damaged, or holds no such model, or several; the message lists what there is.
     """
+    return _read(data, None)
+
+
+def read_key(data: bytes, key: str, *, iterations: Iterations) -> TreeModel:
+    """The model that a ROOT file holds by this name, not yet verified; else as `read`."""
+    return _read(data, key)
+
+
+def _read(data: bytes, key: str | None) -> TreeModel:
     found = objects(data)
     models = _models(found)
     if not models:

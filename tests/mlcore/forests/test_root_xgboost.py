@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mlcore.errors import InputError, UnsupportedFeatureError
+from mlcore.forests import load
 from mlcore.forests.forest import Forest
-from mlcore.forests.frontends import root_xgboost
 from tests.mlcore.forests import root_files
 from tests.mlcore.forests.conftest import events, train_xgboost
 
@@ -39,7 +39,7 @@ def levels(kind: str, *, bias: float | None = None, **parameters: Any) -> root_f
 
 
 def forest_of(path: Path, key: str | None = None) -> Forest:
-    return Forest(root_xgboost.read(path.read_bytes(), iterations="auto", key=key))
+    return load(path if key is None else f"{path}:{key}")
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,17 @@ def test_the_key_chooses_and_its_absence_lists_all(folder: Path) -> None:
     assert "load(" in caught.value.hint
     with pytest.raises(InputError, match="no forest 'older': new, old"):
         forest_of(path, "older")
+
+
+def test_only_files_of_several_models_have_keys(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    booster_of("logistic").save_model(path)
+    with pytest.raises(InputError, match=r"model.json holds one model.*'myBDT'"):
+        load(f"{path}:myBDT")
+    with pytest.raises(InputError, match="cannot be read"):
+        load(f"{tmp_path}/none.root:myBDT")
+    path.rename(tmp_path / "model:1.json")
+    assert load(tmp_path / "model:1.json").info.format == "xgboost-json"
 
 
 def test_a_file_without_a_forest_says_what_it_holds(tmp_path: Path) -> None:
