@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         module = import_module(f"benchmarks.cases.{name}")
         print(f"{module.TITLE} ...", flush=True)
         comparisons = module.run(settings)
-        report.store(folder, name, module.TITLE, comparisons, facts)
+        in_brief = getattr(module, "IN_BRIEF", False)
+        report.store(folder, name, module.TITLE, comparisons, {**facts, **getattr(module, "FACTS", {})}, in_brief=in_brief)
         for comparison in comparisons:
             print("\n".join(report.section(comparison)), flush=True)
     if not chosen.quick:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 Clock = Callable[[], float]
 
+LEAST_REPETITIONS = 3
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -73,6 +75,8 @@ class Comparison:
         False for throughputs and scores.
     facts
         What belongs to the figures: flags, threads, sizes.
+    figure, label
+        The panel of the case's chart that it belongs to, and its name there; empty where it is not drawn.
     """
 
     task: str
@@ -85,6 +89,8 @@ class Comparison:
     peers: tuple[str, ...] | None = None
     lower_is_better: bool = True
     facts: Mapping[str, str] = field(default_factory=dict)
+    figure: str = ""
+    label: str = ""
 
     def ratio(self, other: str) -> float:
         """How many times better ours is than another contender."""
@@ -113,6 +119,7 @@ def interleaved(
     items: int,
     scale: float = 1e6,
     clock: Clock = time.perf_counter,
+    patience: float | None = None,
 ) -> dict[str, Measured]:
     """Time the contenders in turn.
 
@@ -129,19 +136,26 @@ def interleaved(
     clock
         Seconds of the wall by default; `time.process_time`, the seconds of CPU time of all threads, tells contenders that
         only compute apart even on a busy machine.
+    patience
+        Seconds after which a contender needs no more repetitions than `LEAST_REPETITIONS`; the slow ones then leave the
+        later rounds to the others.
     """
     calls = {name: _calls(run, settings.seconds, clock) for name, run in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
+    spent = dict.fromkeys(contenders, 0.0)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(settings.repetitions):
+        for repetition in range(settings.repetitions):
             for name, run in contenders.items():
+                if patience is not None and repetition >= LEAST_REPETITIONS and spent[name] > patience:
+                    continue
                 start = clock()
                 for _ in range(calls[name]):
                     run()
-                seconds = (clock() - start) / calls[name]
-                samples[name].append(seconds * scale / items)
+                seconds = clock() - start
+                spent[name] += seconds
+                samples[name].append(seconds / calls[name] * scale / items)
     finally:
         if collecting:
             gc.enable()
@@ -158,7 +172,10 @@ def summary(values: list[float]) -> Measured:
 
 def _calls(run: Callable[[], object], seconds: float, clock: Clock) -> int:
     """Warm up, and find how many calls last long enough to be timed."""
+    start = clock()
     run()
+    if clock() - start >= 2 * seconds:
+        return 1
     calls = 1
     while True:
         start = clock()

@@ -1,0 +1,1 @@
+"""Forests of decision trees against every peer: models, peers, native calls, and the comparisons. See ../README.md."""

@@ -1,0 +1,38 @@
+// The machine code of lleaves. Arguments: library compiled for batches, library compiled for single rows (no blocks of trees).
+#include "contender.hpp"
+
+namespace {
+
+class Lleaves {
+ public:
+  explicit Lleaves(const Arguments& arguments)
+      : batch_library_(arguments[0]), single_library_(arguments[1]), width_(arguments.n_features), outputs_(arguments.n_outputs) {
+    batch_ = batch_library_.symbol<Root>("forest_root");
+    single_ = single_library_.symbol<Root>("forest_root");
+    rows_.resize(chunk * width_);
+  }
+
+  // It takes doubles only. Chunks of rows keep the converted ones in the cache, which is faster than all at once.
+  void predict(const float* rows, std::size_t n_rows, char* out) {
+    double* scores = reinterpret_cast<double*>(out);
+    for (std::size_t i = 0; i < n_rows; i += chunk) {
+      const std::size_t n = n_rows - i < chunk ? n_rows - i : chunk;
+      for (std::size_t k = 0; k < n * width_; ++k) rows_[k] = rows[i * width_ + k];
+      (n == 1 ? single_ : batch_)(rows_.data(), scores + i * outputs_, 0, static_cast<int>(n));
+    }
+  }
+
+ private:
+  using Root = void(double*, double*, int, int);
+  static constexpr std::size_t chunk = 4096;
+
+  Library batch_library_, single_library_;
+  std::size_t width_, outputs_;
+  Root* batch_;
+  Root* single_;
+  std::vector<double> rows_;
+};
+
+}  // namespace
+
+CONTENDER(Lleaves)
