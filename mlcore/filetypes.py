@@ -3,7 +3,7 @@
 Names lie and uploads are hostile, so nothing here trusts an extension, loads a model or follows what the file says beyond
 `BUDGET` bytes read and `INFLATED` bytes unpacked. The standard library is enough.
 
-Public names: `detect`, `refuse`, `FileType`.
+Public names: `detect`, `refuse`, `FileType`; `FORESTS` and `FOREST_HOLDERS`, the kinds that are or may hold a forest.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ Kind = Literal[
 HEAD = 64 * 1024
 BUDGET = 512 * 1024
 INFLATED = 64 * 1024
+DIRECTORY = 256 * 1024
 LZMA_MEMORY = 128 * 1024**2
 
 
@@ -76,6 +77,13 @@ NUMPY = FileType("numpy", "NumPy array", ".npy")
 NUMPY_ARCHIVE = FileType("numpy", "NumPy archive", ".npz")
 UNKNOWN = FileType("unknown", "Unknown", "")
 EMPTY = FileType("unknown", "Empty file", "")
+
+FORESTS: tuple[Kind, ...] = (
+    "xgboost-json", "xgboost-ubj", "lightgbm-text", "skops", "tmva-xml", "catboost-json", "treelite-json", "ml4ep-forest",
+)  # fmt: skip
+"""Files that are a forest of decision trees and nothing else."""
+FOREST_HOLDERS: tuple[Kind, ...] = ("onnx", "root")
+"""Files that may hold a forest, or other things."""
 
 FOREST_MAGIC = b"\x89ML4EP\r\n"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -197,7 +205,7 @@ _WAYS_OUT = {
     "xgboost": 'XGBoost: save it by model.save_model("model.json") and upload that.',
     "lightgbm": 'LightGBM: save it by booster.save_model("model.txt"), with booster = model.booster_, and upload that.',
     "torch": 'PyTorch: export it by torch.onnx.export(model, (example,), "model.onnx") and upload that.',
-    "sklearn": "scikit-learn: convert it to ONNX, for example with skl2onnx, and upload that.",
+    "sklearn": 'scikit-learn: save trees by skops.io.dump(model, "model.skops"), convert others to ONNX, and upload that.',
     "numpy": 'NumPy: save numbers by np.save("array.npy", array, allow_pickle=False) and upload that.',
 }
 _DEFAULT_WAY_OUT = "Save the model in a format that holds data only: {}".format(
@@ -326,14 +334,14 @@ def _classify_zip(file: _File) -> FileType | _Refusal:
         return _torch()
     if any(name.lower().endswith((".pkl", ".pickle", ".joblib")) for name in names):
         return _Refusal(FileType("unknown", "Zip archive with a pickle inside", ".zip"), "file.pickle", _DEFAULT_WAY_OUT)
+    # Before the arrays, which may be so many that looking at them uses up the budget.
+    schema = next((member for member in members if member.name == "schema.json"), None)
+    marks = (b'"__class__"', b'"__module__"', b'"__loader__"')
+    if schema is not None and all(mark in _member_head(file, schema) for mark in marks):
+        return SKOPS
     arrays = [member for member in members if member.name.endswith(".npy")]
     if any(_holds_objects(_member_head(file, member)) for member in arrays):
         return _object_array("NumPy archive of Python objects")
-    schema = next((member for member in members if member.name == "schema.json"), None)
-    if schema is not None and all(
-        mark in _member_head(file, schema) for mark in (b'"__class__"', b'"__module__"', b'"__loader__"')
-    ):
-        return SKOPS
     return NUMPY_ARCHIVE if arrays and len(arrays) == len(members) else ZIP
 
 
@@ -352,8 +360,13 @@ def _zip_members(file: _File) -> Iterator[_Member]:
         data = file.at(record, 56)
         if len(data) == 56 and data.startswith(b"PK\x06\x06"):
             size, offset = struct.unpack_from("<QQ", data, 40)
-    directory = file.at(offset, min(size, 256 * 1024))
-    position = 0
+    if size > DIRECTORY:  # too many members for all of them; what was written last often says what the archive is
+        yield from _entries(tail, max(0, tail.rfind(b"PK\x01\x02", 0, end)))
+    yield from _entries(file.at(offset, min(size, DIRECTORY)), 0)
+
+
+def _entries(directory: bytes, position: int) -> Iterator[_Member]:
+    """The members of a central directory from a position on."""
     while directory.startswith(b"PK\x01\x02", position) and len(directory) >= position + 46:
         (method,) = struct.unpack_from("<H", directory, position + 10)
         name, extra, comment = struct.unpack_from("<HHH", directory, position + 28)

@@ -1,8 +1,8 @@
 """What is inside a file, without running any of it: one module per format.
 
-Public names: `inspect` gives an `Inspection` of facts, tables and perhaps a drawing; `histogram` one of a branch of a ROOT file.
-Both read files in this process, with large libraries in C and C++: for files from strangers, call them in a child of
-`mlcore.toolchain.sandbox`, as the portal's jobs do.
+Public names: `inspect` gives an `Inspection` of facts, tables, charts and perhaps drawings; `histogram` one of a branch of a
+ROOT file; `drawings` further trees of a forest. All read files in this process, with large libraries in C and C++: for files
+from strangers, call them in a child of `mlcore.toolchain.sandbox`, as the portal's jobs do.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlcore.errors import InputError, MLCoreError, UnsupportedFeatureError
-from mlcore.filetypes import Kind, refuse
-from mlcore.inspection.report import Histogram, Inspection, Table, clean
+from mlcore.filetypes import FOREST_HOLDERS, FORESTS, Kind, refuse
+from mlcore.inspection.report import Bars, Distribution, Drawing, Histogram, Inspection, Table, clean
 
-__all__ = ["FORMATS", "Histogram", "Inspection", "Table", "histogram", "inspect"]
+__all__ = [
+    "FORMATS", "Bars", "Distribution", "Drawing", "Histogram", "Inspection", "Table", "drawings", "histogram", "inspect",
+]  # fmt: skip
 
 T = TypeVar("T")
 
 FORMATS: dict[str, str] = {
     "root": "root",
     "onnx": "onnx",
-    "xgboost-json": "forest",
-    "xgboost-ubj": "forest",
-    "lightgbm-text": "forest",
+    **dict.fromkeys(FORESTS, "forest"),
     "hdf5": "hdf5",
     "parquet": "parquet",
 }
@@ -58,7 +58,12 @@ def inspect(path: Path, kind: Kind | None = None) -> Inspection:
             code="inspection.kind",
         )
     read: Callable[[Path], Inspection] = import_module(f"mlcore.inspection.{module}").inspect
-    return _guarded(lambda: read(path))
+    inspection = _guarded(lambda: read(path))
+    if kind in FOREST_HOLDERS:
+        from mlcore.inspection.forest import inside
+
+        return _guarded(lambda: inside(path, inspection))
+    return inspection
 
 
 def histogram(path: Path, tree: str, branch: str, bins: int = 60, max_entries: int = 1_000_000) -> Histogram:
@@ -66,6 +71,15 @@ def histogram(path: Path, tree: str, branch: str, bins: int = 60, max_entries: i
     from mlcore.inspection.root import histogram as read
 
     return _guarded(lambda: read(path, tree, branch, bins, max_entries))
+
+
+def drawings(path: Path, first: int, count: int) -> tuple[Drawing, ...]:
+    """Drawings of the trees of a forest, from the number `first` on; see `mlcore.inspection.forest.drawings`."""
+    from mlcore.forests import load
+    from mlcore.inspection.forest import drawings as draw
+
+    refuse(path)
+    return _guarded(lambda: draw(load(path), first, count))
 
 
 def _guarded(read: Callable[[], T]) -> T:

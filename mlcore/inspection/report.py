@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Value = str | int | float | bool | None
@@ -27,6 +27,38 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """Numbers beside names: each series has one value for each label, all of one scale from zero."""
+
+    title: str
+    labels: tuple[str, ...]
+    series: tuple[tuple[str, tuple[float, ...]], ...]
+    x_title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A binned quantity: ``n + 1`` rising edges of ``n`` bins."""
+
+    title: str
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    x_title: str
+    y_title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One of several drawings of a kind: an SVG element without any style of its own, and how to read it."""
+
+    title: str
+    svg: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What a file contains.
 
@@ -42,6 +74,10 @@ class Inspection:
         Of what there are many.
     graph
         A drawing as an SVG element without any style of its own, or None.
+    charts
+        Plots, as numbers.
+    drawings
+        The first of what there are many to look at one by one; `n_drawings` in all.
     """
 
     kind: str
@@ -49,6 +85,9 @@ class Inspection:
     facts: tuple[tuple[str, Value], ...]
     tables: tuple[Table, ...] = ()
     graph: str | None = None
+    charts: tuple[Bars | Distribution, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    n_drawings: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
@@ -67,6 +106,9 @@ class Inspection:
                 for table in self.tables
             ],
             "graph": self.graph,
+            "charts": [asdict(chart) for chart in self.charts],
+            "drawings": [asdict(drawing) for drawing in self.drawings],
+            "n_drawings": self.n_drawings,
         }
 
 

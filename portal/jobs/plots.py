@@ -70,3 +70,63 @@ def histogram(edges: Sequence[float], counts: Sequence[float], *, x_title: str, 
     parts.append(f'<text x="{LEFT}" y="11" class="lb">{escape(y_title)}</text>')
     parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 1}" class="lb a-e">{escape(x_title)}</text>')
     return "".join([*parts, "</g></svg>"])
+
+
+MOST_NAME = 24  # letters of a name beside a bar
+ROW_HEIGHT = 26
+
+
+def bars(
+    labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], *, x_title: str, label: str, unit: str = ""
+) -> str:
+    """Horizontal bars from zero, one row a label, one or two bars in it, with their numbers.
+
+    Parameters
+    ----------
+    labels
+        Names of the rows, from above to below; long ones are shortened, whole in a tooltip.
+    series
+        One or two of (name, a value for each label), not negative.
+    x_title
+        Title of the axis.
+    label
+        One sentence that says what the plot shows.
+    unit
+        Behind the numbers.
+    """
+    left, right, top = 150, RIGHT - 40, 24 if len(series) > 1 else 6
+    bottom = top + ROW_HEIGHT * len(labels)
+    height = bottom + 34
+    most = max((value for _, values in series for value in values), default=0.0) or 1.0
+    thick = 9 if len(series) > 1 else 14
+
+    def x(value: float) -> float:
+        return round(left + value / most * (right - left), 1)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">']
+    if len(series) > 1:
+        for number_of, (name, _) in enumerate(series):
+            at = left + 150 * number_of
+            parts.append(f'<rect class="m{number_of + 1} fl" x="{at}" y="5" width="9" height="9"/>')
+            parts.append(f'<text x="{at + 14}" y="13" class="lb">{escape(name)}</text>')
+    for tick in ticks(0, most):
+        parts.append(f'<path class="gr" d="M{x(tick)} {top}V{bottom}"/>')
+        parts.append(f'<text x="{x(tick)}" y="{bottom + 15}" class="a-m">{number(tick)}</text>')
+    for row, text in enumerate(labels):
+        middle = top + ROW_HEIGHT * (row + 0.5)
+        shown = text if len(text) <= MOST_NAME else text[: MOST_NAME - 1] + "…"
+        parts.append(f"<g><title>{escape(text, quote=False)}</title>")
+        parts.append(f'<text x="{left - 8}" y="{middle + 3.5}" class="code-t a-e">{escape(shown, quote=False)}</text></g>')
+        for number_of, (name, values) in enumerate(series):
+            value = values[row]
+            y = middle - thick * len(series) / 2 + thick * number_of
+            parts.append(
+                f'<g class="m{number_of + 1}"><title>{escape(f"{text}, {name}: {value:.3g}{unit}", quote=False)}</title>'
+            )
+            parts.append(f'<rect class="fl" x="{left}" y="{y}" width="{max(x(value) - left, 0):.1f}" height="{thick - 1}"/></g>')
+        longest = max(values[row] for _, values in series)
+        told = " / ".join(f"{values[row]:.3g}" for _, values in series)
+        parts.append(f'<text x="{x(longest) + 5}" y="{middle + 3.5}" class="val halo">{told}{escape(unit)}</text>')
+    parts.append(f'<path class="ax" d="M{left} {top}V{bottom}"/>')
+    parts.append(f'<text x="{RIGHT}" y="{height - 3}" class="lb a-e">{escape(x_title)}</text>')
+    return "".join([*parts, "</svg>"])

@@ -48,12 +48,23 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Series:
+    """Plots of one kind, looked at one by one: those from the number ``first`` on, of ``total`` that could be drawn."""
+
+    title: str
+    plots: tuple[Plot, ...]
+    first: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class Result:
     """The whole of it, shown in this order."""
 
     notes: tuple[Note, ...] = ()
     figures: tuple[Figure, ...] = ()
     plots: tuple[Plot, ...] = ()
+    series: tuple[Series, ...] = ()
     tables: tuple[Table, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

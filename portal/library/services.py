@@ -24,14 +24,16 @@ from portal.library.models import Content, LibraryFile
 
 UPLOADS = "uploads"  # folder beneath WORK_DIR of uploads in progress
 EARLY_CHECK_BYTES = 1 << 20
+TREES_DRAWN = 16  # by one job
 KIND_TITLES: dict[str, str] = {
     known.kind: known.title
     for known in (
-        filetypes.ROOT, filetypes.ONNX, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ, filetypes.LIGHTGBM, filetypes.HDF5,
+        filetypes.ROOT, filetypes.ONNX, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ, filetypes.LIGHTGBM, filetypes.SKOPS,
+        filetypes.TMVA_XML, filetypes.CATBOOST_JSON, filetypes.TREELITE_JSON, filetypes.FOREST, filetypes.HDF5,
         filetypes.PARQUET, filetypes.TEXT, filetypes.JSON, filetypes.ZIP, filetypes.NUMPY, filetypes.UNKNOWN,
     )
 }  # fmt: skip
-INSPECTABLE = ("root", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm-text", "hdf5", "parquet")
+INSPECTABLE = ("root", "onnx", *filetypes.FORESTS, "hdf5", "parquet")
 
 
 class UploadRefusedError(Exception):
@@ -193,6 +195,19 @@ def histogram(file: LibraryFile, tree: str, branch: str) -> Job:
         if job.params.get("tree") == tree and job.params.get("branch") == branch and job.expired_at is None:
             return job
     return jobs.submit(file.owner, "branch-histogram", params, title=f"{branch} of {file.name}")
+
+
+def trees(file: LibraryFile, number: int) -> Job:
+    """A job that draws this tree and its neighbours: the one made before, where it did not fail, else a new one."""
+    first = number - number % TREES_DRAWN
+    known = Job.objects.filter(owner=file.owner, type="forest-trees", params__file=str(file.pk)).exclude(
+        state__in=["FAILED", "CANCELLED"]
+    )
+    for job in known:
+        if job.params.get("first") == first:
+            return job
+    params = {"file": str(file.pk), "first": first}
+    return jobs.submit(file.owner, "forest-trees", params, title=f"Trees of {file.name} from {first}")
 
 
 def delete(file: LibraryFile) -> None:

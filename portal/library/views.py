@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from mlcore.filetypes import FOREST_HOLDERS, FORESTS
 from portal.accounts import services as accounts
 from portal.downloads import send_file
 from portal.jobs import registry
@@ -90,22 +91,30 @@ def _body(request: HttpRequest) -> Iterator[bytes]:
 @login_required
 @require_GET
 def file_page(request: HttpRequest, file_id: uuid.UUID) -> HttpResponse:
-    """What is in one file, and what can be done with it."""
+    """What is in one file, and what can be done with it; of a forest, also one of its trees, which the address may name."""
     file = _own(request, file_id)
-    inspection = file.inspection_job
+    part = request.GET.get("fragment", "")
+    forest = _forest(file, request.GET.get("tree", ""))
+    if part == "tree" and forest is None:
+        raise Http404
     context = {
         "file": file,
         "kind_title": services.KIND_TITLES.get(file.kind, file.kind),
-        "inspection": inspection,
-        "uses": _uses(file),
+        "inspection": file.inspection_job,
+        "uses": _uses(file, holds_forest=forest is not None),
         "trees": _trees(file),
+        "forest": forest,
+        "wide": forest is not None or file.kind in FORESTS,
     }
-    fragment = request.GET.get("fragment") == "inspection"
-    return render(request, "library/_inspection.html" if fragment else "library/file.html", context)
+    templates = {"inspection": "library/_inspection.html", "tree": "library/_tree.html"}
+    return render(request, templates.get(part, "library/file.html"), context)
 
 
-def _uses(file: LibraryFile) -> list[dict[str, str]]:
-    """The job types that take this kind of file, each with the address of its form filled in."""
+def _uses(file: LibraryFile, *, holds_forest: bool) -> list[dict[str, str]]:
+    """The job types that take this kind of file, each with the address of its form filled in.
+
+    What takes forests is named for an ONNX model or a ROOT file only where a forest was found in it.
+    """
     return [
         {
             "title": job_type.title,
@@ -116,8 +125,42 @@ def _uses(file: LibraryFile) -> list[dict[str, str]]:
         for slug, job_type in registry.all_types().items()
         if job_type.listed
         for field, kinds in job_type.file_kinds().items()
-        if file.kind in kinds
+        if file.kind in kinds and (holds_forest or file.kind not in FOREST_HOLDERS or not set(FORESTS) & set(kinds))
     ]
+
+
+def _forest(file: LibraryFile, wanted: str) -> dict[str, Any] | None:
+    """Which tree of an inspected forest to show: its drawing, or the job that makes it. None where the file is no forest."""
+    result = (file.inspection_job.result if file.inspection_job else None) or {}
+    drawn = next(iter(result.get("series", ())), None)
+    if drawn is None:
+        return None
+    total = drawn["total"]
+    number = min(int(wanted), total - 1) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else 0
+    found: dict[str, Any] = {
+        "number": number,
+        "total": total,
+        "last": total - 1,
+        "previous": number - 1 if number else None,
+        "next": number + 1 if number + 1 < total else None,
+    }
+    if not _drawing(found, drawn):
+        try:
+            found["job"] = job = services.trees(file, number)
+        except JobRefusedError as error:
+            found["refused"] = error
+        else:
+            for series in (job.result or {}).get("series", ()):
+                _drawing(found, series)
+    return found
+
+
+def _drawing(forest: dict[str, Any], series: Mapping[str, Any]) -> bool:
+    """Take the chosen tree's drawing from those of a job, where it is among them."""
+    place = forest["number"] - series["first"]
+    if 0 <= place < len(series["plots"]):
+        forest["plot"] = series["plots"][place]
+    return "plot" in forest
 
 
 TREE_TITLE = re.compile(r"^(?:Tree|RNTuple) (?P<name>.+?)(?:;\d+)?: ")

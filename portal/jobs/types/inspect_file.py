@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mlcore.filetypes import FOREST_HOLDERS, FORESTS
 from mlcore.toolchain.sandbox import GIB, Limits
+from portal.jobs import plots
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType, Params, file_field
-from portal.jobs.results import Figure, Plot, Result, Table
+from portal.jobs.results import Figure, Plot, Result, Series, Table
 
-KINDS = ("root", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm-text", "hdf5", "parquet")
+if TYPE_CHECKING:
+    from mlcore.inspection import Bars, Distribution, Drawing, Inspection
+
+KINDS = (*FOREST_HOLDERS, *FORESTS, "hdf5", "parquet")
+MOST_FIGURES = 5  # of a forest, whose further facts make a table
 
 
 class InspectFileParams(Params):
@@ -32,21 +40,50 @@ class InspectFile(JobType[InspectFileParams]):
         path = context.file(params.file)
         context.progress(0.1, "Reading")
         found = inspection.inspect(path, filetypes.detect(path).kind)
+        # The size stands on the file's page already.
+        facts = [(label, _text(value)) for label, value in found.facts if label != "Size"]
+        most = MOST_FIGURES if found.n_drawings else len(facts)
         return Result(
-            # The size stands on the file's page already.
-            figures=tuple(Figure(label, _text(value)) for label, value in found.facts if label != "Size"),
-            plots=(Plot("Graph", found.graph),) if found.graph else (),
-            tables=tuple(
-                Table(
-                    table.title,
-                    table.columns,
-                    tuple(tuple(_text(value) for value in row) for row in table.rows),
-                    numeric=_numeric(table.rows),
-                    note=table.note,
-                )
-                for table in found.tables
+            figures=tuple(Figure(label, text) for label, text in facts[:most]),
+            plots=(
+                *((Plot("Graph", found.graph),) if found.graph else ()),
+                *(chart_plot(chart) for chart in found.charts),
             ),
+            series=(tree_series(found.drawings, 0, found.n_drawings),) if found.n_drawings else (),
+            tables=(*_tables(found), *((Table("Model", ("What", "Is"), tuple(facts[most:])),) if facts[most:] else ())),
         )
+
+
+def _tables(found: Inspection) -> tuple[Table, ...]:
+    return tuple(
+        Table(
+            table.title,
+            table.columns,
+            tuple(tuple(_text(value) for value in row) for row in table.rows),
+            numeric=_numeric(table.rows),
+            note=table.note,
+        )
+        for table in found.tables
+    )
+
+
+def chart_plot(chart: Bars | Distribution) -> Plot:
+    """A chart of an inspection as the house draws it."""
+    from mlcore.inspection import Bars
+
+    if isinstance(chart, Bars):
+        label = f"{chart.title}: {', '.join(chart.labels[:3])} come first"
+        svg = plots.bars(chart.labels, chart.series, x_title=chart.x_title, label=label)
+    else:
+        low, high = plots.number(chart.edges[0]), plots.number(chart.edges[-1])
+        label = f"{chart.title}: a histogram from {low} to {high}"
+        svg = plots.histogram(chart.edges, chart.counts, x_title=chart.x_title, y_title=chart.y_title, label=label)
+    return Plot(chart.title, svg, chart.note)
+
+
+def tree_series(drawings: tuple[Drawing, ...], first: int, total: int) -> Series:
+    """Drawn trees, to be looked at one by one."""
+    return Series("Trees", tuple(Plot(one.title, one.svg, one.note) for one in drawings), first, total)
 
 
 def _text(value: str | int | float | bool | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from mlcore.inspection import Inspection, inspect
+from mlcore.inspection import Bars, Distribution, Inspection, drawings, inspect
 
 CLASSES = 3
 
@@ -56,5 +57,24 @@ def test_lightgbm(data: Any, tmp_path: Path) -> None:
     found = inspect(path)
     facts = dict(found.facts)
     assert (facts["Trees"], facts["Classes"], facts["Features"]) == (12, CLASSES, 4)
-    assert [row["Splits"] for row in rows(found, "Features")] == booster.feature_importance("split").tolist()
+    splits = {row["Number"]: row["Splits"] for row in rows(found, "Features")}
+    assert [splits[number] for number in range(4)] == booster.feature_importance("split").tolist()
+    assert [row["Splits"] for row in rows(found, "Features")] == sorted(splits.values(), reverse=True)
     assert [row["Leaves"] for row in rows(found, "Trees")] == [tree["num_leaves"] for tree in booster.dump_model()["tree_info"]]
+
+
+def test_charts_and_drawings_fit_into_json_and_agree_with_the_trees(data: Any, tmp_path: Path) -> None:
+    x, y = data
+    booster = xgboost.train({"max_depth": 3}, xgboost.DMatrix(x, y, feature_names=["pt", ">b&eta", "m", "phi"]), 20)
+    booster.save_model(tmp_path / "m.json")
+    found = inspect(tmp_path / "m.json")
+    assert (len(found.drawings), found.n_drawings) == (16, 20)
+    importance = next(chart for chart in found.charts if isinstance(chart, Bars))
+    assert ">b&eta" in importance.labels
+    for _, shares in importance.series:
+        assert sum(shares) == pytest.approx(100)
+    depths = next(chart for chart in found.charts if isinstance(chart, Distribution) and chart.title == "Leaves by depth")
+    assert sum(depths.counts) == dict(found.facts)["Leaves"]
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["n_drawings"] == 20
+    more = drawings(tmp_path / "m.json", 16, 16)
+    assert [drawing.title for drawing in more] == ["Tree 16", "Tree 17", "Tree 18", "Tree 19"]
