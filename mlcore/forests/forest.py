@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import kernels
 from mlcore import filetypes
 from mlcore.errors import InputError
-from mlcore.forests import frontends, links
+from mlcore.forests import frontends, inputs, predictor
 from mlcore.forests.frontends import Iterations
 from mlcore.forests.ir import TreeModel
 from mlcore.forests.verifier import verify
+
+Rows = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class ForestInfo:
     depth: int
     n_thresholds: int
     feature_names: tuple[str, ...]
+    classes: tuple[str, ...]
     best_iteration: int | None
 
 
 class Forest:
-    """A forest of decision trees that predicts as its library does.
+    """A forest of decision trees that predicts as its library does. Any number of threads may use it at once.
 
     Parameters
     ----------
@@ -50,11 +52,21 @@ class Forest:
     """
 
     def __init__(self, model: TreeModel) -> None:
-        self.model = verify(model)
+        self._model = verify(model)
+
+    @property
+    def model(self) -> TreeModel:
+        """The tree IR, verified."""
+        return self._model
 
     @cached_property
-    def _kernel(self) -> kernels.ScalarForest:
-        return kernels.scalar_forest(self.model.tables())
+    def _native(self) -> predictor.Predictor:
+        return predictor.build(self.model)
+
+    @property
+    def engine(self) -> str:
+        """Which engines of the kernels run this forest on this machine, and why; a line each."""
+        return "\n".join(f"{use}: {engine}" for use, engine in self._native.engines().items())
 
     @cached_property
     def info(self) -> ForestInfo:
@@ -75,16 +87,23 @@ class Forest:
             depth=model.depth,
             n_thresholds=sum(map(len, model.thresholds().values())),
             feature_names=model.feature_names,
+            classes=model.classes,
             best_iteration=model.best_iteration,
         )
 
-    def margin(self, x: npt.ArrayLike, *, threads: int = 1) -> npt.NDArray[Any]:
+    # In the three calls below an array that fits goes straight to the kernel, which looks at it itself; whatever else comes is
+    # turned into such an array first, or refused with a reason.
+
+    def margin(self, x: Any, *, out: Rows | None = None, threads: int = 1) -> Rows:
         """The sums before the link.
 
         Parameters
         ----------
         x
-            float32 or float64, shape (n_rows, n_features), any strides; other numbers are converted to float64.
+            Shape (n_rows, n_features), float32 or float64: a NumPy array with any strides, a torch tensor on the CPU, a
+            data frame with the columns of the training, or an awkward or structured array; see `mlcore.forests.inputs`.
+        out
+            Where to put the result: C-contiguous, of the result's shape and type.
         threads
             How many threads share the rows.
 
@@ -92,42 +111,92 @@ class Forest:
         -------
         ndarray
             float32 (XGBoost) or float64 (LightGBM), shape (n_rows,) for one output, else (n_rows, n_outputs).
-        """
-        return _squeezed(self._margin(x, threads))
 
-    def predict(self, x: npt.ArrayLike, *, threads: int = 1) -> npt.NDArray[Any]:
+        Raises
+        ------
+        InputError
+            The rows do not fit the forest, or `out` does not fit the result.
+        """
+        if type(x) is np.ndarray:
+            try:
+                return self._native.margin(x, out, threads)
+            except (TypeError, ValueError):
+                pass
+        rows = self._rows(x, threads)
+        return self._native.margin(rows, self._checked(out, rows, self._model.n_outputs), threads)
+
+    def predict(self, x: Any, *, out: Rows | None = None, threads: int = 1) -> Rows:
         """The library's own prediction: probabilities, expected counts, or the margins where the link is the identity.
 
-        Parameters and return as of `margin`; classes come as one number a row where the objective says so.
+        Parameters and return as of `margin`, with as many columns as a prediction has; classes come as one number a row
+        where the objective says so.
         """
-        model, margin = self.model, self._margin(x, threads)
-        if model.divisor != 1:
-            margin = margin / margin.dtype.type(model.divisor)
-        return _squeezed(links.apply(model.link, margin, model.link_scale))
+        if type(x) is np.ndarray:
+            try:
+                return self._native.predict(x, out, threads)
+            except (TypeError, ValueError):
+                pass
+        rows = self._rows(x, threads)
+        return self._native.predict(rows, self._checked(out, rows, self._model.n_predictions), threads)
 
-    def leaves(self, x: npt.ArrayLike, *, threads: int = 1) -> npt.NDArray[np.int32]:
+    def leaves(self, x: Any, *, threads: int = 1) -> npt.NDArray[np.int32]:
         """The leaf that each row reaches in each tree, as a node number of the tree: int32, shape (n_rows, n_trees)."""
-        return self._kernel.leaves(self._rows(x), threads=threads)
+        return self._native.leaves(self._rows(x, threads), threads)
 
-    def _margin(self, x: npt.ArrayLike, threads: int) -> npt.NDArray[Any]:
-        return self._kernel.margin(self._rows(x), threads=threads)
+    def to_cpp(self, directory: str | Path, *, name: str = "forest") -> Path:
+        """Write the forest as a standalone C++17 header.
 
-    def _rows(self, x: npt.ArrayLike) -> npt.NDArray[Any]:
-        rows = np.asarray(x)
-        if rows.dtype not in (np.float32, np.float64):
-            if rows.dtype.kind not in "biuf":
-                raise InputError(f"X holds {rows.dtype}, not numbers", hint="Pass float32 or float64.")
-            rows = rows.astype(np.float64)
-        if rows.ndim != 2 or rows.shape[1] != self.model.n_features:
-            raise InputError(
-                f"X has the shape {rows.shape}, the forest needs (n_rows, {self.model.n_features})",
-                hint="Pass one row an event and one column a feature, in the order of the training.",
-            )
-        return rows
+        Unlike `mlcore.forests.convert` this compiles nothing and compares nothing.
 
+        Parameters
+        ----------
+        directory
+            Where to put it; made if it is not there.
+        name
+            Of the header and its namespace: a C++ identifier.
 
-def _squeezed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return values[:, 0] if values.shape[1] == 1 else values
+        Returns
+        -------
+        Path
+            The header, ``directory/name.hpp``.
+
+        Raises
+        ------
+        InputError
+            The name is no C++ identifier, or the directory cannot be written to.
+        UnsupportedFeatureError
+            The forest cannot be written as C++.
+        """
+        from mlcore.forests.emit import cpp
+
+        options = cpp.CppOptions(name)
+        cpp.check_size(self.model)
+        path = Path(directory) / f"{name}.hpp"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(cpp.header(self.model, options), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}", hint="Choose another directory.") from None
+        return path
+
+    def _rows(self, x: Any, threads: int) -> Rows:
+        if type(threads) is not int or threads < 1:
+            raise InputError(f"threads is {threads!r}", hint="Give a whole number from 1.", code="forest.threads")
+        return inputs.rows(x, self._model.n_features, self._model.feature_names)
+
+    def _checked(self, out: Rows | None, rows: Rows, n_columns: int) -> Rows | None:
+        """Refuse an array that the result does not fit into."""
+        if out is None:
+            return None
+        shape = (len(rows),) if n_columns == 1 else (len(rows), n_columns)
+        dtype = self._model.sum_dtype
+        if not isinstance(out, np.ndarray):
+            raise InputError(f"out is a {type(out).__qualname__}", hint="Pass a NumPy array.", code="forest.out")
+        if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
+            kind = "" if out.flags.writeable else "read-only "
+            message = f"out is {kind}{out.dtype} of the shape {out.shape}, the result {dtype} of the shape {shape}"
+            raise InputError(message, hint="Pass a C-contiguous array like the result.", code="forest.out")
+        return out
 
 
 def load(model: str | Path | object, *, iterations: Iterations = "auto") -> Forest:
