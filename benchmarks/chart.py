@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from benchmarks.measure import Comparison
@@ -22,6 +23,7 @@ def draw(comparisons: Sequence[Comparison], title: str, path: Path) -> bool:
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "benchmarks", "font.size": 9})
     from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
 
     chosen = [comparison for comparison in comparisons if comparison.figure]
     contenders = list(dict.fromkeys([c.ours for c in chosen] + [name for c in chosen for name in c.measured]))
@@ -29,7 +31,7 @@ def draw(comparisons: Sequence[Comparison], title: str, path: Path) -> bool:
     sheet, axes = plt.subplots(len(figures), 1, figsize=(11, 3.4 * len(figures)), squeeze=False, layout="constrained")
     for axis, figure in zip(axes[:, 0], figures, strict=True):
         _panel(axis, figure, [c for c in chosen if c.figure == figure], colours)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in contenders]
+    handles = [Patch(color=colours[name]) for name in contenders]
     sheet.legend(handles, contenders, loc="outside lower center", ncols=min(5, len(contenders)), frameon=False)
     sheet.suptitle(title)
     sheet.savefig(path, metadata={"Date": None})
@@ -51,6 +53,6 @@ def _panel(axis: Any, figure: str, comparisons: Sequence[Comparison], colours: d
     axis.set_yscale("log")
     axis.set_ylabel(f"{comparisons[0].unit} ({'lower' if lower else 'higher'} is better)")
     axis.set_title(figure, loc="left", fontsize=10)
-    axis.set_xticks(range(len(comparisons)), [comparison.label.replace(", ", ",\n") for comparison in comparisons], fontsize=8)
+    axis.set_xticks(range(len(comparisons)), ["\n".join(wrap(comparison.label, 18)) for comparison in comparisons], fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.margins(x=0.01, y=0.15)

@@ -6,9 +6,10 @@ import http.client
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.cases import forests
+from benchmarks.forests import models
 from benchmarks.load import Load, drive
 from benchmarks.measure import Comparison, Settings, summary
 from benchmarks.portal import Portal, scratch
@@ -23,7 +24,7 @@ GOAL = "200 home and job pages a second on two cores, 95 % of them within 100 ms
 def run(settings: Settings) -> list[Comparison]:
     """Some runs of both pages in turn, after looking at what they show."""
     seconds, runs = (5.0, 1) if settings.quick else (20.0, 5)
-    _, model, _ = forests._xgboost(settings.cache, 50)
+    model = models.trained_one(settings.cache, replace(models.recipes(quick=True)[1], key="xgboost-50x6", n_trees=50))
     with scratch(settings.cache / "web") as folder, Portal(folder) as portal:
         cookies = portal.sign_in()
         pages = _pages(portal, model)

@@ -98,12 +98,17 @@ class Model:
 
 def trained(cache: Path, *, quick: bool) -> list[Model]:
     """All models, the first four first; what is not in the cache is trained, which takes minutes the first time."""
-    folder = cache / "forests"
-    folder.mkdir(parents=True, exist_ok=True)
     return [
-        Model(recipe, _trained(folder, recipe), first_four=index < 4, nan_refused=_NAN_REFUSED.get(recipe.library, ""))
+        Model(recipe, trained_one(cache, recipe), first_four=index < 4, nan_refused=_NAN_REFUSED.get(recipe.library, ""))
         for index, recipe in enumerate(recipes(quick=quick))
     ]
+
+
+def trained_one(cache: Path, recipe: Recipe) -> Path:
+    """The file of one model."""
+    folder = cache / "forests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return _trained(folder, recipe)
 
 
 def with_nan(cache: Path, model: Model) -> Model:
@@ -111,7 +116,7 @@ def with_nan(cache: Path, model: Model) -> Model:
     if model.library != "lightgbm":
         return model
     recipe = Recipe(**{**model.recipe.__dict__, "with_nan": True})
-    return Model(recipe, _trained(cache / "forests", recipe), model.first_four)
+    return Model(recipe, trained_one(cache, recipe), model.first_four)
 
 
 _NAN_REFUSED = {"scikit-learn": "GradientBoostingClassifier refuses NaN, and the histogram one has no exact splits"}

@@ -8,7 +8,7 @@ import treelite
 from treelite.model_builder import Metadata, ModelBuilder, PostProcessorFunc, TreeAnnotation
 
 
-def from_arrays(path):
+def from_arrays(path: str) -> treelite.Model:
     """A forest of scikit-learn, which has no file that Treelite reads, node by node."""
     flat = np.load(path)
     n_trees, n_outputs = len(flat["output"]), int(flat["n_outputs"])

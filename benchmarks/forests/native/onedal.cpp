@@ -41,16 +41,25 @@ void fill(Builder& builder, const Flat& flat, Create create) {
   }
 }
 
+// Keeps oneDAL to an instruction set: 0 is SSE2, 4 AVX2, 6 AVX-512. Its setCpuId only counts before the processor was looked at,
+// which loading the library already does; so that it counts, the note of that look, right behind the pointer to the virtual
+// functions, is taken back.
+void keep_to(int instructions) {
+  using daal::services::Environment;
+  Environment* environment = Environment::getInstance();
+  auto* known = reinterpret_cast<Environment::env*>(reinterpret_cast<char*>(environment) + sizeof(void*));
+  if (!known->cpuid_init_flag || known->cpuid > 6) throw std::runtime_error("cannot be kept to an instruction set");
+  known->cpuid_init_flag = false;
+  known->cpuid = static_cast<std::size_t>(-1);
+  environment->setCpuId(instructions);
+  if (environment->getCpuId() != instructions) throw std::runtime_error("does not keep to the instruction set");
+}
+
 class OneDal {
  public:
   explicit OneDal(const Arguments& arguments) : width_(arguments.n_features), outputs_(arguments.n_outputs), row_(width_), answer_(outputs_) {
-    auto& environment = *daal::services::Environment::getInstance();
-    environment.setNumberOfThreads(1);
-    if (!arguments[1].empty()) {
-      const int wanted = std::stoi(arguments[1]);
-      environment.setCpuId(wanted);
-      if (environment.getCpuId() != wanted) throw std::runtime_error("oneDAL does not keep to that instruction set");
-    }
+    daal::services::Environment::getInstance()->setNumberOfThreads(1);
+    if (!arguments[1].empty()) keep_to(std::stoi(arguments[1]));
     const Flat flat(arguments[0]);
     if (outputs_ == 1) {
       gbt::regression::ModelBuilder builder(width_, flat.n_trees);
