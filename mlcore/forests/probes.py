@@ -11,6 +11,7 @@ from mlcore.forests.ir import Comparison, FloatName, TreeModel
 
 SPECIAL_SHARE = 0.04
 NEAR_SHARE = 0.75
+WIDEST = float(np.finfo(np.float64).max) / 4
 
 
 def probes(model: TreeModel, *, dtype: FloatName, n_rows: int, seed: int = 0) -> npt.NDArray[Any]:
@@ -36,9 +37,10 @@ def probes(model: TreeModel, *, dtype: FloatName, n_rows: int, seed: int = 0) ->
     for feature in range(model.n_features):
         near = _near(thresholds.get(feature, np.zeros(1)), kind)
         column = _cycled(near, n_rows, rng)
-        spread = np.append(near[np.isfinite(near)].astype(np.float64), 0.0)
+        # Beside an infinite threshold lies the largest number, of which a multiple would overflow.
+        spread = np.clip(np.append(near[np.isfinite(near)].astype(np.float64), 0.0), -WIDEST, WIDEST)
         low, high = float(np.quantile(spread, 0.02)), float(np.quantile(spread, 0.98))
-        width = max(high - low, abs(high), 1e-3)
+        width = min(max(high - low, abs(high), 1e-3), WIDEST)
         away = rng.random(n_rows) > NEAR_SHARE
         with np.errstate(over="ignore"):
             column[away] = rng.uniform(low - 0.2 * width, high + 0.2 * width, int(away.sum())).astype(kind)
