@@ -100,10 +100,25 @@ def levels(booster: Any, *, depth: int, n_outputs: int, n_features: int, objecti
 
 
 def write(
-    folder: Path, files: dict[str, dict[str, Any]], *, compression: int = 101, version: int = 1, real: str = "float"
+    folder: Path,
+    files: dict[str, dict[str, Any]],
+    *,
+    compression: dict[str, int] | None = None,
+    version: int = 1,
+    real: str = "float",
 ) -> None:
-    """Write files, each with its models by key, through ROOT; `compression` is ROOT's algorithm times 100 plus level."""
-    (folder / "files.json").write_text(json.dumps([files, compression, version, real]))
+    """Write files, each with its models by key, through ROOT.
+
+    Parameters
+    ----------
+    compression
+        ROOT's algorithm times 100 plus level, by file; 101, which is zlib, of all others.
+    version
+        Of the class RBDT.
+    real
+        C++ type of thresholds in the older layout.
+    """
+    (folder / "files.json").write_text(json.dumps([files, compression or {}, version, real]))
     done = subprocess.run([sys.executable, __file__, str(folder)], capture_output=True, text=True, timeout=200)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -116,7 +131,7 @@ def _main(folder: Path) -> None:
     ROOT.gInterpreter.Declare(DECLARATION % version)
     for name, models in files.items():
         file = ROOT.TFile(str(folder / name), "RECREATE")
-        file.SetCompressionSettings(compression)
+        file.SetCompressionSettings(compression.get(name, 101))
         for key, model in models.items():
             if "RootIndices" in model:
                 for member, value in model.items():
