@@ -14,12 +14,15 @@ skops' ``skops/io/_general.py``, ``_numpy.py`` and ``_sklearn.py`` for the nodes
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import math
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +43,8 @@ MAX_SCHEMA_BYTES = 1 << 28
 INFLATION = 50
 """How many times its own size an archive may unpack to, beyond the first `FREE_BYTES`."""
 FREE_BYTES = 4 << 20
+MAX_HEADER = 1 << 14
+MAX_DIMENSIONS = 4
 
 _ENTRY = b"PK\x01\x02"  # begins each entry of a zip archive's directory
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -109,7 +114,7 @@ class _Reader:
         self.archive = archive
         self.arrays: dict[str, npt.NDArray[Any]] = {}
         # No genuine file uses an array more than a few times, and those of nodes once.
-        self.budget = 2 * FREE_BYTES + 2 * sum(member.file_size for member in archive.infolist())
+        self.budget = 2 * FREE_BYTES + 2 * sum(info.file_size for info in archive.infolist() if info.filename != SCHEMA)
         self.schema = self._schema()
 
     def _schema(self) -> Mapping[str, Any]:
@@ -199,29 +204,59 @@ class _Reader:
             damaged(f"{name[:80]!r}", f"cannot be unpacked: {str(error)[:200]}")
 
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
 def parse_npy(data: bytes, place: str) -> npt.NDArray[Any]:
     """The array of an ``.npy`` file, read-only, in the memory of `data`.
+
+    NumPy's own reader makes room for what the header announces before it looks for it, and repairs odd headers at length.
 
     Raises
     ------
     InputError
         It holds Python objects, or not as many bytes as its header says, or its header is damaged.
     """
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        shape, fortran, dtype = _HEADERS[version](stream)
-    except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, AttributeError, EOFError, OverflowError):
+    wide = data[6:7] != b"\x01"
+    start = 12 if wide else 10
+    if not data.startswith(b"\x93NUMPY") or len(data) < start:
         damaged(place, "is no NumPy array")
-    if dtype.hasobject or dtype.itemsize == 0:
+    end = start + int.from_bytes(data[8:start], "little")
+    text = data[start:end].decode("latin-1")
+    if end > len(data) or len(text) > MAX_HEADER or "\\" in text:
+        damaged(place, "is no NumPy array")
+    try:
+        header = ast.literal_eval(text.strip())
+    except (ValueError, TypeError, SyntaxError, MemoryError):
+        damaged(place, "is no NumPy array")
+    if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
+        damaged(place, "is no NumPy array")
+    shape = header["shape"]
+    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
+        damaged(place, "has a damaged shape")
+    dtype = _dtype(header["descr"], place)
+    count = math.prod(shape)
+    if count * dtype.itemsize != len(data) - end:
+        damaged(place, f"announces {count} values and holds {len(data) - end} bytes")
+    try:
+        flat = np.frombuffer(data, dtype, count, end) if count else np.empty(0, dtype)
+        return flat.reshape(shape, order="F" if header["fortran_order"] is True else "C")
+    except (ValueError, OverflowError):  # no values along one dimension and too many along another
+        damaged(place, "has a damaged shape")
+
+
+def _dtype(description: object, place: str) -> np.dtype[Any]:
+    """The dtype of plain numbers and texts, or of records of them."""
+    parts = [("", description)] if isinstance(description, str) else description
+    if not isinstance(parts, list) or not all(
+        isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str) and _is_plain(part[1]) for part in parts
+    ):
         damaged(place, "is no array of numbers or texts")
-    count = 1
-    for length in shape:
-        count *= int(length)
-    start = stream.tell()
-    if any(length < 0 for length in shape) or count * dtype.itemsize != len(data) - start:
-        damaged(place, f"announces {count} values and holds {len(data) - start} bytes")
-    return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    try:
+        dtype: np.dtype[Any] = np.lib.format.descr_to_dtype(cast("Any", description))
+    except (ValueError, TypeError, MemoryError, OverflowError):
+        damaged(place, "is no array of numbers or texts")
+    if dtype.itemsize == 0:
+        damaged(place, "is no array of numbers or texts")
+    return dtype
+
+
+def _is_plain(part: object) -> bool:
+    return isinstance(part, str) and re.fullmatch(r"[<>|][biufSUV][0-9]{1,9}", part) is not None
