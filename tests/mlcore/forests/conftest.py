@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcore.forests import links
+from mlcore.forests.ir import Comparison, Missing, TreeModel
+
 Array = np.ndarray[Any, Any]
 
 
@@ -83,3 +86,60 @@ def xgboost_booster() -> Train:
 @pytest.fixture(scope="session")
 def lightgbm_booster() -> Train:
     return train_lightgbm
+
+
+def walked(model: TreeModel, x: Array) -> Array:
+    """The margins of a forest by walking its trees in NumPy, one level after the other; shape (n_rows, n_outputs)."""
+    with np.errstate(over="ignore"):
+        x = x.astype(model.threshold_dtype)
+    margin = np.tile(model.base, (len(x), 1))
+    rows = np.arange(len(x))
+    for tree in model.trees:
+        node = np.zeros(len(x), np.int64)
+        while True:
+            active = tree.feature[node] >= 0
+            if not active.any():
+                break
+            value = x[rows, np.maximum(tree.feature[node], 0)]
+            kind = tree.comparison[node]
+            left = np.where(kind == Comparison.LESS, value < tree.threshold[node], value <= tree.threshold[node])
+            for number in np.unique(node[kind >= Comparison.IN_SET]).tolist():
+                at = node == number
+                inside = tree.comparison[number] == Comparison.IN_SET
+                whole = np.trunc(value[at]) if inside else np.floor(value[at])
+                left[at] = np.isin(whole, tree.categories.get(number, ())) == inside
+            missing = tree.missing[node]
+            nan = np.isnan(value)
+            zero_left = np.where(kind == Comparison.LESS, tree.threshold[node] > 0, tree.threshold[node] >= 0)
+            left = np.where(nan & (missing == Missing.NONE), zero_left, left)
+            default = (nan & (missing != Missing.NONE)) | ((missing == Missing.ZERO) & (abs(value) <= model.zero_threshold))
+            left = np.where(default, tree.default_left[node], left)
+            node = np.where(active, np.where(left, tree.left[node], tree.right[node]), node)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if tree.value.ndim == 2:
+                margin += tree.value[node]
+            else:
+                margin[:, tree.output] += tree.value[node]
+    return margin
+
+
+def walked_prediction(model: TreeModel, x: Array) -> Array:
+    """The predictions that follow from `walked`, shape (n_rows, n_predictions)."""
+    margin = walked(model, x)
+    if model.divisor != 1:
+        margin = margin / margin.dtype.type(model.divisor)
+    return links.apply(model.link, margin, model.link_scale)
+
+
+Walk = Callable[[TreeModel, Array], Array]
+
+
+@pytest.fixture(scope="session")
+def walk() -> Walk:
+    """An oracle for any forest, vector leaves included."""
+    return walked
+
+
+@pytest.fixture(scope="session")
+def walk_to_prediction() -> Walk:
+    return walked_prediction
