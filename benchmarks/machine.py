@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("numpy", "xgboost-cpu", "lightgbm", "torch", "faiss-cpu", "bm25s", "django")
+PACKAGES = ("numpy", "xgboost-cpu", "lightgbm", "scikit-learn", "torch", "faiss-cpu", "bm25s", "django")
 
 
 def describe() -> dict[str, str]:

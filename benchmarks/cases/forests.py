@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.forests import forced, models, shows
+from benchmarks.forests import forced, models, native, shows
 from benchmarks.measure import Comparison, Settings
 
 TITLE = "Forests of decision trees"
 IN_BRIEF = True
+FACTS = {"adapters and compiled peers": f"{' '.join(native.FLAGS[1:2])} {native.TARGETS['native']}"}
 
 
 def run(settings: Settings) -> list[Comparison]:

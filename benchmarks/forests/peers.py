@@ -26,11 +26,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A model for the peers to open, and the instruction set that they keep to."""
+    """A model for the peers to open.
+
+    Attributes
+    ----------
+    target
+        The instruction set that they keep to.
+    single_rows
+        Whether single rows are timed too, for which lleaves compiles a second time.
+    """
 
     model: Model
     cache: Path
     target: str = "native"
+    single_rows: bool = True
 
     @cached_property
     def forest(self) -> forests.Forest:
@@ -132,7 +141,8 @@ def _lleaves(task: Task) -> Native:
     folder = environment.environment(task.cache, "lleaves")
     cpu = LLEAVES_CPUS[task.target]
     libraries = []
-    for block in (34, 0):  # its default for batches, and all trees at once, as it advises for single rows
+    # Its default for batches, and all trees at once, as it advises for single rows.
+    for block in (34, 0 if task.single_rows else 34):
         name = f"lleaves-{_digest(task.model.path)}-{cpu}-{block}"
         library = task.cache / "native" / f"{name}.so"
         if not library.exists():

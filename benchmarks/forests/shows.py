@@ -36,7 +36,7 @@ class Bench:
         self.settings = settings
         self.nan = nan
         self.model = models.with_nan(settings.cache, model) if nan else model
-        self.task = Task(self.model, settings.cache, target)
+        self.task = Task(self.model, settings.cache, target, single_rows=not nan and target == "native")
         self.forest = self.task.forest
         self.opened: Opened = peers.opened(self.task, nan=nan)
         self.rows = self.model.rows(5_000 if settings.quick else 100_000, nan=nan)
@@ -48,9 +48,13 @@ class Bench:
             peers.check(name, contender.predict(first[:100], batch=1), self.expected[:100])
 
     @property
+    def share(self) -> str:
+        """What is special about the rows, to put behind a name."""
+        return f", {100 * models.NAN_SHARE:g} % of the values missing" if self.nan else ""
+
+    @property
     def title(self) -> str:
-        share = f", {models.NAN_SHARE:.0%} of the values missing" if self.nan else ""
-        return f"{self.model.title}{share}"
+        return f"{self.model.title}{self.share}"
 
     def facts(self, **others: str) -> dict[str, str]:
         """What belongs to the figures of this model."""
@@ -87,7 +91,7 @@ def batch(bench: Bench) -> Comparison:
         measured=bench.measured(contenders, len(rows), patience=2.0),
         least_ratio=least,
         facts=bench.facts(calls="ours through Python, peers through C", nodes=f"{bench.forest.info.n_nodes:,}", **refused),
-        figure=f"Batches of {len(rows):,} events{', 5 % of the values missing' if bench.nan else ''}",
+        figure=f"Batches of {len(rows):,} events{bench.share}",
         label=bench.model.title,
     )
 
@@ -194,16 +198,25 @@ def threads(bench: Bench) -> Comparison:
 
 def loading(bench: Bench, *, source_goal: float, saved_goal: float) -> list[Comparison]:
     """From a file to the first answer."""
+    import xgboost
+
     row = bench.rows[:1]
     saved = ours.saved_forest(bench.task)
+
+    def by_xgboost() -> None:
+        xgboost.Booster({"nthread": 1}, model_file=bench.model.path).inplace_predict(row)
+
+    peer = {f"xgboost {xgboost.__version__}": by_xgboost} if bench.model.library == "xgboost" else {}
     return [
-        _load(f"{bench.title}: load {bench.model.path.suffix[1:].upper()}", bench.model.path, row, source_goal, bench),
-        _load(f"{bench.title}: load the own format", saved, row, saved_goal, bench),
+        _load(f"{bench.title}: load {bench.model.path.suffix[1:].upper()}", bench.model.path, row, source_goal, bench, peer),
+        _load(f"{bench.title}: load the own format", saved, row, saved_goal, bench, {}),
     ]
 
 
-def _load(task: str, path: Path, row: Array, bound: float, bench: Bench) -> Comparison:
-    measured = bench.measured({OURS: lambda: forests.load(path).margin(row)}, 1, patience=3.0)
+def _load(
+    task: str, path: Path, row: Array, bound: float, bench: Bench, others: Mapping[str, Callable[[], object]]
+) -> Comparison:
+    measured = bench.measured({OURS: lambda: forests.load(path).margin(row), **others}, 1, patience=3.0)
     return Comparison(
         task=task,
         goal=f"at most {bound:g} ms",
