@@ -19,9 +19,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from mlcore.errors import InputError
+from mlcore.forests import load
 from mlcore.forests.forest import Forest
 from mlcore.forests.frontends import frontends
-from tests.mlcore.forests.mutations import KINDS, damaged
+from tests.mlcore.forests.mutations import KINDS, damaged, damaged_inside
 
 HEADROOM = 768 << 20
 """Bytes of address space beyond what the imports take; of a damaged file of some kilobytes none needs that."""
@@ -38,7 +39,7 @@ def main(folder: Path, seconds: float, seed: int) -> dict[str, dict[str, int]]:
     chosen = {name: [path.read_bytes() for path in sorted(folder.glob(f"{name}.*"))] for name in frontends()}
     for name, files in chosen.items():
         for data in files:
-            _attempt(name, data)  # whatever is imported only when needed is there before the limit
+            _attempt(name, data, folder / "model")  # whatever is imported only when needed is there before the limit
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + HEADROOM, in_use + HEADROOM))
     tried = {}
@@ -49,18 +50,25 @@ def main(folder: Path, seconds: float, seed: int) -> dict[str, dict[str, int]]:
         while time.monotonic() < until:
             number = draw.randrange(len(files))
             edits = [(draw.choice(list(KINDS)), draw.random(), draw.randrange(2**16)) for _ in range(draw.randint(1, 4))]
-            (folder / "last").write_text(f"{name}, sample {number}: damaged(samples({name!r})[{number}], {edits})")
+            inside, by_path = draw.random() < 0.5, draw.random() < 0.25
+            (folder / "last").write_text(f"{name}, sample {number}, {edits}, {inside=}, {by_path=}")
+            data = damaged_inside(name, files[number], edits) if inside else damaged(files[number], edits)
             signal.alarm(SECONDS)
-            counts["read" if _attempt(name, damaged(files[number], edits)) else "refused"] += 1
+            counts["read" if _attempt(name, data, folder / "model" if by_path else None) else "refused"] += 1
             signal.alarm(0)
         tried[name] = counts
     return tried
 
 
-def _attempt(name: str, data: bytes) -> bool:
-    """Whether it is a forest; then it also predicts."""
+def _attempt(name: str, data: bytes, path: Path | None = None) -> bool:
+    """Whether it is a forest, read as this format or from a file as any; then it also predicts."""
     try:
-        forest = Forest(frontends()[name].read(data, iterations="auto"))
+        if path is None:
+            forest = Forest(frontends()[name].read(data, iterations="auto"))
+        else:
+            path.unlink(missing_ok=True)  # never changed in place: a forest may be mapped from it
+            path.write_bytes(data)
+            forest = load(path)
         n_features = forest.model.n_features
         if n_features <= MOST_FEATURES:
             for value in (0.0, np.nan, np.inf, -1e300):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 
 Edit = tuple[str, float, int]
@@ -97,6 +102,50 @@ def damaged(data: bytes, edits: Sequence[Edit]) -> bytes:
         if not changed:
             break
         KINDS[kind](changed, min(int(place * len(changed)), len(changed) - 1), value)
+    return bytes(changed)
+
+
+def damaged_inside(format_name: str, data: bytes, edits: Sequence[Edit]) -> bytes:
+    """The file after some edits to what a container holds, so that its check sums do not catch them first."""
+    inside = {"skops": _inside_zip, "ml4ep-forest": _sealed}.get(format_name)
+    return damaged(data, edits) if inside is None else inside(data, edits)
+
+
+def _inside_zip(data: bytes, edits: Sequence[Edit]) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {info: archive.read(info) for info in archive.infolist()}
+    # The description of the estimator is among a few arrays; it deserves half of the damage.
+    schema = next(info for info in members if info.filename == "schema.json")
+    chosen = schema if edits[0][2] % 2 else list(members)[edits[0][2] // 2 % len(members)]
+    members[chosen] = damaged(members[chosen], edits)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for info, content in members.items():
+            archive.writestr(info.filename, content, zipfile.ZIP_STORED)
+    return out.getvalue()
+
+
+def _sealed(data: bytes, edits: Sequence[Edit]) -> bytes:
+    """A saved forest with its check sums made to fit again: of the sections, of the metadata, of the header."""
+    changed = bytearray(damaged(data, edits))
+    header = struct.Struct("<8sIIQI")
+    start = header.size + 4
+    if len(changed) < start:
+        return bytes(changed)
+    magic, version, length, _, _ = header.unpack_from(changed)
+    metadata = bytes(changed[start : start + length])
+    try:
+        facts = json.loads(metadata)
+        for section in facts["sections"]:
+            offset, size = section["offset"], section["size"]
+            section["crc32"] = zlib.crc32(changed[offset : offset + size])
+        text = json.dumps(facts, separators=(",", ":")).encode().ljust(length)
+        metadata = text if len(text) == length else metadata
+    except (ValueError, KeyError, TypeError):
+        pass  # the metadata themselves were hit
+    changed[start : start + len(metadata)] = metadata
+    header.pack_into(changed, 0, magic, version, length, len(changed), zlib.crc32(metadata))
+    struct.pack_into("<I", changed, header.size, zlib.crc32(changed[: header.size]))
     return bytes(changed)
 
 

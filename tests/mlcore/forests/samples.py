@@ -110,6 +110,21 @@ def _root() -> list[bytes]:
         return [(Path(folder) / name).read_bytes() for name in files]
 
 
+@sample("ml4ep-forest")
+def _saved() -> list[bytes]:
+    """Forests of each kind of tree: of floats, of doubles, with categories, of several outputs."""
+    from mlcore.forests import load
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        model, path = Path(folder) / "model", Path(folder) / "forest"
+        for data in (*samples("xgboost-json")[:3], *samples("lightgbm-text")[2:3], *samples("treelite-json")[-1:]):
+            model.write_bytes(data)
+            load(model).save(path)
+            found.append(path.read_bytes())
+    return found
+
+
 def _root_of_uproot() -> bytes:
     import uproot
 

@@ -19,7 +19,7 @@ from mlcore.errors import InputError
 from mlcore.forests.frontends import frontends
 from mlcore.forests.verifier import verify
 from tests.mlcore.forests import hostile_child
-from tests.mlcore.forests.mutations import KINDS, cuts, damaged
+from tests.mlcore.forests.mutations import KINDS, cuts, damaged, damaged_inside
 from tests.mlcore.forests.samples import samples
 
 FORMATS = sorted(frontends())
@@ -58,7 +58,8 @@ EDITS = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.floats(0, 1), st.i
 @given(st.data())
 def test_random_damage(format_name: str, data: st.DataObject) -> None:
     sample = data.draw(st.sampled_from(samples(format_name)))
-    attempt(format_name, damaged(sample, data.draw(EDITS)))
+    edits = data.draw(EDITS)
+    attempt(format_name, damaged_inside(format_name, sample, edits) if data.draw(st.booleans()) else damaged(sample, edits))
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
