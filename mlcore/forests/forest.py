@@ -14,6 +14,7 @@ from mlcore import filetypes
 from mlcore.errors import InputError
 from mlcore.forests import frontends, inputs, predictor
 from mlcore.forests.frontends import Iterations
+from mlcore.forests.frontends import saved as saved_format
 from mlcore.forests.ir import TreeModel
 from mlcore.forests.verifier import verify
 
@@ -179,6 +180,32 @@ class Forest:
             raise InputError(f"{path} cannot be written: {error.strerror}", hint="Choose another directory.") from None
         return path
 
+    def save(self, path: str | Path) -> Path:
+        """Save the forest in the project's own format, which `load` maps into memory in a few milliseconds.
+
+        Parameters
+        ----------
+        path
+            A file, by custom ``NAME.forest``; one that is there is replaced, at once or not at all.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InputError
+            The path is a directory, or cannot be written to.
+        """
+        from mlcore.forests import saved
+
+        return saved.write(self, Path(path))
+
+    def plan(self) -> bytes:
+        """What the kernels made of the forest, to be kept in a file; empty where the engine in use keeps nothing."""
+        return self._native.plan()
+
     def _rows(self, x: Any, threads: int) -> Rows:
         if type(threads) is not int or threads < 1:
             raise InputError(f"threads is {threads!r}", hint="Give a whole number from 1.", code="forest.threads")
@@ -233,11 +260,15 @@ def load(model: str | Path | object, *, iterations: Iterations = "auto") -> Fore
 def _load_file(path: Path, iterations: Iterations) -> Forest:
     path, key = _parted(path)
     try:
+        with path.open("rb") as stream:
+            head = stream.read(frontends.HEAD_BYTES)
+        kind = filetypes.refuse(path).kind  # pickles and their like, each with the way out
+        frontend = frontends.of_file(kind, head)
+        if frontend is frontends.frontends()[saved_format.FORMAT] and key is None:
+            return _open_saved(path, iterations)
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}", hint="Check the path.") from None
-    kind = filetypes.refuse(path).kind  # pickles and their like, each with the way out
-    frontend = frontends.of_file(kind, data[: frontends.HEAD_BYTES])
     if frontend is None:
         raise InputError(
             f"{path.name} is no forest in a known format ({', '.join(sorted(frontends.frontends()))})",
@@ -250,6 +281,14 @@ def _load_file(path: Path, iterations: Iterations) -> Forest:
         message = f"{path.name} holds one model, so there is none to choose by the name {key[:80]!r}"
         raise InputError(message, hint="Give the path alone.", code="forest.key")
     return Forest(frontend.read_key(data, key, iterations=iterations))
+
+
+def _open_saved(path: Path, iterations: Iterations) -> Forest:
+    from mlcore.forests import saved
+
+    forest = saved.open_forest(path)
+    saved_format.check_rounds(forest.header, iterations)
+    return forest
 
 
 def _parted(path: Path) -> tuple[Path, str | None]:

@@ -16,9 +16,10 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+import kernels
 from kernels import Comparison, ForestTables, Missing
 from kernels.tables import FloatName
-from mlcore.errors import InputError, UnsupportedFeatureError
+from mlcore.errors import InputError
 
 __all__ = ["Comparison", "FloatName", "Link", "Missing", "Source", "Tree", "TreeModel", "Trees"]
 
@@ -366,10 +367,11 @@ class TreeModel:
         return {feature: np.unique(part) for feature, part in zip(features.tolist(), parts, strict=False)}
 
     def tables(self) -> ForestTables:
-        """The forest as the kernels take it; of a verified model only. Arrays that fit already are not copied."""
+        """The forest as the kernels take it; of a verified model only. Arrays that fit already are not copied.
+
+        A link that the kernels do not know is the identity there: `mlcore.forests.predictor` applies it.
+        """
         trees = self.trees
-        if trees.vector_leaves:
-            raise UnsupportedFeatureError("forests with vector leaves cannot predict yet", hint="Train one output a tree.")
         sizes = np.zeros(trees.n_nodes + 1, np.int64)
         sizes[trees.set_node + 1] = np.diff(trees.set_start)
         return ForestTables(
@@ -387,10 +389,14 @@ class TreeModel:
             comparison=trees.comparison,
             missing=trees.missing,
             default_left=trees.default_left.view(np.uint8),
-            value=trees.value.astype(np.float64, copy=False),
+            value=trees.value.astype(np.float64, copy=False).reshape(-1),
             category_start=np.cumsum(sizes) if len(trees.set_node) else sizes,
             category_words=trees.set_words,
             base=self.base.astype(np.float64, copy=False),
+            vector_leaves=trees.vector_leaves,
+            link=kernels.Link.__members__.get(self.link.name, kernels.Link.IDENTITY),
+            link_scale=self.link_scale,
+            divisor=self.divisor,
         )
 
 

@@ -100,7 +100,7 @@ def test_flat_and_single_trees_give_the_kernel_the_same_tables() -> None:
     for number, part in enumerate(made):
         alone = model([replace(part, output=0)]).tables()
         np.testing.assert_array_equal(leaves[:, number], reference.forest_leaves(alone, rows)[:, 0])
-    np.testing.assert_array_equal(kernels.scalar_forest(tables).leaves(rows), leaves)
+    np.testing.assert_array_equal(kernels.build_forest(tables).leaves(rows), leaves)
 
 
 def test_sizes_depth_and_thresholds() -> None:
