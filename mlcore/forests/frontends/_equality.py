@@ -76,7 +76,7 @@ class Budget:
         if self.left < 0:
             raise UnsupportedFeatureError(
                 f"splits by equality would take more than {MAX_NODES} nodes as comparisons",
-                hint="Train with fewer categories, or with the feature encoded as numbers of few values.",
+                hint="Load the file that the training library itself saved: LightGBM's text lists categories as sets.",
             )
 
 
