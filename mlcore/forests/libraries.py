@@ -47,6 +47,10 @@ def oracle(path: Path, model: TreeModel) -> Oracle:
     InputError
         The library itself refuses the file.
     """
+    if model.source.library == "scikit-learn":
+        from mlcore.forests.sklearn_library import sklearn_oracle
+
+        return sklearn_oracle(path, model)
     return {"xgboost": _xgboost, "lightgbm": _lightgbm}[model.source.library](path, model)
 
 

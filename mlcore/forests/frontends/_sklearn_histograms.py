@@ -96,14 +96,14 @@ def _columns(model: Record, n_features: int) -> _Columns:
     if len(categorical) != n_features:
         damaged(f"{model.place}.is_categorical_", f"is not one truth value for each of {n_features} features")
     order = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
-    known = _encoder(model.record("_preprocessor")).values("categories_")
+    known = encoder_of(model.record("_preprocessor")).values("categories_")
     n_categorical = int(categorical.sum())
     if len(known) != n_categorical:
         damaged(model.place, f"has {n_categorical} categorical features and categories for {len(known)}")
     return _Columns(order, [_categories(value, int(order[i])) for i, value in enumerate(known)])
 
 
-def _encoder(preprocessor: Record) -> Record:
+def encoder_of(preprocessor: Record) -> Record:
     """What numbers the categories: the first of the column transformer's parts, called so by scikit-learn."""
     parts = [part for part in preprocessor.values("transformers_") if isinstance(part, list) and part[:1] == ["encoder"]]
     encoder = parts[0][1] if parts and len(parts[0]) == 3 else None

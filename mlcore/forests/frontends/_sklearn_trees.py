@@ -95,6 +95,8 @@ def lower_bagging(model: Record, format_name: str, version: str) -> TreeModel:
     n_values = 0
     for i, (member, subset) in enumerate(zip(members, subsets, strict=True)):
         features = checked(subset, "iu", 1, f"{model.place}.estimators_features_[{i}]")
+        if ((features < 0) | (features >= n_features)).any():
+            damaged(f"{model.place}.estimators_features_[{i}]", f"names a feature beyond {n_features}")
         positions = _positions(member, len(classes)) if classes else None
         trees.append(_tree(member, n_outputs, n_classes=len(classes), features=features, positions=positions))
         n_values += trees[-1].value.size

@@ -67,15 +67,26 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
         It holds no known estimator of trees, or one that uses something that is not supported.
     """
     try:
-        with _opened(data) as archive:
-            reader = _Reader(archive)
-            model = reader.value(reader.schema, "model")
-            if not isinstance(model, Record):
-                damaged(SCHEMA, "describes no estimator")
-            version = model.value("_sklearn_version") if model.has("_sklearn_version") else ""
-            return lower(model, FORMAT, version[:40] if isinstance(version, str) else "")
+        model = record(data)
+        version = model.value("_sklearn_version") if model.has("_sklearn_version") else ""
+        return lower(model, FORMAT, version[:40] if isinstance(version, str) else "")
     except RecursionError:
         damaged(SCHEMA, "is nested too deeply")
+
+
+def record(data: bytes) -> Record:
+    """The estimator of a file as it is written there, decoded where it is looked at.
+
+    Raises
+    ------
+    InputError
+        The archive or something in it is damaged, larger than its size allows for, or no skops file.
+    """
+    reader = _Reader(_opened(data))
+    model = reader.value(reader.schema, "model")
+    if not isinstance(model, Record):
+        damaged(SCHEMA, "describes no estimator")
+    return model
 
 
 def _opened(data: bytes) -> zipfile.ZipFile:

@@ -47,17 +47,21 @@ def model_of(estimator: Any) -> TreeModel:
 
 
 def assert_equal(estimator: Any, model: TreeModel, rows: Array) -> None:
-    """Margins equal to the bit; predictions too without `exp`, else within 1e-14 of their size."""
-    _, margin = walk(model, rows)
+    """Margins equal to the bit, by the words of the IR and natively; predictions too without `exp`, else within 1e-14."""
+    forest = Forest(model)
+    leaves, margin = walk(model, rows)
+    np.testing.assert_array_equal(forest.leaves(rows), leaves)
+    np.testing.assert_array_equal(forest.margin(rows).reshape(margin.shape), margin)
     wanted = library_margin(estimator, rows)
     if wanted is not None:
         np.testing.assert_array_equal(margin, wanted)
     prediction = library_prediction(estimator, rows)
-    if model.link in EXACT:
-        np.testing.assert_array_equal(linked(model, margin), prediction)
-    else:
-        # 1 - p loses up to one unit in the last place of 1.
-        np.testing.assert_allclose(linked(model, margin), prediction, rtol=1e-14, atol=3e-16)
+    for found in (linked(model, margin), forest.predict(rows).reshape(prediction.shape)):
+        if model.link in EXACT:
+            np.testing.assert_array_equal(found, prediction)
+        else:
+            # 1 - p loses up to one unit in the last place of 1.
+            np.testing.assert_allclose(found, prediction, rtol=1e-14, atol=3e-16)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -67,11 +71,6 @@ def test_predicts_as_the_library(case: str, dtype: Any) -> None:
     model = model_of(estimator)
     rows = trying(estimator, model, dtype)
     assert_equal(estimator, model, rows)
-    if not model.trees.vector_leaves:
-        leaves, margin = walk(model, rows)
-        forest = Forest(model)
-        np.testing.assert_array_equal(forest.margin(rows).reshape(margin.shape), margin)
-        np.testing.assert_array_equal(forest.leaves(rows), leaves)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.startswith(("histograms", "bagging"))])

@@ -26,8 +26,10 @@ from mlcore.errors import InputError, UnsupportedFeatureError
 from mlcore.forests import load
 from mlcore.forests.frontends import sklearn_objects, skops
 from mlcore.forests.ir import TreeModel, Trees
+from mlcore.forests.libraries import oracle
+from mlcore.forests.probes import probes
 from mlcore.forests.verifier import verify
-from tests.mlcore.forests.sklearn_cases import CASES, Array, events, fitted
+from tests.mlcore.forests.sklearn_cases import CASES, Array, events, fitted, library_prediction, trying
 
 skops_io = pytest.importorskip("skops.io", reason="skops writes the files that are read here")
 
@@ -93,6 +95,26 @@ def test_neither_skops_nor_scikit_learn_is_imported(tmp_path: Path) -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_library_answers_for_the_file(case: str, tmp_path: Path) -> None:
+    """The oracle is the estimator on rows that it takes, and agrees with the forest on all others too."""
+    path = tmp_path / "model.skops"
+    estimator = fitted(case)
+    skops_io.dump(estimator, path)
+    forest = load(path)
+    source = oracle(path, forest.model)
+    assert source.library.startswith("scikit-learn")
+    rows = trying(estimator, forest.model, "float64", n_rows=300)
+    np.testing.assert_array_equal(source.predict(rows), library_prediction(estimator, rows))
+    for dtype in ("float32", "float64"):
+        rows = probes(forest.model, dtype=dtype, n_rows=500)
+        wanted = source.margin(rows)
+        np.testing.assert_array_equal(forest.margin(rows).reshape(wanted.shape), wanted)
+        prediction = source.predict(rows)
+        # exp of NumPy and SciPy differ by some units in the last place, and 1 - p by one of 1.
+        np.testing.assert_allclose(forest.predict(rows).reshape(prediction.shape), prediction, rtol=1e-14, atol=3e-16)
 
 
 # Damaged and hostile files
