@@ -88,6 +88,11 @@ class SavedForest(Forest):
         """The tree IR, checked and verified at the first call."""
         return self._contents.verified()
 
+    def prepare(self) -> None:
+        """Have the kernels check the plan, if there is one."""
+        if self._contents.has_plan:
+            self._native  # noqa: B018
+
     @cached_property
     def _native(self) -> predictor.Predictor:
         plan = self._contents.plan
@@ -108,7 +113,9 @@ def open_forest(path: Path) -> SavedForest:
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise InputError(f"{path.name} cannot be read: {error}", hint=_HINT, code="forest.saved") from None
-    return SavedForest(_Contents(memoryview(data)))
+    forest = SavedForest(_Contents(memoryview(data)))
+    forest.prepare()
+    return forest
 
 
 def read(data: Buffer) -> TreeModel:
@@ -223,9 +230,13 @@ class _Contents:
         self.model = self._model(facts)
 
     @property
+    def has_plan(self) -> bool:
+        return _PLAN in self._sections
+
+    @property
     def plan(self) -> memoryview | None:
         """The kernels' plan, checked by its sum; None where there is none."""
-        return self._checked(_PLAN) if _PLAN in self._sections else None
+        return self._checked(_PLAN) if self.has_plan else None
 
     def verified(self) -> TreeModel:
         """The model, every section of it checked."""

@@ -18,6 +18,7 @@ MAX_FEATURES = (1 << 24) - 1
 MAX_OUTPUTS = 1 << 16
 MAX_NODES = (1 << 31) - 2
 
+_INT = np.dtype(np.int32)
 _DAMAGED = "The file is damaged or was not written by the library; save the model again."
 
 
@@ -57,8 +58,8 @@ def _verify_layout(model: TreeModel, trees: Trees) -> None:
     """The arrays fit together and their edges ascend."""
     n_trees, n_nodes, n_sets = len(trees.output), len(trees.feature), len(trees.set_node)
     arrays = (trees.threshold, trees.left, trees.right, trees.comparison, trees.missing, trees.default_left, trees.value)
-    if any(len(array) != n_nodes for array in arrays):
-        raise InputError("the arrays of nodes differ in length", hint=_DAMAGED, code="forest.length")
+    if any(len(array) != n_nodes for array in arrays) or {trees.feature.dtype, trees.left.dtype, trees.right.dtype} != {_INT}:
+        raise InputError("the arrays of nodes differ in length or type", hint=_DAMAGED, code="forest.length")
     sizes = np.diff(trees.start)
     if len(sizes) != n_trees or trees.start[0] != 0 or trees.start[-1] != n_nodes or (sizes < 0).any():
         raise InputError("the trees do not follow one another", hint=_DAMAGED, code="forest.length")
@@ -83,24 +84,30 @@ def _verify_nodes(model: TreeModel, trees: Trees) -> None:
     """Each node's own fields are in range."""
     leaf = trees.is_leaf
     _first(trees, trees.feature >= model.n_features, "its feature is out of range", "forest.feature")
-    size = np.diff(trees.start).astype(np.int32)[trees.tree_of_node]
+    sizes = np.diff(trees.start)
+    size = np.repeat(sizes.astype(np.uint32), sizes)
     for child in (trees.left, trees.right):
-        _first(trees, ~leaf & ((child < 0) | (child >= size)), "its child is out of range", "forest.child")
-    _first(trees, ~leaf & (trees.comparison > max(Comparison)), "its comparison is unknown", "forest.comparison")
-    _first(trees, ~leaf & (trees.missing > max(Missing)), "its missing value is unknown", "forest.missing")
-    numeric = ~leaf & (trees.comparison <= Comparison.LESS_EQUAL)
-    _first(trees, np.isnan(trees.threshold) & numeric, "its threshold is not a number", "forest.threshold")
+        beyond = child.view(np.uint32) >= size  # and so is a negative number
+        _first(trees, beyond & ~leaf, "its child is out of range", "forest.child")
+    if trees.comparison.max() > max(Comparison):
+        _first(trees, ~leaf & (trees.comparison > max(Comparison)), "its comparison is unknown", "forest.comparison")
+    if trees.missing.max() > max(Missing):
+        _first(trees, ~leaf & (trees.missing > max(Missing)), "its missing value is unknown", "forest.missing")
+    no_number = np.isnan(trees.threshold)
+    if no_number.any():
+        numeric = ~leaf & (trees.comparison <= Comparison.LESS_EQUAL)
+        _first(trees, no_number & numeric, "its threshold is not a number", "forest.threshold")
     finite = np.isfinite(trees.value)
-    _first(
-        trees, leaf & ~(finite.all(axis=1) if trees.vector_leaves else finite), "the leaf's value is not finite", "forest.value"
-    )
+    finite = finite.all(axis=1) if trees.vector_leaves else finite
+    if not finite.all():
+        _first(trees, leaf & ~finite, "the leaf's value is not finite", "forest.value")
 
 
 def _verify_shape(trees: Trees) -> None:
     """Each node but the root has one parent, and the root reaches all; the children are in range."""
     inner = np.flatnonzero(~trees.is_leaf)
     left, right = trees.left[inner], trees.right[inner]
-    root = trees.start[trees.tree_of_node[inner]]
+    root = np.repeat(trees.start[:-1], np.diff(trees.start))[inner]
     met = np.zeros(trees.n_nodes, bool)
     met[left + root] = True
     met[right + root] = True

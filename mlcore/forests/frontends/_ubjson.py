@@ -32,8 +32,8 @@ _NUMBERS: dict[bytes, np.dtype[Any]] = {
     b"d": np.dtype(">f4"),
     b"D": np.dtype(">f8"),
 }
-Spans = list[tuple[int, int]]
-"""Where something begins and ends, object by object."""
+Spans = list[int]
+"""Where something begins and ends, object by object: begin, end, begin, end and so on."""
 
 _CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 
@@ -64,7 +64,8 @@ class Table:
         if dtype is None:
             raise KeyError(name)
         numbers = np.frombuffer(b"".join(self._parts(name)), dtype)
-        counts = np.diff(np.array(self._spans[name], np.int64).reshape(-1, 2))[:, 0] // dtype.itemsize
+        edges = np.array(self._spans[name], np.int64)
+        counts = (edges[1::2] - edges[::2]) // dtype.itemsize
         return numbers.astype(dtype.newbyteorder("=")), counts
 
     def texts(self, name: str) -> list[bytes]:
@@ -73,7 +74,8 @@ class Table:
 
     def _parts(self, name: str) -> list[memoryview]:
         view = memoryview(self._data)
-        return [view[start:end] for start, end in self._spans[name]]
+        edges = iter(self._spans[name])
+        return [view[start:end] for start, end in zip(edges, edges, strict=True)]
 
 
 def loads(data: bytes, tables: Mapping[str, frozenset[str]] | None = None) -> Any:
@@ -261,6 +263,7 @@ class _Reader:
             if steps is None or (columns is not None and found != columns):
                 return None
             columns = found
+            spans = spans or {name: [] for name, _, _ in columns}
             self.at = start
             n_rows = self.rows(n_rows, count, steps, spans)
         fields = {name: dtype if kind == b"$" else None for name, kind, dtype in columns or ()}
@@ -272,33 +275,40 @@ class _Reader:
         The first object has the layout, as it was taken from there.
         """
         data, size = self.data, len(self.data)
-        length_at = struct.Struct(">q").unpack_from
-        plan = [(s.same, len(s.same), s.kind, s.dtype.itemsize, spans.setdefault(s.name, []) if s.name else None) for s in steps]
+        begins_with, length_at = data.startswith, struct.Struct(">q").unpack_from
+        plan = [
+            (
+                step.same,
+                len(step.same),
+                step.dtype.itemsize if step.kind in (b"$", b"S") else 0,
+                step.kind == b"#",
+                spans.get(step.name),
+            )
+            for step in steps
+        ]
         at = self.at
         while row < count:
             start = at
-            for same, n_same, kind, itemsize, sink in plan:
-                if not data.startswith(same, at):
-                    for _, _, _, _, taken in plan:
-                        if taken is not None:
-                            del taken[row:]
+            for same, n_same, itemsize, is_number, edges in plan:
+                if not begins_with(same, at):
+                    for taken in spans.values():
+                        del taken[2 * row :]
                     self.at = start
                     return row
                 at += n_same
-                if kind == b"$" or kind == b"S":
+                if itemsize:
                     if at + 8 > size:
                         self.at = at
                         self.fail("a length should follow")
-                    (length,) = length_at(data, at)
-                    at += 8
-                    end = at + length * itemsize
-                    if length < 0 or end > size:
-                        self.at = at
-                        self.fail(f"{length} items cannot follow")
-                    if sink is not None:
-                        sink.append((at, end))
-                    at = end
-                elif kind == b"#":
+                    begin = at + 8
+                    at = begin + itemsize * length_at(data, at)[0]
+                    if at < begin or at > size:
+                        self.at = begin
+                        self.fail(f"{(at - begin) // itemsize} items cannot follow")
+                    if edges is not None:
+                        edges.append(begin)
+                        edges.append(at)
+                elif is_number:
                     at += 1 + _SIZES.get(data[at] if at < size else 0, size)
             row += 1
         if at > size:
