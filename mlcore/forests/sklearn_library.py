@@ -37,7 +37,7 @@ def sklearn_oracle(path: Path, model: TreeModel) -> Oracle:
 
     estimator = skops.record(path.read_bytes())
     family = estimator.name.removesuffix("Classifier").removesuffix("Regressor")
-    build = {"GradientBoosting": _boosting, "HistGradientBoosting": _histograms}.get(family, _mean)
+    build = {"AdaBoost": _adaboost, "GradientBoosting": _boosting, "HistGradientBoosting": _histograms}.get(family, _mean)
     try:
         margin, link = build(estimator, model)
     except (ValueError, TypeError) as error:
@@ -94,6 +94,28 @@ def _mean(estimator: Record, model: TreeModel) -> tuple[Run, Run]:
         return total
 
     return margin, lambda total: total / len(trees)
+
+
+def _adaboost(estimator: Record, model: TreeModel) -> tuple[Run, Run]:
+    """Weighted votes."""
+    from sklearn.utils.extmath import softmax
+
+    trees = [_compiled(member) for member in estimator.records("estimators_")]
+    weights = estimator.array("estimator_weights_", "f", 1)
+    n_classes = len(model.classes)
+
+    def margin(rows: Rows) -> Rows:
+        single, total = _single(rows), np.zeros((len(rows), n_classes))
+        for tree, weight in zip(trees, weights, strict=False):
+            chosen = tree.predict(single).argmax(axis=1)[:, None] == np.arange(n_classes)
+            total += np.where(chosen, weight, -1 / (n_classes - 1) * weight)
+        return total[:, -model.n_outputs :]
+
+    def link(total: Rows) -> Rows:
+        decision = total / weights.sum()
+        return np.asarray(softmax(np.hstack([-decision, decision]) if n_classes == 2 else decision / (n_classes - 1)))
+
+    return margin, link
 
 
 def _boosting(estimator: Record, model: TreeModel) -> tuple[Run, Run]:

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from mlcore.errors import UnsupportedFeatureError
 from mlcore.forests.frontends._sklearn_histograms import lower_histograms
 from mlcore.forests.frontends._sklearn_record import Record
-from mlcore.forests.frontends._sklearn_trees import TREES, lower_bagging, lower_boosting, lower_forest, lower_tree
+from mlcore.forests.frontends._sklearn_trees import (
+    TREES,
+    lower_adaboost,
+    lower_bagging,
+    lower_boosting,
+    lower_forest,
+    lower_tree,
+)
 from mlcore.forests.ir import TreeModel
 
 Lower = Callable[[Record, str, str], TreeModel]
@@ -24,9 +31,11 @@ LOWER: dict[str, Lower] = dict.fromkeys(TREES, lower_tree) | {
     for family in families
     for role in ("Classifier", "Regressor")
 }
+LOWER["sklearn.ensemble._weight_boosting.AdaBoostClassifier"] = lower_adaboost
 """What lowers each known estimator, by the qualified name of its class."""
 
-_PARTS = {
+_ADVICE = {
+    "sklearn.ensemble._weight_boosting.AdaBoostRegressor": "Its median of trees is no sum; GradientBoostingRegressor is one.",
     "sklearn.pipeline.Pipeline": "Load the final step alone, model[-1], and give it what the earlier steps make of the rows.",
     "sklearn.model_selection._search.GridSearchCV": "Load model.best_estimator_.",
     "sklearn.model_selection._search.RandomizedSearchCV": "Load model.best_estimator_.",
@@ -50,6 +59,6 @@ def lower(model: Record, format_name: str, version: str) -> TreeModel:
         known = ", ".join(sorted(kind.rpartition(".")[2] for kind in LOWER))
         raise UnsupportedFeatureError(
             f"a {model.kind[:120]} is no estimator of trees that can be loaded",
-            hint=_PARTS.get(model.kind, f"Known estimators of scikit-learn, not their subclasses: {known}."),
+            hint=_ADVICE.get(model.kind, f"Known estimators of scikit-learn, not their subclasses: {known}."),
         )
     return LOWER[model.kind](model, format_name, version)

@@ -11,6 +11,7 @@ missing values; older files are refused. All sums are double:
 - one tree is its own prediction;
 - forests and bagging start at zero, add their trees in order and divide by their number. scikit-learn does so with one job;
   with more, it adds in the order in which its threads finish;
+- AdaBoost of classifiers sums the weights of the trees' votes in order and divides by the sum of all weights;
 - gradient boosting starts at the raw prediction of its first estimator and adds ``learning_rate * value`` stage after
   stage. It refuses NaN; here NaN goes right there, as in the comparison of its compiled loop.
 
@@ -18,6 +19,7 @@ References
 ----------
 scikit-learn's ``sklearn/tree/_tree.pyx``: ``Tree._apply_dense``; ``sklearn/ensemble/_forest.py``:
 ``_accumulate_prediction``; ``sklearn/ensemble/_bagging.py``: ``_parallel_predict_proba``;
+``sklearn/ensemble/_weight_boosting.py``: ``AdaBoostClassifier.decision_function``, ``_compute_proba_from_decision``;
 ``sklearn/ensemble/_gradient_boosting.pyx``: ``predict_stages``; ``sklearn/ensemble/_gb.py``: ``_init_raw_predictions``.
 """
 
@@ -42,7 +44,7 @@ TREES = frozenset(
 _TREE = "sklearn.tree._tree.Tree"
 _LEAF = -1
 MAX_VALUES = 1 << 27
-"""Numbers that all leaves of bagged classifiers hold together: trees that saw few of the classes get zeros for the others."""
+"""Numbers that the nodes of an ensemble hold together, where a tree in the file may hold fewer than it comes to have here."""
 _OLD = "Train and save it with scikit-learn 1.3 or newer."
 
 
@@ -113,6 +115,49 @@ def lower_bagging(model: Record, format_name: str, version: str) -> TreeModel:
         sum_dtype="float64",
         link=Link.IDENTITY,
         divisor=float(len(members)),
+        classes=classes,
+    )
+
+
+def lower_adaboost(model: Record, format_name: str, version: str) -> TreeModel:
+    """AdaBoost of classifiers: each tree votes for one class with its weight and against the others with their share of it."""
+    classes, members = model.texts("classes_"), _members(model)
+    n_classes = len(classes)
+    if not 2 <= n_classes <= MAX_OUTPUTS:
+        damaged(model.place, f"has {n_classes} classes")
+    weights = model.array("estimator_weights_", "f", 1).astype(np.float64)
+    if len(weights) < len(members):
+        damaged(model.place, f"has {len(members)} trees and {len(weights)} weights for them")
+    # Of two classes the second one's votes are the first one's with the other sign, so one sum says all.
+    n_outputs = 1 if n_classes == 2 else n_classes
+    trees = []
+    n_values = 0
+    for member, weight in zip(members, weights.tolist(), strict=False):
+        if member.texts("classes_") != classes:
+            damaged(f"{member.place}.classes_", "are not those of the ensemble")
+        tree = member.record("tree_")
+        values = _values(tree)
+        if values.shape[1:] != (1, n_classes):
+            damaged(tree.place, f"has values of the shape {values.shape[1:]} for {n_classes} classes")
+        chosen = values[:, 0, :].argmax(axis=1)[:, None] == np.arange(n_classes)[-n_outputs:]
+        votes = np.where(chosen, weight, -1 / (n_classes - 1) * weight)
+        trees.append(_shaped(tree, votes[:, 0] if n_outputs == 1 else votes))
+        n_values += votes.size
+        if n_values > MAX_VALUES:
+            raise UnsupportedFeatureError(f"{model.place} has more than {MAX_VALUES} values", hint="Train smaller trees.")
+    total = float(weights.sum())
+    return TreeModel(
+        source=Source(format_name, "scikit-learn", version, "SAMME", model.name),
+        n_features=_n_features(model),
+        n_outputs=n_outputs,
+        feature_names=names(model),
+        trees=Trees.joined(trees),
+        base=np.zeros(n_outputs),
+        threshold_dtype="float32",
+        sum_dtype="float64",
+        link=Link.SIGMOID_PAIR if n_outputs == 1 else Link.SOFTMAX,
+        link_scale=2.0 if n_outputs == 1 else 1.0,
+        divisor=total if n_outputs == 1 else total * (n_classes - 1),
         classes=classes,
     )
 

@@ -1,8 +1,8 @@
 """Fitted scikit-learn estimators in memory.
 
-Decision trees, extremely randomised trees, random forests, gradient boosting, histogram gradient boosting, and bagging of
-trees. What is exact about them is said in `_sklearn_trees` and `_sklearn_histograms`. A prediction is `predict_proba` of a
-classifier (all classes, two columns for two) and `predict` of a regressor.
+Decision trees, extremely randomised trees, random forests, gradient boosting, histogram gradient boosting, AdaBoost of
+classifiers, and bagging of trees. What is exact about them is said in `_sklearn_trees` and `_sklearn_histograms`. A prediction
+is `predict_proba` of a classifier (all classes, two columns for two) and `predict` of a regressor.
 
 Only attributes are read. Files come through `skops`; pickles never.
 """

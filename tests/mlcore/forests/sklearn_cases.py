@@ -88,6 +88,15 @@ def _cases() -> dict[str, tuple[Callable[[], Any], str, bool]]:
             True,
         ),
     }
+    for depth in (1, 4):
+        for target in ("binary", "classes"):
+            cases[f"AdaBoost of depth {depth}, {target}"] = (
+                lambda depth=depth: e.AdaBoostClassifier(
+                    t.DecisionTreeClassifier(max_depth=depth), n_estimators=20, random_state=0
+                ),
+                target,
+                False,
+            )
     for options, target in (
         ({}, "binary"),
         ({"loss": "exponential"}, "binary"),
@@ -166,7 +175,7 @@ def trying(estimator: Any, model: TreeModel, dtype: FloatName, n_rows: int = 150
     """Rows at and beside the thresholds of the IR and of the estimator, and such as it was trained on.
 
     What the estimator refuses to predict is left out: infinities and numbers beyond float32, except for histograms; NaN
-    for gradient boosting; infinite categories.
+    for gradient boosting and AdaBoost; infinite categories.
     """
     rng = np.random.default_rng(1)
     rows = probes(model, dtype=dtype, n_rows=n_rows)
@@ -188,7 +197,7 @@ def trying(estimator: Any, model: TreeModel, dtype: FloatName, n_rows: int = 150
         categorical = rows[:, estimator.is_categorical_]
         whole = np.floor(np.where(np.isfinite(categorical), categorical, np.nan))
         rows[:, estimator.is_categorical_] = np.where(np.abs(whole) < 1e30, whole, np.nan)
-    if name.startswith("GradientBoosting"):
+    if name.startswith(("GradientBoosting", "AdaBoost")):
         rows = np.nan_to_num(rows, nan=0.5)
     return rows
 
@@ -201,7 +210,7 @@ def library_prediction(estimator: Any, rows: Array) -> Array:
 
 
 def library_margin(estimator: Any, rows: Array) -> Array | None:
-    """The raw sums of boosting, shape (n_rows, n_outputs); None for means of trees, which show the prediction only."""
+    """The raw sums of boosting, shape (n_rows, n_outputs); None for what shows the prediction only."""
     with np.errstate(over="ignore", invalid="ignore"):
         if hasattr(estimator, "_predictors"):
             return np.asarray(estimator._raw_predict(rows))
