@@ -70,4 +70,4 @@ def check(forest: forests.Forest, rows: Array, expected: Array) -> None:
 
 def engine(forest: forests.Forest) -> str:
     """Which engine runs, on which target, in the kernels' words."""
-    return f"{forest.engine} ({kernels.active_target()})"
+    return f"{'; '.join(forest.engine.splitlines())} (target: {kernels.active_target()})"

@@ -64,7 +64,8 @@ class OneDal {
     if (outputs_ == 1) {
       gbt::regression::ModelBuilder builder(width_, flat.n_trees);
       fill(builder, flat, [&](std::size_t n_nodes, std::size_t) { return builder.createTree(n_nodes); });
-      regression_.input.set(gbt::regression::prediction::model, builder.getModel());
+      regression_ = std::make_unique<Regression>();
+      regression_->input.set(gbt::regression::prediction::model, builder.getModel());
     } else {
       gbt::classification::ModelBuilder builder(width_, flat.n_trees / outputs_, outputs_);
       // Its builder keeps trees by label, one iteration after the other, while its prediction gives tree i to class i % n_classes:
@@ -93,6 +94,8 @@ class OneDal {
   }
 
  private:
+  // Made in the constructor's body: they choose their code for the instruction set when they are made.
+  using Regression = gbt::regression::prediction::Batch<float>;
   using Classification = gbt::classification::prediction::Batch<float>;
 
   void prepare(const float* rows, std::size_t n_rows, float* out) {
@@ -100,10 +103,10 @@ class OneDal {
     const auto data = HomogenNumericTable<float>::create(const_cast<float*>(rows), width_, n_rows);
     const auto answer = HomogenNumericTable<float>::create(out, outputs_, n_rows);
     if (outputs_ == 1) {
-      regression_.input.set(gbt::regression::prediction::data, data);
+      regression_->input.set(gbt::regression::prediction::data, data);
       daal::services::SharedPtr<gbt::regression::prediction::Result> result(new gbt::regression::prediction::Result());
       result->set(gbt::regression::prediction::prediction, answer);
-      check(regression_.setResult(result));
+      check(regression_->setResult(result));
     } else {
       namespace classifier = daal::algorithms::classifier;
       classification_->input.set(classifier::prediction::data, data);
@@ -113,11 +116,11 @@ class OneDal {
     }
   }
 
-  void compute() { check(outputs_ == 1 ? regression_.computeNoThrow() : classification_->computeNoThrow()); }
+  void compute() { check(outputs_ == 1 ? regression_->computeNoThrow() : classification_->computeNoThrow()); }
 
   std::size_t width_, outputs_, prepared_ = 0;
   std::vector<float> row_, answer_;
-  gbt::regression::prediction::Batch<float> regression_;
+  std::unique_ptr<Regression> regression_;
   std::unique_ptr<Classification> classification_;
 };
 
