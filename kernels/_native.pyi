@@ -1,10 +1,11 @@
-from typing import overload
+from mmap import mmap
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-class ScalarForest:
-    """A forest of decision trees, evaluated one node at a time."""
+class NativeForest:
+    """A forest of decision trees, ready to predict on this CPU."""
 
     @staticmethod
     def build(
@@ -27,24 +28,39 @@ class ScalarForest:
         category_start: npt.NDArray[np.int64],
         category_words: npt.NDArray[np.uint32],
         base: npt.NDArray[np.float64],
-    ) -> ScalarForest:
-        """Build a predictor from the arrays of `kernels.ForestTables`."""
-    @overload
-    def margin(self, x: npt.NDArray[np.float32], *, threads: int = 1) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
-        """Sums of the leaves' values, shape (n_rows, n_outputs)."""
-    @overload
-    def margin(self, x: npt.NDArray[np.float64], *, threads: int = 1) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]: ...
-    @overload
-    def leaves(self, x: npt.NDArray[np.float32], *, threads: int = 1) -> npt.NDArray[np.int32]:
+        vector_leaves: bool,
+        link: int,
+        link_scale: float,
+        divisor: float,
+    ) -> NativeForest:
+        """Plan a forest from the arrays of `kernels.ForestTables`."""
+    @staticmethod
+    def from_plan(plan: bytes | memoryview | mmap) -> NativeForest:
+        """A forest that runs a plan where it lies: any buffer at an address that is a multiple of 64."""
+    def margin(self, x: npt.NDArray[Any], out: npt.NDArray[Any] | None = None, threads: int = 1) -> npt.NDArray[Any]:
+        """Sums of the leaves' values, shape (n_rows,) for one output, else (n_rows, n_outputs)."""
+    def predict(self, x: npt.NDArray[Any], out: npt.NDArray[Any] | None = None, threads: int = 1) -> npt.NDArray[Any]:
+        """Predictions, shape (n_rows,) for one column, else (n_rows, n_predictions)."""
+    def leaves(self, x: npt.NDArray[Any], threads: int = 1) -> npt.NDArray[np.int32]:
         """Number of the leaf within each tree, shape (n_rows, n_trees)."""
-    @overload
-    def leaves(self, x: npt.NDArray[np.float64], *, threads: int = 1) -> npt.NDArray[np.int32]: ...
+    def plan(self) -> bytes:
+        """The forest as one block of bytes, for `from_plan`."""
+    def engines(self) -> dict[str, str]:
+        """Which engine serves batches, few rows and single rows, and why."""
     @property
     def n_features(self) -> int: ...
     @property
     def n_outputs(self) -> int: ...
     @property
+    def n_predictions(self) -> int: ...
+    @property
     def n_trees(self) -> int: ...
+
+def active_target() -> str:
+    """The CPU target in use: the best that this CPU can run, or the one that KERNELS_FORCE_TARGET names."""
+
+def available_targets() -> list[str]:
+    """The CPU targets that this CPU can run, the best first."""
 
 def log_float32(x: float) -> float:
     """The C library's natural logarithm in single precision."""

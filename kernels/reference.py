@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.tables import Comparison, ForestTables, Missing
+from kernels.tables import Comparison, ForestTables, Link, Missing
 
 
 def forest_leaves(tables: ForestTables, x: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
@@ -51,11 +51,57 @@ def forest_margin(tables: ForestTables, x: npt.NDArray[Any]) -> npt.NDArray[Any]
     """
     leaves = forest_leaves(tables, x)
     margin = np.tile(tables.base.astype(tables.sum_dtype), (len(x), 1))
-    values = tables.value.astype(tables.sum_dtype)
+    values = tables.value.astype(tables.sum_dtype).reshape(len(tables.feature), -1)
     for tree, output in enumerate(tables.tree_output):
+        reached = values[tables.tree_start[tree] + leaves[:, tree]]
         with np.errstate(over="ignore", invalid="ignore"):
-            margin[:, output] += values[tables.tree_start[tree] + leaves[:, tree]]
+            if tables.vector_leaves:
+                margin += reached
+            else:
+                margin[:, output] += reached[:, 0]
     return margin
+
+
+def forest_prediction(tables: ForestTables, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The link of the margins over the divisor, in the precision of the sums.
+
+    Returns
+    -------
+    ndarray
+        ``tables.sum_dtype``, shape (n_rows, n_predictions).
+    """
+    margin = forest_margin(tables, x)
+    real = margin.dtype.type
+    margin = margin / real(tables.divisor)
+    scaled = real(-tables.link_scale) * margin
+    with np.errstate(over="ignore"):
+        match tables.link:
+            case Link.IDENTITY:
+                return margin
+            case Link.SIGMOID:
+                return np.asarray(1 / (1 + np.exp(scaled)))
+            case Link.EXP:
+                return np.asarray(np.exp(margin))
+            case Link.SOFTMAX:
+                shifted = np.exp(margin - margin.max(axis=1, keepdims=True))
+                return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+            case Link.ARGMAX:
+                return np.asarray(margin.argmax(axis=1, keepdims=True), margin.dtype)
+            case Link.STEP:
+                return np.asarray(margin > 0, margin.dtype)
+            case Link.LOG1P_EXP:
+                return np.asarray(np.log1p(np.exp(margin)))
+            case Link.SIGNED_SQUARE:
+                return np.asarray(margin * abs(margin))
+            case Link.SIGMOID_PAIR:
+                p = 1 / (1 + np.exp(scaled))
+                return np.concatenate([1 - p, p], axis=1)
+            case Link.TANH_HALF:
+                return np.asarray(2 / (1 + np.exp(-2 * margin)) - 1)
+            case Link.COMPLEMENT_PAIR:
+                return np.concatenate([1 - margin, margin], axis=1)
+            case Link.EXP2:
+                return np.asarray(np.exp2(scaled))
 
 
 def _goes_left(tables: ForestTables, index: int, x: Any) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from mmap import mmap
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from kernels._native import ScalarForest
+from kernels._native import NativeForest
 
 FloatName = Literal["float32", "float64"]
 
@@ -36,6 +37,32 @@ class Missing(IntEnum):
     """``abs(x) <= zero_threshold`` does, and so does NaN."""
     NAN = 2
     """NaN does."""
+
+
+class Link(IntEnum):
+    """From the margins of a row to its prediction; ``m`` is a margin over the divisor, ``s`` the link's scale."""
+
+    IDENTITY = 0
+    SIGMOID = 1
+    """``1 / (1 + exp(-s m))``"""
+    EXP = 2
+    SOFTMAX = 3
+    ARGMAX = 4
+    """The number of the first largest margin."""
+    STEP = 5
+    """1 where ``m > 0``, else 0."""
+    LOG1P_EXP = 6
+    """``log(1 + exp(m))``"""
+    SIGNED_SQUARE = 7
+    """``sign(m) m²``"""
+    SIGMOID_PAIR = 8
+    """``1 - p`` and ``p`` with ``p = 1 / (1 + exp(-s m))``"""
+    TANH_HALF = 9
+    """``2 / (1 + exp(-2 m)) - 1``"""
+    COMPLEMENT_PAIR = 10
+    """``1 - m`` and ``m``"""
+    EXP2 = 11
+    """``2 ** (-s m)``"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +92,18 @@ class ForestTables:
     comparison, missing, default_left
         uint8, shape (n_nodes,): `Comparison`, `Missing` and 0 or 1.
     value
-        float64, shape (n_nodes,): the leaves' values, numbers of `sum_dtype` exactly.
+        float64, shape (n_nodes,): the leaves' values, numbers of `sum_dtype` exactly. For vector leaves (n_nodes * n_outputs,),
+        a node's numbers side by side.
     category_start
         int64, shape (n_nodes + 1,): where each node's bit set begins in `category_words`.
     category_words
         uint32: category ``c`` is bit ``c % 32`` of word ``c // 32`` of the node's set.
     base
         float64, shape (n_outputs,): where each sum starts.
+    vector_leaves
+        A leaf adds one number to every output.
+    link, link_scale, divisor
+        From the sums to the prediction, see `Link`.
     """
 
     n_features: int
@@ -92,33 +124,35 @@ class ForestTables:
     category_start: npt.NDArray[np.int64]
     category_words: npt.NDArray[np.uint32]
     base: npt.NDArray[np.float64]
+    vector_leaves: bool = False
+    link: Link = Link.IDENTITY
+    link_scale: float = 1.0
+    divisor: float = 1.0
 
 
-def scalar_forest(tables: ForestTables) -> ScalarForest:
-    """Build the plain native predictor of a forest.
+def build_forest(tables: ForestTables) -> NativeForest:
+    """Plan a forest for the active CPU target.
 
     Raises
     ------
     ValueError
-        The tables are no forest: an index out of range, a node reached twice or never, lengths that do not fit.
+        The tables are no forest: an index out of range, a node reached twice or never, lengths that do not fit. Or
+        KERNELS_FORCE_TARGET names a target that cannot run here.
     """
-    return ScalarForest.build(
-        n_features=tables.n_features,
-        n_outputs=tables.n_outputs,
-        threshold_dtype=tables.threshold_dtype,
-        sum_dtype=tables.sum_dtype,
-        zero_threshold=tables.zero_threshold,
-        tree_start=tables.tree_start,
-        tree_output=tables.tree_output,
-        feature=tables.feature,
-        threshold=tables.threshold,
-        left=tables.left,
-        right=tables.right,
-        comparison=tables.comparison,
-        missing=tables.missing,
-        default_left=tables.default_left,
-        value=tables.value,
-        category_start=tables.category_start,
-        category_words=tables.category_words,
-        base=tables.base,
-    )
+    return NativeForest.build(**vars(tables))
+
+
+def forest_from_plan(plan: bytes | memoryview | mmap) -> NativeForest:
+    """A forest that runs a plan in place, for example in a mapped file.
+
+    Parameters
+    ----------
+    plan
+        What `NativeForest.plan` gave, at an address that is a multiple of 64; locked as long as the forest lives.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no plan that can be run, or were written by another version.
+    """
+    return NativeForest.from_plan(plan)

@@ -224,8 +224,10 @@ bool slice(const LooseTree& tree, std::uint32_t n_planes, PerfectTree& best) {
   PerfectTree candidate;
   const std::uint32_t deepest = found ? best.depth - 1 : max_depth;
   for (; depth <= deepest; ++depth) {
-    for (std::uint32_t attempt = 0; attempt < 12; ++attempt) {
+    const std::uint32_t n_attempts = tree.n_leaves() <= 128 ? 12 : 2;
+    for (std::uint32_t attempt = 0; attempt < n_attempts; ++attempt) {
       if (!rebalancer.run(depth, attempt == 0 ? 0 : 32 * attempt, candidate)) continue;
+      if (n_planes + candidate.chains.size() > 65535) continue;  // nodes name their planes by 16 bits
       if (!found || candidate.cost() < best.cost()) best = candidate;
       return true;
     }
@@ -257,7 +259,7 @@ class TreeSections {
     header.trees = writer.add(trees_);
     header.nodes = writer.add(nodes_);
     header.chains = writer.add(chains_);
-    header.leaves = writer.add(leaves_);
+    header.leaves = writer.add(leaves_, 192);
     header.leaf_bytes = writer.add(leaf_bytes_);
     header.n_scratch = n_scratch_;
   }

@@ -20,7 +20,7 @@ void check_sizes(const ForestTables& t) {
   }
   if (t.n_outputs == 0) throw std::invalid_argument("n_outputs must be at least 1");
   if (static_cast<std::uint32_t>(t.link) >= n_links) throw std::invalid_argument("unknown link");
-  if (t.link == Link::sigmoid_pair && t.n_outputs != 1) throw std::invalid_argument("a pair of probabilities needs one output");
+  if (is_pair(t.link) && t.n_outputs != 1) throw std::invalid_argument("a pair of probabilities needs one output");
   if (t.tree_start.size == 0) throw std::invalid_argument("tree_start must hold n_trees + 1 entries");
   const std::size_t n_trees = t.tree_start.size - 1;
   const std::size_t n_nodes = t.feature.size;

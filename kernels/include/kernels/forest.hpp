@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/plan.hpp"
+#include "kernels/rows.hpp"
 
 namespace kernels {
 
@@ -63,40 +65,50 @@ struct ForestTables {
   double divisor = 1;
 };
 
-// Rows of features with any strides, counted in elements.
-template <class X>
-struct Rows {
-  const X* data = nullptr;
-  std::size_t n_rows = 0;
-  std::ptrdiff_t row_stride = 0;
-  std::ptrdiff_t column_stride = 0;
-};
+struct Engine;
 
-// Immutable after construction, so any number of threads may call it at once.
+// A forest ready to predict. Immutable, so any number of threads may call it at once.
 class Forest {
  public:
-  virtual ~Forest() = default;
-
-  // Checks the tables and copies what it needs; std::invalid_argument names what is wrong.
+  // Checks the tables and plans the forest; std::invalid_argument names what is wrong.
   static std::unique_ptr<Forest> build(const ForestTables& tables);
+  // Runs a plan where it lies, at an address that is a multiple of 64. It is checked first; `owner` keeps the memory.
+  static std::unique_ptr<Forest> from_plan(const void* plan, std::size_t size, std::shared_ptr<void> owner);
+  ~Forest();
 
   // out: (n_rows, n_outputs), C order, in the sum's precision. Each sum starts at `base` and adds its trees in order.
-  virtual void margin(const Rows<float>& x, void* out, std::size_t n_threads) const = 0;
-  virtual void margin(const Rows<double>& x, void* out, std::size_t n_threads) const = 0;
+  void margin(const Rows<float>& x, void* out, std::size_t n_threads) const;
+  void margin(const Rows<double>& x, void* out, std::size_t n_threads) const;
+  // out: (n_rows, n_predictions), C order, in the sum's precision.
+  void predict(const Rows<float>& x, void* out, std::size_t n_threads) const;
+  void predict(const Rows<double>& x, void* out, std::size_t n_threads) const;
   // out: (n_rows, n_trees), C order: the leaf's number within its tree.
-  virtual void leaves(const Rows<float>& x, std::int32_t* out, std::size_t n_threads) const = 0;
-  virtual void leaves(const Rows<double>& x, std::int32_t* out, std::size_t n_threads) const = 0;
+  void leaves(const Rows<float>& x, std::int32_t* out, std::size_t n_threads) const;
+  void leaves(const Rows<double>& x, std::int32_t* out, std::size_t n_threads) const;
 
-  std::size_t n_features() const { return n_features_; }
-  std::size_t n_outputs() const { return n_outputs_; }
-  std::size_t n_trees() const { return n_trees_; }
-  Precision sum_precision() const { return sum_precision_; }
+  std::size_t n_features() const { return plan_->n_features; }
+  std::size_t n_outputs() const { return plan_->n_outputs; }
+  std::size_t n_predictions() const;
+  std::size_t n_trees() const { return plan_->n_trees; }
+  Precision sum_precision() const { return static_cast<Precision>(plan_->sum_is_double); }
+  const PlanHeader* plan() const { return plan_; }
+  const Engine& engine() const { return *engine_; }
+  // Which engine serves which number of rows, and why, in words.
+  std::vector<std::pair<std::string, std::string>> engines() const;
 
- protected:
-  std::size_t n_features_ = 0;
-  std::size_t n_outputs_ = 0;
-  std::size_t n_trees_ = 0;
-  Precision sum_precision_ = Precision::single_precision;
+ private:
+  Forest() = default;
+  template <class X>
+  void run(const Rows<X>& x, void* out, std::size_t n_threads, bool link) const;
+
+  const PlanHeader* plan_ = nullptr;
+  const Engine* engine_ = nullptr;
+  std::shared_ptr<void> memory_;
 };
+
+// The CPU targets that this build holds and this CPU can run, the best first; and the one in use, which the environment variable
+// KERNELS_FORCE_TARGET chooses where it is set. std::invalid_argument where it names none of them.
+std::vector<std::string> available_targets();
+std::string active_target();
 
 }  // namespace kernels

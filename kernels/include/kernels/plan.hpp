@@ -20,7 +20,8 @@ namespace kernels {
 
 constexpr unsigned char plan_magic[8] = {'F','O','R','E','S','T','P','1'};
 constexpr std::uint32_t plan_version = 1;
-constexpr std::uint32_t max_depth = 8;    // of a sliced tree
+constexpr std::uint32_t byte_depth = 8;   // of a tree whose leaves a byte can number
+constexpr std::uint32_t max_depth = 12;   // of a sliced tree
 constexpr std::uint32_t max_levels = 16;  // of a feature's cuts
 constexpr std::uint32_t plane_zeros = 0;
 constexpr std::uint32_t plane_ones = 1;
@@ -37,8 +38,13 @@ enum class Link : std::uint32_t {
   signed_square = 7,  // sign(m) m^2
   sigmoid_pair = 8,   // 1 - p and p with p = 1 / (1 + exp(-s m))
   tanh_half = 9,      // 2 / (1 + exp(-2 m)) - 1
+  complement_pair = 10,  // 1 - m and m
+  exp2 = 11,             // 2^(-s m)
 };
-constexpr std::uint32_t n_links = 10;
+constexpr std::uint32_t n_links = 12;
+
+// One sum gives two columns.
+constexpr bool is_pair(Link link) { return link == Link::sigmoid_pair || link == Link::complement_pair; }
 
 struct Span {
   std::uint64_t offset;  // bytes from the plan's start; a multiple of 64
@@ -95,7 +101,7 @@ struct PlanTree {
 // are looked up as they are.
 constexpr std::uint32_t leaf_bytes_of(std::uint32_t depth, bool sum_is_double, bool is_compact) {
   if (sum_is_double) return is_compact ? 128 + 8 * 64 : depth >= 5 && depth <= 7 ? 8u << (depth < 6 ? 6 : depth) : 0;
-  return depth >= 6 ? 4u << depth : 0;
+  return depth >= 6 && depth <= byte_depth ? 4u << depth : 0;
 }
 
 // A node of the walk: the right child follows the left one. For a leaf `next` is its index in `walk_values` (times the width).

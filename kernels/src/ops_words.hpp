@@ -1,0 +1,120 @@
+// Planes of 64 rows in plain integers: what every CPU can do, and what few rows are best served by.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/plan.hpp"
+#include "kernels/rows.hpp"
+
+namespace kernels {
+namespace KERNELS_TARGET {
+
+// Columns of a block, one after the other; past the last row it is repeated.
+template <std::size_t rows, class X, class R>
+inline void gather_columns(const Rows<X>& x, std::size_t first, std::size_t n, std::size_t from, std::size_t width, R* tile) {
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t source = first + (row < n ? row : n - 1);
+    const X* values = x.data + static_cast<std::ptrdiff_t>(source) * x.row_stride + static_cast<std::ptrdiff_t>(from) * x.column_stride;
+    for (std::size_t f = 0; f < width; ++f) {
+      tile[f * rows + row] = static_cast<R>(values[static_cast<std::ptrdiff_t>(f) * x.column_stride]);
+    }
+  }
+}
+
+// Byte b's bits as eight bytes of zero or one.
+struct SpreadBits {
+  std::uint64_t of[256];
+  constexpr SpreadBits() : of() {
+    for (int byte = 0; byte < 256; ++byte) {
+      for (int bit = 0; bit < 8; ++bit) of[byte] |= std::uint64_t(byte >> bit & 1) << (8 * bit);
+    }
+  }
+};
+static constexpr SpreadBits spread_bits;
+
+struct WordPlanes {
+  using V = std::uint64_t;
+  static constexpr std::size_t rows = 64;
+
+  static KERNELS_INLINE V zeros() { return 0; }
+  static KERNELS_INLINE V ones() { return ~V(0); }
+  static KERNELS_INLINE V all(std::uint32_t bit) { return bit != 0 ? ~V(0) : 0; }
+  static KERNELS_INLINE V load(const V* p) { return *p; }
+  static KERNELS_INLINE void store(V* p, V v) { *p = v; }
+  static KERNELS_INLINE V mux(V pick, V one, V zero) { return zero ^ (pick & (one ^ zero)); }
+  static KERNELS_INLINE V either(V a, V b) { return a | b; }
+  static KERNELS_INLINE V both(V a, V b) { return a & b; }
+  static KERNELS_INLINE V without(V a, V b) { return a & ~b; }
+  static KERNELS_INLINE V exceeds(V more, V equal, V low) { return more | (equal & low); }
+  static KERNELS_INLINE V both_flipped(V a, V b, std::uint32_t flip) { return a & (b ^ all(flip)); }
+
+  template <class X, class R>
+  static void columns(const Rows<X>& x, std::size_t first, std::size_t n, std::size_t from, std::size_t width, R* tile) {
+    gather_columns<rows>(x, first, n, from, width, tile);
+  }
+
+  template <class R>
+  static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing) {
+    missing = 0;
+    for (std::size_t i = 0; i < rows; ++i) missing |= V(x[i] != x[i]) << i;
+    search(x, cuts, levels, bits);
+    return missing != 0;
+  }
+
+  template <class R>
+  static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing, R zero) {
+    missing = 0;
+    for (std::size_t i = 0; i < rows; ++i) missing |= V(x[i] != x[i] || (x[i] >= -zero && x[i] <= zero)) << i;
+    search(x, cuts, levels, bits);
+    return missing != 0;
+  }
+
+  template <class R>
+  static void search(const R* x, const R* cuts, std::uint32_t levels, V* bits) {
+    std::uint32_t at[rows];
+    for (std::size_t i = 0; i < rows; ++i) at[i] = 1;
+    for (std::uint32_t level = 0; level < levels; ++level) {
+      V word = 0;
+      for (std::size_t i = 0; i < rows; ++i) {
+        const std::uint32_t above = x[i] >= cuts[at[i]];
+        word |= V(above) << i;
+        at[i] = 2 * at[i] + above;
+      }
+      bits[level] = word;
+    }
+  }
+
+  template <int depth>
+  static KERNELS_INLINE void indices(const V* p, std::uint8_t* out) {
+    for (int i = 0; i < 8; ++i) {
+      std::uint64_t eight = 0;
+      for (int level = 0; level < depth; ++level) eight = 2 * eight + spread_bits.of[p[level] >> (8 * i) & 0xFF];
+      std::memcpy(out + 8 * i, &eight, 8);
+    }
+  }
+
+  template <int depth, class S>
+  static KERNELS_INLINE void add(const std::uint8_t* indices, const S* leaves, const std::uint8_t*, bool, S* sums) {
+    for (std::size_t i = 0; i < rows; ++i) sums[i] += leaves[indices[i]];
+  }
+
+  template <class S>
+  static void add_deep(const std::uint8_t* indices, const S* leaves, S* sums) {
+    for (std::size_t i = 0; i < rows; ++i) sums[i] += leaves[indices[i] + 256u * indices[rows + i]];
+  }
+
+  template <class S>
+  static constexpr std::size_t row_of(std::size_t i) {
+    return i;
+  }
+
+  template <class S>
+  static void in_row_order(const S* sums, std::size_t n, S* out) {
+    std::memcpy(out, sums, n * sizeof(S));
+  }
+};
+
+}  // namespace KERNELS_TARGET
+}  // namespace kernels
