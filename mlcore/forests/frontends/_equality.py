@@ -66,16 +66,17 @@ class _Built:
 
 
 class Budget:
-    """Counts work over the trees of a forest."""
+    """Counts nodes over the trees of a forest; wide leaves, of many numbers, leave room for fewer."""
 
-    def __init__(self) -> None:
-        self.left = MAX_NODES
+    def __init__(self, width: int) -> None:
+        self.most = MAX_NODES // max(1, width // 8)
+        self.left = self.most
 
     def spend(self, amount: int = 1) -> None:
         self.left -= amount
         if self.left < 0:
             raise UnsupportedFeatureError(
-                f"splits by equality would take more than {MAX_NODES} nodes as comparisons",
+                f"splits by equality would take more than {self.most} nodes as comparisons",
                 hint="Load the file that the training library itself saved: LightGBM's text lists categories as sets.",
             )
 

@@ -266,7 +266,7 @@ def lowered(ensemble: Ensemble, n_outputs: int, threshold_dtype: str, sum_dtype:
 
 
 def _without_equality(ensemble: Ensemble, trees: Trees, equality: npt.NDArray[np.bool_], place: str) -> Trees:
-    budget = Budget()
+    budget = Budget(trees.value.shape[1] if trees.vector_leaves else 1)
     lowered_trees: list[Tree] = []
     for number, tree in enumerate(trees):
         start, end = int(ensemble.start[number]), int(ensemble.start[number + 1])

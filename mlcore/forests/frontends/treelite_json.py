@@ -167,8 +167,8 @@ def _trees(
     n_outputs = n_targets * n_classes
     numbers = np.arange(n_outputs).reshape(n_targets, n_classes)
     adds = np.zeros(n_outputs, np.int64)
-    budget = Budget()
     vector = n_outputs > 1 and bool(((target < 0) | (category < 0)).any())
+    budget = Budget(n_outputs if vector else 1)
     trees = []
     n_values = n_written = 0
     for number, document in enumerate(documents):

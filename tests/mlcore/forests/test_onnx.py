@@ -399,6 +399,9 @@ def test_repeated_subtrees_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None
     }
     with pytest.raises(UnsupportedFeatureError, match="more than 100 nodes"):
         read(model_of("TreeEnsembleRegressor", chain))
+    wide = chain | {"n_targets": 80, "target_ids": [i % 80 for i in range(31)]}
+    with pytest.raises(UnsupportedFeatureError, match="more than 10 nodes"):
+        read(model_of("TreeEnsembleRegressor", wide))
 
 
 def test_few_weights_ask_for_little_memory() -> None:
