@@ -22,6 +22,8 @@ import numpy.typing as npt
 from mlcore.errors import InputError
 
 MAX_DEPTH = 64
+MAX_RUN = 512
+"""Numbers of a list that are looked at together."""
 
 _NUMBERS: dict[bytes, np.dtype[Any]] = {
     b"i": np.dtype(">i1"),
@@ -210,11 +212,28 @@ class _Reader:
             return [self.value(kind, depth + 1) for _ in range(count)]
         items: list[Any] = []
         while count is None or len(items) < count:
+            if count is not None:
+                items += self.like_numbers(count - len(items))
+                if len(items) == count:
+                    break
             marker = self.marker()
             if count is None and marker == b"]":
                 break
             items.append(self.value(marker, depth + 1))
         return items
+
+    def like_numbers(self, most: int) -> list[Any]:
+        """The numbers that follow with the same marker each, up to so many and up to a bound."""
+        dtype = _NUMBERS.get(self.peek())
+        if dtype is None:
+            return []
+        step = 1 + dtype.itemsize
+        n = min(most, MAX_RUN, (len(self.data) - self.at) // step)
+        pairs = np.frombuffer(self.data, np.uint8, n * step, self.at).reshape(n, step)
+        others = np.flatnonzero(pairs[:, 0] != self.data[self.at])
+        n = int(others[0]) if len(others) else n
+        self.at += n * step
+        return list(np.ascontiguousarray(pairs[:n, 1:]).view(dtype)[:, 0].tolist())
 
     def mapping(self, depth: int) -> dict[str, Any]:
         kind, count = self.header()
@@ -263,7 +282,7 @@ class _Reader:
             if steps is None or (columns is not None and found != columns):
                 return None
             columns = found
-            spans = spans or {name: [] for name, _, _ in columns}
+            spans = spans or {name: [] for name, _, _ in found or ()}
             self.at = start
             n_rows = self.rows(n_rows, count, steps, spans)
         fields = {name: dtype if kind == b"$" else None for name, kind, dtype in columns or ()}
