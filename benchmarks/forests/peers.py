@@ -26,20 +26,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A model for the peers to open.
-
-    Attributes
-    ----------
-    target
-        The instruction set that they keep to.
-    single_rows
-        Whether single rows are timed too, for which lleaves compiles a second time.
-    """
+    """A model for the peers to open, and the instruction set that they keep to."""
 
     model: Model
     cache: Path
     target: str = "native"
-    single_rows: bool = True
 
     @cached_property
     def forest(self) -> forests.Forest:
@@ -140,20 +131,15 @@ def _lleaves(task: Task) -> Native:
     _needs(task, "lightgbm")
     folder = environment.environment(task.cache, "lleaves")
     cpu = LLEAVES_CPUS[task.target]
-    libraries = []
-    # Its default for batches, and all trees at once, as it advises for single rows.
-    for block in (34, 0 if task.single_rows else 34):
-        name = f"lleaves-{_digest(task.model.path)}-{cpu}-{block}"
-        library = task.cache / "native" / f"{name}.so"
-        if not library.exists():
-            print(f"  lleaves compiles {task.model.title} ...", flush=True)
-            library.parent.mkdir(parents=True, exist_ok=True)
-            part = library.with_suffix(".o")
-            part.unlink(missing_ok=True)
-            environment.run(folder, "lleaves_object.py", task.model.path, part, block, cpu)
-            native.run([find_compiler().path, "-shared", part, "-o", library, "-lm"])
-        libraries.append(library)
-    return task.native("lleaves", libraries, np.float64)
+    library = task.cache / "native" / f"lleaves-{_digest(task.model.path)}-{cpu}.so"
+    if not library.exists():
+        print(f"  lleaves compiles {task.model.title} ...", flush=True)
+        library.parent.mkdir(parents=True, exist_ok=True)
+        part = library.with_suffix(".o")
+        part.unlink(missing_ok=True)
+        environment.run(folder, "lleaves_object.py", task.model.path, part, cpu)
+        native.run([find_compiler().path, "-shared", part, "-o", library, "-lm"])
+    return task.native("lleaves", [library], np.float64)
 
 
 def _tl2cgen(task: Task) -> Native:

@@ -36,7 +36,7 @@ class Bench:
         self.settings = settings
         self.nan = nan
         self.model = models.with_nan(settings.cache, model) if nan else model
-        self.task = Task(self.model, settings.cache, target, single_rows=not nan and target == "native")
+        self.task = Task(self.model, settings.cache, target)
         self.forest = self.task.forest
         self.opened: Opened = peers.opened(self.task, nan=nan)
         self.rows = self.model.rows(5_000 if settings.quick else 100_000, nan=nan)

@@ -1,4 +1,4 @@
-// The machine code of lleaves. Arguments: library compiled for batches, library compiled for single rows (no blocks of trees).
+// The machine code of lleaves. Argument: the compiled library.
 #include "contender.hpp"
 
 namespace {
@@ -6,9 +6,8 @@ namespace {
 class Lleaves {
  public:
   explicit Lleaves(const Arguments& arguments)
-      : batch_library_(arguments[0]), single_library_(arguments[1]), width_(arguments.n_features), outputs_(arguments.n_outputs) {
-    batch_ = batch_library_.symbol<Root>("forest_root");
-    single_ = single_library_.symbol<Root>("forest_root");
+      : library_(arguments[0]), width_(arguments.n_features), outputs_(arguments.n_outputs) {
+    root_ = library_.symbol<Root>("forest_root");
     rows_.resize(chunk * width_);
   }
 
@@ -18,7 +17,7 @@ class Lleaves {
     for (std::size_t i = 0; i < n_rows; i += chunk) {
       const std::size_t n = n_rows - i < chunk ? n_rows - i : chunk;
       for (std::size_t k = 0; k < n * width_; ++k) rows_[k] = rows[i * width_ + k];
-      (n == 1 ? single_ : batch_)(rows_.data(), scores + i * outputs_, 0, static_cast<int>(n));
+      root_(rows_.data(), scores + i * outputs_, 0, static_cast<int>(n));
     }
   }
 
@@ -26,10 +25,9 @@ class Lleaves {
   using Root = void(double*, double*, int, int);
   static constexpr std::size_t chunk = 4096;
 
-  Library batch_library_, single_library_;
+  Library library_;
   std::size_t width_, outputs_;
-  Root* batch_;
-  Root* single_;
+  Root* root_;
   std::vector<double> rows_;
 };
 
