@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from mlcore.errors import InputError, UnsupportedFeatureError
+from mlcore.forests import Forest, load
 from mlcore.forests.frontends import _equality, onnx_ml
 from mlcore.forests.ir import Link, TreeModel
 from mlcore.forests.verifier import verify
@@ -41,12 +42,14 @@ def read(model: Any) -> TreeModel:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_exported_models_predict_as_onnxruntime(name: str, walk_to_prediction: Walk) -> None:
-    model = verify(onnx_ml.read((DATA / f"{name}.onnx").read_bytes(), iterations="auto"))
-    predicted = walk_to_prediction(model, EXPECTED[f"{name}/x"])
+def test_exported_models_predict_as_onnxruntime(name: str, walk: Walk) -> None:
+    forest, x = load(DATA / f"{name}.onnx"), EXPECTED[f"{name}/x"]
+    predicted = forest.predict(x).reshape(len(x), -1)
     expected = EXPECTED[f"{name}/prediction"].reshape(predicted.shape)
     # onnxruntime adds float32 in an order of its own and the base last; exp differs by some units in the last place.
     np.testing.assert_allclose(predicted, expected, rtol=8 * EPS, atol=8 * EPS)
+    np.testing.assert_array_equal(forest.margin(x).reshape(len(x), -1), walk(forest.model, x))
+    np.testing.assert_array_equal(forest.margin(x.astype(np.float64)), forest.margin(x))
     assert (EXPECTED[f"{name}/x"] != EXPECTED[f"{name}/x"]).any()  # NaN among the rows
     assert len(np.unique(expected[:, 0])) > 1
 
@@ -177,7 +180,9 @@ def test_regressors_decide_as_the_reference(walk_to_prediction: Walk, seed: int,
     model = model_of("TreeEnsembleRegressor", attributes)
     x = rows(seed)
     (expected,) = ReferenceEvaluator(model).run(None, {"X": x})  # type: ignore[misc]
-    np.testing.assert_array_equal(walk_to_prediction(read(model), x), expected)  # four trees: dividing is exact too
+    found = read(model)
+    np.testing.assert_array_equal(walk_to_prediction(found, x), expected)  # four trees: dividing is exact too
+    np.testing.assert_array_equal(Forest(found).predict(x).reshape(expected.shape), expected)
 
 
 @settings(max_examples=60, deadline=None)
