@@ -367,10 +367,7 @@ class TreeModel:
         return {feature: np.unique(part) for feature, part in zip(features.tolist(), parts, strict=False)}
 
     def tables(self) -> ForestTables:
-        """The forest as the kernels take it; of a verified model only. Arrays that fit already are not copied.
-
-        A link that the kernels do not know is the identity there: `mlcore.forests.predictor` applies it.
-        """
+        """The forest as the kernels take it; of a verified model only. Arrays that fit already are not copied."""
         trees = self.trees
         sizes = np.zeros(trees.n_nodes + 1, np.int64)
         sizes[trees.set_node + 1] = np.diff(trees.set_start)
@@ -394,7 +391,7 @@ class TreeModel:
             category_words=trees.set_words,
             base=self.base.astype(np.float64, copy=False),
             vector_leaves=trees.vector_leaves,
-            link=kernels.Link.__members__.get(self.link.name, kernels.Link.IDENTITY),
+            link=kernels.Link[self.link.name],
             link_scale=self.link_scale,
             divisor=self.divisor,
         )

@@ -12,8 +12,8 @@ import pytest
 import kernels
 from kernels import reference
 from mlcore.errors import InputError
-from mlcore.forests import links
-from mlcore.forests.ir import MAX_CATEGORY, Comparison, Link, Missing, Source, Tree, TreeModel, Trees
+from mlcore.forests import links, predictor
+from mlcore.forests.ir import MAX_CATEGORY, Comparison, FloatName, Link, Missing, Source, Tree, TreeModel, Trees
 from mlcore.forests.verifier import verify
 
 
@@ -232,6 +232,25 @@ def test_a_pair_needs_one_sum() -> None:
     with pytest.raises(InputError, match="a pair is made of one sum"):
         verify(model([tree()], 2, link=Link.SIGMOID_PAIR))
     assert model([tree()], link=Link.SIGMOID_PAIR).n_predictions == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("link", Link)
+def test_the_kernels_links_are_those_of_numpy(link: Link, dtype: FloatName) -> None:
+    n_outputs = 1 if link in (Link.SIGMOID_PAIR, Link.COMPLEMENT_PAIR) else 3
+    trees = [tree(6, seed=i, output=i % n_outputs) for i in range(9)]
+    trees = [replace(part, value=(3 * part.value).astype(dtype)) for part in trees]
+    base = np.linspace(-1, 1, n_outputs).astype(dtype)
+    made = model(trees, n_outputs, base=base, sum_dtype=dtype, link=link, link_scale=1.25, divisor=2.0)
+    native = predictor.build(verify(made))
+    rows = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    margin = native.margin(rows).reshape(300, -1)
+    wanted = links.apply(link, margin / margin.dtype.type(2), 1.25)
+    got = native.predict(rows)
+    assert got.dtype == dtype
+    assert wanted.shape[1] == native.n_predictions == made.n_predictions
+    # A few roundings of exp, and of sums and quotients near 1.
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=16 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
