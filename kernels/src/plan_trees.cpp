@@ -14,36 +14,39 @@ struct LooseTree {
     int left = -1, right = -1, parent = -1;
     int n_leaves = 1;
     std::uint32_t plane = plane_zeros;
-    std::uint32_t leaf = 0;  // node number within the tables' tree
+    std::uint32_t leaf = 0;      // node number within the tables' tree
+    std::uint32_t level = 0;     // below the root
+    std::uint32_t position = 0;  // within the level of a perfect tree, as far as 32 bits go
     bool is_leaf() const { return left < 0; }
   };
-  std::vector<Node> nodes;  // parents before children
+  std::vector<Node> nodes;  // level by level
   std::uint32_t depth = 0;
 
-  void read(const ForestTables& t, const PlannedFeatures& features, std::size_t first) {
-    nodes.assign(1, {});
-    old_.assign(1, 0);
-    level_.assign(1, 0);
-    depth = 0;
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
+  void read(const ForestTables& t, const PlannedFeatures& features, std::size_t first, std::size_t n_nodes) {
+    nodes.resize(n_nodes);
+    old_.resize(n_nodes);
+    nodes[0] = {};
+    old_[0] = 0;
+    std::size_t n = 1;
+    for (std::size_t i = 0; i < n; ++i) {
       const std::size_t node = first + old_[i];
       if (t.feature[node] < 0) {
         nodes[i].leaf = old_[i];
         continue;
       }
       nodes[i].plane = features.node_plane[node];
-      nodes[i].left = static_cast<int>(nodes.size());
-      nodes[i].right = nodes[i].left + 1;
+      nodes[i].left = static_cast<int>(n);
+      nodes[i].right = static_cast<int>(n) + 1;
       for (const std::int32_t child : {t.left[node], t.right[node]}) {
-        LooseTree::Node added;
-        added.parent = static_cast<int>(i);
-        nodes.push_back(added);
-        old_.push_back(static_cast<std::uint32_t>(child));
-        level_.push_back(level_[i] + 1);
+        nodes[n] = {};
+        nodes[n].parent = static_cast<int>(i);
+        nodes[n].level = nodes[i].level + 1;
+        nodes[n].position = 2 * nodes[i].position + (child == t.right[node]);
+        old_[n++] = static_cast<std::uint32_t>(child);
       }
-      depth = std::max(depth, level_[i] + 1);
     }
-    for (std::size_t i = nodes.size(); i-- > 0;) {
+    depth = nodes.back().level;
+    for (std::size_t i = n; i-- > 0;) {
       if (!nodes[i].is_leaf()) {
         nodes[i].n_leaves = nodes[static_cast<std::size_t>(nodes[i].left)].n_leaves +
                             nodes[static_cast<std::size_t>(nodes[i].right)].n_leaves;
@@ -54,7 +57,7 @@ struct LooseTree {
   std::uint32_t n_leaves() const { return static_cast<std::uint32_t>(nodes[0].n_leaves); }
 
  private:
-  std::vector<std::uint32_t> old_, level_;
+  std::vector<std::uint32_t> old_;
 };
 
 // A perfect tree: planes level by level, and for each leaf the node of the loose tree that it stands for.
@@ -78,22 +81,12 @@ struct PerfectTree {
 
 void keep_shape(const LooseTree& tree, PerfectTree& out) {
   out.reset(std::max(tree.depth, 1u));
-  struct Place {
-    int node;
-    std::uint32_t level, position;
-  };
-  std::vector<Place> stack{{0, 0, 0}};
-  while (!stack.empty()) {
-    const Place at = stack.back();
-    stack.pop_back();
-    const LooseTree::Node& node = tree.nodes[static_cast<std::size_t>(at.node)];
+  for (const LooseTree::Node& node : tree.nodes) {
     if (node.is_leaf()) {  // all planes below are zeros: left, down to the bottom
-      out.leaves[at.position << (out.depth - at.level)] = node.leaf;
-      continue;
+      out.leaves[node.position << (out.depth - node.level)] = node.leaf;
+    } else {
+      out.nodes[(1u << node.level) - 1 + node.position] = static_cast<std::uint16_t>(node.plane);
     }
-    out.nodes[(1u << at.level) - 1 + at.position] = static_cast<std::uint16_t>(node.plane);
-    stack.push_back({node.left, at.level + 1, 2 * at.position});
-    stack.push_back({node.right, at.level + 1, 2 * at.position + 1});
   }
 }
 
@@ -224,7 +217,9 @@ bool slice(const LooseTree& tree, std::uint32_t n_planes, PerfectTree& best) {
   PerfectTree candidate;
   const std::uint32_t deepest = found ? best.depth - 1 : max_depth;
   for (; depth <= deepest; ++depth) {
-    const std::uint32_t n_attempts = tree.n_leaves() <= 128 ? 12 : 2;
+    // Luck helps small trees that leave some room.
+    const bool has_room = 5 * tree.n_leaves() <= 4u << depth;
+    const std::uint32_t n_attempts = has_room && tree.n_leaves() <= 128 ? 12 : 2;
     for (std::uint32_t attempt = 0; attempt < n_attempts; ++attempt) {
       if (!rebalancer.run(depth, attempt == 0 ? 0 : 32 * attempt, candidate)) continue;
       if (n_planes + candidate.chains.size() > 65535) continue;  // nodes name their planes by 16 bits
@@ -247,20 +242,20 @@ class TreeSections {
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return t_.tree_output[a] < t_.tree_output[b]; });
     for (const std::size_t number : order) {
       const auto first = static_cast<std::size_t>(t_.tree_start[number]);
-      loose_.read(t_, features_, first);
+      loose_.read(t_, features_, first, static_cast<std::size_t>(t_.tree_start[number + 1]) - first);
       if (!slice(loose_, features_.n_planes, perfect_)) return false;
       add(first, static_cast<std::uint32_t>(t_.tree_output[number]));
     }
     return true;
   }
 
-  void write(PlanWriter& writer) const {
+  void write(PlanWriter& writer) {
     PlanHeader& header = writer.header;
-    header.trees = writer.add(trees_);
-    header.nodes = writer.add(nodes_);
-    header.chains = writer.add(chains_);
-    header.leaves = writer.add(leaves_, 192);
-    header.leaf_bytes = writer.add(leaf_bytes_);
+    header.trees = writer.add(std::move(trees_));
+    header.nodes = writer.add(std::move(nodes_));
+    header.chains = writer.add(std::move(chains_));
+    header.leaves = writer.add(std::move(leaves_), 192);
+    header.leaf_bytes = writer.add(std::move(leaf_bytes_));
     header.n_scratch = n_scratch_;
   }
 

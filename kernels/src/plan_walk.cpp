@@ -62,14 +62,14 @@ class WalkSections {
     for (std::size_t tree = 0; tree + 1 < t.tree_start.size; ++tree) add_tree(tree);
   }
 
-  void write(PlanWriter& writer) const {
+  void write(PlanWriter& writer) {
     PlanHeader& header = writer.header;
-    header.walk_nodes = writer.add(nodes_);
-    header.walk_roots = writer.add(roots_);
-    header.walk_outputs = writer.add(outputs_);
-    header.walk_values = writer.add(values_);
-    header.walk_leaf_nodes = writer.add(leaf_nodes_);
-    header.walk_sets = writer.add(sets_);
+    header.walk_nodes = writer.add(std::move(nodes_));
+    header.walk_roots = writer.add(std::move(roots_));
+    header.walk_outputs = writer.add(std::move(outputs_));
+    header.walk_values = writer.add(std::move(values_));
+    header.walk_leaf_nodes = writer.add(std::move(leaf_nodes_));
+    header.walk_sets = writer.add(std::move(sets_));
     header.walk_words =
         writer.add(std::vector<std::uint32_t>(t_.category_words.data, t_.category_words.data + t_.category_words.size));
   }

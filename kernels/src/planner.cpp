@@ -15,11 +15,18 @@ std::unique_ptr<unsigned char, FreeAligned> aligned_bytes(std::size_t size) {
 }
 
 Plan PlanWriter::finish() {
-  bytes_.resize((bytes_.size() + 63) / 64 * 64);
-  header.size = bytes_.size();
-  std::memcpy(bytes_.data(), &header, sizeof header);
-  Plan plan{aligned_bytes(bytes_.size()), bytes_.size()};
-  std::memcpy(plan.bytes.get(), bytes_.data(), bytes_.size());
+  header.size = size_;
+  Plan plan{aligned_bytes(size_), size_};
+  unsigned char* bytes = plan.bytes.get();
+  std::size_t filled = 0;
+  const auto put = [&](std::size_t offset, const void* data, std::size_t n_bytes) {
+    std::memset(bytes + filled, 0, offset - filled);
+    if (n_bytes != 0) std::memcpy(bytes + offset, data, n_bytes);
+    filled = offset + n_bytes;
+  };
+  put(0, &header, sizeof header);
+  for (const Section& section : sections_) put(section.offset, section.data, section.n_bytes);
+  put(size_, nullptr, 0);
   return plan;
 }
 
@@ -45,18 +52,18 @@ Plan build_plan(const ForestTables& t) {
     header.base = writer.add(std::vector<float>(t.base.data, t.base.data + t.base.size));
   }
 
-  const PlannedFeatures features = plan_features(t);
+  PlannedFeatures features = plan_features(t);
   header.not_sliced = static_cast<std::uint32_t>(features.reason);
   if (features.reason == NotSliced::no) {
     header.n_planes = features.n_planes;
     header.features = writer.add(features.features);
-    header.float_cuts = writer.add(features.float_cuts);
-    header.double_cuts = writer.add(features.double_cuts);
-    header.directions = writer.add(features.directions);
-    header.extras = writer.add(features.extras);
-    header.classes = writer.add(features.classes);
-    header.sets = writer.add(features.sets);
-    header.runs = writer.add(features.runs);
+    header.float_cuts = writer.add(std::move(features.float_cuts));
+    header.double_cuts = writer.add(std::move(features.double_cuts));
+    header.directions = writer.add(std::move(features.directions));
+    header.extras = writer.add(std::move(features.extras));
+    header.classes = writer.add(std::move(features.classes));
+    header.sets = writer.add(std::move(features.sets));
+    header.runs = writer.add(std::move(features.runs));
     plan_sliced_trees(t, features, writer);
   }
   return writer.finish();

@@ -31,19 +31,27 @@ class PlanWriter {
 
   // `padding` zero bytes follow the section, for engines that load whole registers.
   template <class T>
-  Span add(const std::vector<T>& values, std::size_t padding = 64) {
+  Span add(std::vector<T> values, std::size_t padding = 64) {
     static_assert(std::is_trivially_copyable_v<T>);
-    const std::size_t from = (bytes_.size() + 63) / 64 * 64;
-    const std::size_t n_bytes = values.size() * sizeof(T);
-    bytes_.resize(from + n_bytes + padding);
-    if (n_bytes != 0) std::memcpy(bytes_.data() + from, values.data(), n_bytes);
-    return {from, values.size()};
+    auto kept = std::make_shared<std::vector<T>>(std::move(values));
+    const Span span{size_, kept->size()};
+    const std::size_t n_bytes = kept->size() * sizeof(T);
+    sections_.push_back({kept, reinterpret_cast<const unsigned char*>(kept->data()), size_, n_bytes});
+    size_ = (size_ + n_bytes + padding + 63) / 64 * 64;
+    return span;
   }
 
   Plan finish();
 
  private:
-  std::vector<unsigned char> bytes_ = std::vector<unsigned char>(sizeof(PlanHeader));
+  struct Section {
+    std::shared_ptr<void> owner;
+    const unsigned char* data;
+    std::size_t offset;
+    std::size_t n_bytes;
+  };
+  std::vector<Section> sections_;
+  std::size_t size_ = (sizeof(PlanHeader) + 63) / 64 * 64;
 };
 
 // The features' cuts and what each node asks of them.
