@@ -96,10 +96,8 @@ def _facts(forest: Forest, analysis: Analysis, size: int) -> tuple[tuple[str, Va
 
 def engines(forest: Forest) -> tuple[tuple[str, str], ...]:
     """Which engine predicts here for which number of rows, and why: pairs of a case and a text."""
-    told = getattr(forest, "engines", None)
-    if told:
-        return tuple(dict(told).items())
-    return (("any number of rows", str(getattr(forest, "engine", "scalar: each row goes through each tree node by node"))),)
+    pairs = (line.partition(": ") for line in forest.engine.splitlines())
+    return tuple((case, text) for case, _, text in pairs)
 
 
 def _engine_table(forest: Forest) -> Table:

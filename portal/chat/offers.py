@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
+from mlcore.filetypes import FOREST_HOLDERS
 from portal.accounts.models import User
 from portal.jobs import registry
 from portal.library.models import LibraryFile
@@ -40,7 +41,9 @@ def find(owner: User, question: str) -> dict[str, Any] | None:
 
 def _offer(owner: User, question: str, job_type: registry.JobType[Any]) -> dict[str, Any]:
     form = f"/jobs/new/{job_type.slug}"
-    kinds = job_type.file_kinds()
+    required = job_type.schema().get("required", ())
+    # What may be left out is left to the person: a file that fits is not one that is meant.
+    kinds = {field: fitting for field, fitting in job_type.file_kinds().items() if field in required}
     choices = {field: _fitting(owner, question, fitting) for field, fitting in kinds.items()}
     first = {field: files[0] for field, files in choices.items() if files}
     others = [(field, file) for field, files in choices.items() for file in files[1:]]
@@ -64,12 +67,16 @@ def _address(form: str, files: dict[str, LibraryFile]) -> str:
 
 
 def _fitting(owner: User, question: str, kinds: tuple[str, ...]) -> list[LibraryFile]:
-    """This person's files of these kinds, the ones that the question names first, then the newest."""
+    """This person's files of these kinds, the ones that the question names first, then the newest.
+
+    A ROOT file or an ONNX model, which only may fit, is left out where it is not named and another file fits.
+    """
     newest = LibraryFile.objects.filter(owner=owner, kind__in=kinds).order_by("-created_at")[:NEWEST_LOOKED_AT]
     lowered = question.lower()
     # Stable: among the named and among the others the newest stays first.
     ranked = sorted(newest, key=lambda file: not _named(file.name, lowered))
-    return ranked[:FILES_OFFERED]
+    sure = [file for file in ranked if file.kind not in FOREST_HOLDERS or _named(file.name, lowered)]
+    return (sure or ranked)[:FILES_OFFERED]
 
 
 def _named(name: str, question: str) -> bool:

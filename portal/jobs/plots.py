@@ -130,3 +130,74 @@ def bars(
     parts.append(f'<path class="ax" d="M{left} {top}V{bottom}"/>')
     parts.append(f'<text x="{RIGHT}" y="{height - 3}" class="lb a-e">{escape(x_title)}</text>')
     return "".join([*parts, "</svg>"])
+
+
+# --- engines compared -----------------------------------------------------------------------------------------------------------
+
+MARKS = {
+    "e-own": lambda x, y: f'<circle class="pt" cx="{x}" cy="{y}" r="4.6"/>',
+    "e-ort": lambda x, y: f'<rect class="pt" x="{x - 4.2:.1f}" y="{y - 4.2:.1f}" width="8.4" height="8.4"/>',
+    "e-xgb": lambda x, y: f'<path class="pt" d="M{x} {y + 5.4:.1f}l5-9h-10Z"/>',
+    "e-tree": lambda x, y: f'<path class="pt" d="M{x - 1.7:.1f} {y - 5}h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3Z"/>',
+    "e-lgbm": lambda x, y: f'<path class="pt" d="M{x} {y - 5.2:.1f}l5 3.6l-1.9 5.9h-6.2l-1.9 -5.9Z"/>',
+    "e-skl": lambda x, y: f'<path class="pt" d="M{x} {y - 5.8:.1f}l1.6 4.2 4.2 1.6-4.2 1.6-1.6 4.2-1.6-4.2-4.2-1.6 4.2-1.6Z"/>',
+    "e-dal": lambda x, y: f'<rect class="pt" x="{x - 2.4:.1f}" y="{y - 5.4:.1f}" width="4.8" height="10.8"/>',
+    "truth": lambda x, y: f'<path class="pt" d="M{x} {y - 5}l5 5-5 5-5-5Z"/>',
+}
+"""The marker of each engine, beside its colour; the same on every page."""
+
+
+def ratios(groups: Sequence[tuple[str, Sequence[tuple[str, str, float, float, float, str]]]], *, x_title: str, label: str) -> str:
+    """Logarithmic bars that start at 1: what is faster than the reference goes left, what is slower goes right.
+
+    Parameters
+    ----------
+    groups
+        Of (heading, rows), a row being (name, class of the engine, ratio, lower and upper quartile, text at the right).
+    x_title
+        Title of the axis.
+    label
+        One sentence that says what the plot shows.
+    """
+    width, left, right = 760, 150, 590
+    rows = [row for _, members in groups for row in members]
+    low = min([0.5, *(row[3] for row in rows)])
+    high = max([2.0, *(row[4] for row in rows)])
+    # A little air, so that marks at the ends stay inside.
+    first, last = math.log10(low) - 0.06, math.log10(high) + 0.06
+
+    def x(value: float) -> float:
+        return round(left + (math.log10(value) - first) / (last - first) * (right - left), 1)
+
+    heading, row_height = 26, 20
+    bottom = 6 + sum(heading + row_height * len(members) for _, members in groups)
+    height = bottom + 36
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">']
+    for tick in _log_ticks(first, last):
+        parts.append(f'<path class="gr" d="M{x(tick)} 6V{bottom}"/>')
+        parts.append(f'<text x="{x(tick)}" y="{bottom + 15}" class="a-m">{number(tick)}</text>')
+    y = 6.0
+    for title, members in groups:
+        parts.append(f'<text x="0" y="{y + 18}" class="hd halo">{escape(title)}</text>')
+        y += heading
+        for name, engine, ratio, lower, upper, text in members:
+            middle = y + row_height / 2
+            a, b = sorted((x(1.0), x(ratio)))
+            parts.append(f'<g class="{engine}"><title>{escape(f"{name}, {title}: {ratio:.3g}, {text}", quote=False)}</title>')
+            parts.append(f'<rect class="span" x="{a}" y="{middle - 5}" width="{b - a:.1f}" height="10"/>')
+            parts.append(f'<path class="eb" d="M{x(lower)} {middle}H{x(upper)}"/>{MARKS[engine](x(ratio), middle)}</g>')
+            parts.append(f'<text x="{left - 12}" y="{middle + 3.5}" class="val a-e">{escape(name)}</text>')
+            parts.append(f'<text x="{right + 12}" y="{middle + 3.5}" class="val">{ratio:.3g} ×</text>')
+            parts.append(f'<text x="{width}" y="{middle + 3.5}" class="lb a-e">{escape(text)}</text>')
+            y += row_height
+    parts.append(f'<path class="ref-l" d="M{x(1.0)} 6V{bottom}"/><path class="ax" d="M{left} {bottom}H{right}"/>')
+    parts.append(f'<text x="{left}" y="{height - 4}" class="lb">← faster</text>')
+    parts.append(f'<text x="{right}" y="{height - 4}" class="lb a-e">{escape(x_title)}, slower →</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _log_ticks(first: float, last: float) -> list[float]:
+    """Round values between two powers of ten: decades, and 2 and 5 of each where there is room."""
+    steps = (1, 2, 5) if last - first < 2.2 else (1,)
+    found = [step * 10.0**power for power in range(math.floor(first), math.ceil(last) + 1) for step in steps]
+    return [value for value in found if first <= math.log10(value) <= last]

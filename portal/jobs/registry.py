@@ -28,14 +28,17 @@ class Params(BaseModel):
 P = TypeVar("P", bound=Params)
 
 
-def file_field(*, title: str, description: str, kinds: tuple[str, ...], side_help: str = "") -> Any:
+def file_field(*, title: str, description: str, kinds: tuple[str, ...], side_help: str = "", optional: bool = False) -> Any:
     """A parameter that is an uploaded file: its value is the file's id in the library, or a path on the command line.
 
-    ``kinds`` are names of `mlcore.filetypes`; a file of another kind is refused before the job is made.
+    ``kinds`` are names of `mlcore.filetypes`; a file of another kind is refused before the job is made. An ``optional`` one is
+    declared as ``str | None`` and is None where no file is given.
     """
     extra: dict[str, JsonValue] = {"format": "library-file", "x-kinds": list(kinds)}
     if side_help:
         extra["x-help"] = side_help
+    if optional:
+        return Field(None, title=title, description=description, json_schema_extra=extra)
     return Field(title=title, description=description, json_schema_extra=extra)
 
 

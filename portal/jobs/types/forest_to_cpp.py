@@ -1,4 +1,4 @@
-"""Forest to C++: a boosted forest becomes a standalone header, compiled and compared with the library that trained it."""
+"""Forest to C++: a forest becomes a standalone header, compiled and compared with the library that trained it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from mlcore.filetypes import FOREST_HOLDERS, FORESTS
 from mlcore.toolchain.sandbox import GIB, Limits
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType, Params, file_field
@@ -15,7 +16,10 @@ from portal.jobs.results import Figure, Note, Result, Table
 if TYPE_CHECKING:
     from mlcore.forests import Agreement, ConversionReport
 
-LIBRARIES = {"xgboost": "XGBoost", "lightgbm": "LightGBM"}
+LIBRARIES = {
+    "xgboost": "XGBoost", "lightgbm": "LightGBM", "scikit-learn": "scikit-learn", "sklearn": "scikit-learn",
+    "catboost": "CatBoost", "tmva": "TMVA", "onnx": "ONNX", "treelite": "treelite",
+}  # fmt: skip
 KINDS_OF_ARTIFACT = {".hpp": "header", ".zip": "archive", ".cpp": "source", ".txt": "build file", ".md": "readme"}
 TITLES = {
     "main.cpp": "Example: reads rows as text, prints predictions",
@@ -31,9 +35,11 @@ class ForestToCppParams(Params):
 
     model: str = file_field(
         title="Model",
-        description="XGBoost as JSON or UBJSON, or LightGBM as text",
-        kinds=("xgboost-json", "xgboost-ubj", "lightgbm-text"),
-        side_help='From Python: booster.save_model("model.json") for XGBoost, booster.save_model("model.txt") for LightGBM.',
+        description="A forest of decision trees in any format that is read here",
+        kinds=(*FORESTS, *FOREST_HOLDERS),
+        side_help='From Python: booster.save_model("model.json") for XGBoost, booster.save_model("model.txt") for LightGBM, '
+        'skops.io.dump(model, "model.skops") for scikit-learn. Weights of TMVA, JSON of CatBoost and treelite, ONNX tree '
+        "ensembles and ROOT files by SaveXGBoost are read as they are.",
     )
     name: str = Field(
         "forest",
@@ -58,7 +64,7 @@ class ForestToCppParams(Params):
 class ForestToCpp(JobType[ForestToCppParams]):
     slug = "forest-to-cpp"
     title = "Forest to C++"
-    summary = "An XGBoost or LightGBM model as a C++ header without dependencies, compared with its library"
+    summary = "A forest of decision trees as a C++ header without dependencies, compared with the library that trained it"
     duration = "about 10 s"
     gives = (
         ("name.hpp", "the forest, C++17, no dependency"),
@@ -68,9 +74,9 @@ class ForestToCpp(JobType[ForestToCppParams]):
     )
     phrases = (
         "model c++", "forest c++", "bdt c++", "tree c++", "trees c++", "xgboost c++", "lightgbm c++",
-        "model cpp", "forest cpp", "bdt cpp", "xgboost cpp", "lightgbm cpp",
+        "tmva c++", "catboost c++", "sklearn c++", "model cpp", "forest cpp", "bdt cpp", "xgboost cpp", "lightgbm cpp",
     )  # fmt: skip
-    versions = ("xgboost-cpu", "lightgbm", "numpy")
+    versions = ("xgboost-cpu", "lightgbm", "scikit-learn", "numpy")
     limits = Limits(memory_bytes=6 * GIB, cpu_seconds=1800, wall_seconds=1800)
     Params = ForestToCppParams
 
@@ -101,7 +107,8 @@ def _result(report: ConversionReport) -> Result:
     compared = sum(item.n_values for item in margins)
     identical = sum(item.n_identical for item in margins)
     largest = max((item.max_difference for item in report.agreements), default=0.0)
-    library = LIBRARIES.get(report.library.split()[0].lower(), report.library)
+    library = LIBRARIES.get(report.library.partition(" ")[0].lower(), report.library)
+    condition = f"{library} {report.library_microseconds_per_row:.3g} µs, " if report.library_microseconds_per_row else ""
     return Result(
         notes=(
             Note(
@@ -116,7 +123,7 @@ def _result(report: ConversionReport) -> Result:
             Figure(
                 "Time per row",
                 f"{report.microseconds_per_row:.3g} µs",
-                f"{library} {report.library_microseconds_per_row:.3g} µs, batch, in this run",
+                f"{condition}batch, in this run",
             ),
             Figure("Header", _size(report.header_bytes), f"compiles in {report.compile_seconds:.1f} s"),
         ),

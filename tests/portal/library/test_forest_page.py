@@ -13,7 +13,6 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from portal.accounts.models import User
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
 from portal.library import services
@@ -110,13 +109,6 @@ def test_a_number_that_is_no_tree_shows_the_nearest_or_the_first(
     visitor: Client, file: LibraryFile, asked: str, shown: int
 ) -> None:
     assert f"Tree {shown} of 40" in text_of(page_of(visitor, file, f"?fragment=tree&tree={asked}"))
-
-
-def test_a_drawing_that_may_not_start_says_why(visitor: Client, file: LibraryFile, person: User) -> None:
-    person.quota_jobs = 1
-    person.save()
-    jobs.submit(person, "inspect-file", {"file": str(file.pk)})
-    assert 'role="alert"' in page_of(visitor, file, "?tree=39&fragment=tree")
 
 
 def test_a_file_that_is_no_forest_has_no_tree(visitor: Client, person: Any) -> None:
