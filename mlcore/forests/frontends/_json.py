@@ -12,6 +12,9 @@ import numpy.typing as npt
 from mlcore.errors import InputError
 from mlcore.forests.frontends._fields import Fields, damaged
 
+_ALLOWED = {"iuf": frozenset({int, float}), "iu": frozenset({int}), "b": frozenset({bool})}
+"""Types of the entries, by the kinds of the array that they become."""
+
 _HINT = "The file is truncated or damaged; save the model again."
 
 
@@ -55,10 +58,13 @@ def booleans(values: Sequence[Any], place: str) -> npt.NDArray[np.bool_]:
 def _numbers(values: Sequence[Any], kinds: str, what: str, place: str) -> npt.NDArray[Any]:
     if not len(values):
         return np.empty(0, np.int64)
+    # Looked at first: among texts NumPy would give every entry the room of the longest.
+    if not _ALLOWED[kinds].issuperset(map(type, values)):
+        damaged(place, f"should be {what}")
     try:
         array = np.array(values)
-    except (ValueError, OverflowError):
+    except OverflowError:
         damaged(place, f"should be {what}")
-    if array.ndim != 1 or array.dtype.kind not in kinds or (array.dtype == np.uint64 and "f" not in kinds):
+    if array.dtype.kind not in kinds or (array.dtype == np.uint64 and "f" not in kinds):
         damaged(place, f"should be {what}")
     return array

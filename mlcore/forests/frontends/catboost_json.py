@@ -217,7 +217,7 @@ def _oblivious(document: Fields, features: _Features) -> tuple[Tree, npt.NDArray
     depth = len(splits)
     if depth > _MAX_DEPTH:
         damaged(f"{document.place}.splits", f"are {depth}, more than {_MAX_DEPTH}")
-    leaves = document.reals("leaf_values", np.float64)
+    leaves = reals(document.list("leaf_values"), np.float64, f"{document.place}.leaf_values")
     n_inner = (1 << depth) - 1
     if not len(leaves) or len(leaves) % (n_inner + 1):
         damaged(f"{document.place}.leaf_values", f"are {len(leaves)} for {n_inner + 1} leaves")

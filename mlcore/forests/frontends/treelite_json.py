@@ -90,7 +90,7 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
         damaged("model", "has no 'threshold_type', as the dumps of treelite 4 do")
     threshold_dtype, sum_dtype = (_precision(root, name) for name in ("threshold_type", "leaf_output_type"))
     n_features, n_targets = root.integer("num_feature"), root.integer("num_target")
-    classes = set(root.integers("num_class", np.int64).tolist())
+    classes = set(integers(root.list("num_class"), "model.num_class").tolist())
     if not 1 <= n_features <= MAX_FEATURES or not 1 <= n_targets <= MAX_OUTPUTS or not classes:
         damaged("model", f"has {n_features} features and {n_targets} targets")
     if len(classes) > 1:
@@ -116,7 +116,7 @@ def read(data: bytes, *, iterations: Iterations) -> TreeModel:
         scale = 1 / ratio
 
     trees, adds = _trees(root, n_targets, n_classes, threshold_dtype, sum_dtype)
-    base = root.reals("base_scores", np.float64)
+    base = reals(root.list("base_scores"), np.float64, "model.base_scores")
     if len(base) != n_outputs:
         damaged("model.base_scores", f"holds {len(base)} numbers for {n_outputs} outputs")
     divisor = 1
@@ -158,7 +158,7 @@ def _trees(
 ) -> tuple[Any, npt.NDArray[np.int64]]:
     """The trees, and how many of them add to each output."""
     documents = root.objects("trees")
-    target, category = (root.integers(name, np.int64) for name in ("target_id", "class_id"))
+    target, category = (integers(root.list(name), f"model.{name}") for name in ("target_id", "class_id"))
     if not len(target) == len(category) == len(documents):
         damaged("model", f"has {len(documents)} trees and outputs for {len(target)} and {len(category)}")
     out_of_range = (target < -1) | (target >= n_targets) | (category < -1) | (category >= n_classes)

@@ -109,6 +109,7 @@ def test_trees_without_a_split_and_names_of_features(walk: Walk) -> None:
 
 DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
     "leaves": ({"tree": {"leaf_values": [1.0, 2.0, 3.0]}}, "are 3 for 4 leaves"),
+    "long text": ({"tree": {"leaf_values": ["x" * 1_000_000] + [1.0] * 999_999}}, "should be numbers"),
     "depth": ({"tree": {"splits": [{}] * 60}}, "more than 24"),
     "feature": ({"split": {"float_feature_index": 3}}, "out of range"),
     "border": ({"split": {"border": "x"}}, "should be numbers"),

@@ -196,6 +196,8 @@ DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
     "category": ({"node_type": "categorical_test_node", "category_list": [1 << 30]}, "beyond"),
     "no list": ({"node_type": "categorical_test_node"}, "no category_list"),
     "flag": ({"default_left": 3}, "truth values"),
+    "long text": ({"trees": [{"nodes": [{"node_id": 0, "leaf_value": ["x" * 1_000_000] + [1.0] * 1_000_000}]}]}, "not 1 numbers"),
+    "long texts": ({"class_id": ["x" * 1_000_000] + [0] * 1_000_000}, "should be whole numbers"),
     "ratio": ({"postprocessor": "exponential_standard_ratio", "ratio_c": 0.0}, "ratio_c is 0.0"),
 }
 
