@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mlcore.errors import InputError
 
+_NUMBERS = frozenset({bool, int, float})
 _HINT = "The file is damaged or was not written by the library; save the model again."
 
 
@@ -95,7 +96,10 @@ def _array(value: object, place: str) -> npt.NDArray[Any]:
         return value
     if not isinstance(value, list):
         damaged(place, "should be a list of numbers")
+    # Looked at first: among texts NumPy would give every entry the room of the longest.
+    if not _NUMBERS.issuperset(map(type, value)):
+        damaged(place, "should be a list of numbers")
     try:
         return np.array(value)
-    except (ValueError, OverflowError):
+    except OverflowError:
         damaged(place, "should be a list of numbers")
