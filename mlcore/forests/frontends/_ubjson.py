@@ -61,14 +61,15 @@ class Table:
         return name in self._fields and self._fields[name] is None
 
     def array(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-        """The numbers of all objects, one after the other, and how many each has, shape (n_rows,)."""
+        """The numbers of all objects, one after the other, and how many each has, shape (n_rows,); new arrays."""
         dtype = self._fields[name]
         if dtype is None:
             raise KeyError(name)
-        numbers = np.frombuffer(b"".join(self._parts(name)), dtype)
+        numbers = np.frombuffer(bytearray().join(self._parts(name)), dtype)
+        if not dtype.isnative:  # one byte is, in any order
+            numbers = numbers.byteswap(inplace=True).view(dtype.newbyteorder("="))
         edges = np.array(self._spans[name], np.int64)
-        counts = (edges[1::2] - edges[::2]) // dtype.itemsize
-        return numbers.astype(dtype.newbyteorder("=")), counts
+        return numbers, (edges[1::2] - edges[::2]) // dtype.itemsize
 
     def texts(self, name: str) -> list[bytes]:
         """A text of each object, in UTF-8 if the file is right."""

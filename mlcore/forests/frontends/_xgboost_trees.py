@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 class Columns(Protocol):
-    """A field of all trees as one array, and how many of its numbers each tree has, int64, shape (n_trees,)."""
+    """A field of all trees as one new array, and how many of its numbers each tree has, int64, shape (n_trees,)."""
 
     place: str
 
@@ -96,17 +96,23 @@ def lower(trees: Columns, outputs: npt.NDArray[np.int32], weights: npt.NDArray[n
     listed = categorical.any()
     value = _vectors(trees, place, leaf, right)
     if value is None:
-        value = np.where(leaf, condition, np.float32(0))
+        value = condition * leaf  # all conditions are finite
     if weights is not None:
         factor = np.repeat(weights, sizes)
-        value = value * (factor if value.ndim == 1 else factor[:, np.newaxis])
+        with np.errstate(all="ignore"):  # what an infinite weight makes of a leaf, the verifier names
+            value = value * (factor if value.ndim == 1 else factor[:, np.newaxis])
+    deleted = leaf & (split == _DELETED)
+    all_bits = -leaf.view(np.int8)  # -1 at leaves, else 0; arithmetic, as masks of no pattern cost ten times as much
+    np.bitwise_or(split, all_bits, out=split)
+    np.bitwise_or(right, all_bits, out=right)
+    np.multiply(condition, ~(leaf | categorical) if listed else ~leaf, out=condition)
     made = Trees(
         start=place.start,
         output=outputs,
-        feature=np.where(leaf, np.int32(-1), split),
-        threshold=np.where(leaf | categorical if listed else leaf, np.float32(0), condition),
+        feature=split,
+        threshold=condition,
         left=left,
-        right=np.where(leaf, np.int32(-1), right),
+        right=right,
         comparison=np.where(categorical, Comparison.NOT_IN_SET, Comparison.LESS).astype(np.uint8)
         if listed
         else np.full(len(left), Comparison.LESS, np.uint8),
@@ -115,7 +121,6 @@ def lower(trees: Columns, outputs: npt.NDArray[np.int32], weights: npt.NDArray[n
         value=value,
         **(_sets(trees, place, categorical) if listed else {}),
     )
-    deleted = leaf & (split == _DELETED)
     return _without(made, deleted) if deleted.any() else made
 
 
