@@ -60,6 +60,7 @@ def main(format_name: str, options: list[str]) -> None:
 
     folders = [option for option in options if not option.startswith("-")] or [tempfile.mkdtemp()]
     for number, data in enumerate(samples(format_name)):
+        verify(frontend.read(data, iterations="auto"))  # also imports what is imported only when needed
         seed = _arrays(data)[_SCHEMA] if format_name == "skops" else data
         (Path(folders[0]) / f"sample-{number}").write_bytes(seed)
     atheris.Setup(

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,25 @@ def test_little_memory_and_time_are_enough(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_minute_of_damage_for_each_format(tmp_path: Path) -> None:
     hostile_run(tmp_path, seconds=60, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("atheris"), reason="atheris is no dependency; install it beside the project")
+def test_damage_guided_by_coverage(format_name: str, tmp_path: Path) -> None:
+    limits = [
+        f"-max_total_time={max(6, 60 // len(FORMATS))}",
+        "-timeout=20",
+        "-rss_limit_mb=2048",
+        f"-artifact_prefix={tmp_path}/",
+    ]
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.forests", format_name, str(corpus), *limits],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not [path.name for path in tmp_path.iterdir() if path != corpus]
