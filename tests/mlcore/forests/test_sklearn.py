@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from mlcore.forests.forest import Forest
 from mlcore.forests.frontends._sklearn_trees import _logit, rounded_down
 from mlcore.forests.frontends.sklearn_objects import accepts, convert
 from mlcore.forests.ir import Comparison, Link, TreeModel
+from mlcore.forests.libraries import oracle
+from mlcore.forests.probes import probes
 from mlcore.forests.verifier import verify
 from tests.mlcore.forests.sklearn_cases import (
     CASES,
@@ -30,6 +33,8 @@ from tests.mlcore.forests.sklearn_cases import (
     trying,
     walk,
 )
+
+FILES = sorted((Path(__file__).parents[2] / "data" / "forests" / "skops").glob("*.skops"))
 
 EXACT = {Link.IDENTITY}
 """Links without `exp`, which NumPy and SciPy round differently by some units in the last place."""
@@ -186,6 +191,19 @@ def test_the_decision_function_of_adaboost() -> None:
         scale = 2.0 if target == "binary" else 1.0  # of two classes it is the difference of their votes
         decision = scale * (walk(model, rows)[1] / estimator.estimator_weights_.sum())
         np.testing.assert_array_equal(decision.squeeze(), estimator.decision_function(rows))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_files_are_read_without_skops(path: Path) -> None:
+    """Files that skops once wrote, against scikit-learn's own trees with their nodes."""
+    forest = load(path)
+    assert forest.info.format == "skops"
+    source = oracle(path, forest.model)
+    for dtype in ("float32", "float64"):
+        rows = probes(forest.model, dtype=dtype, n_rows=500)
+        wanted, prediction = source.margin(rows), source.predict(rows)
+        np.testing.assert_array_equal(forest.margin(rows).reshape(wanted.shape), wanted)
+        np.testing.assert_allclose(forest.predict(rows).reshape(prediction.shape), prediction, rtol=1e-14, atol=3e-16)
 
 
 def test_labels_of_every_type() -> None:
