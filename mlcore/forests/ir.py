@@ -371,6 +371,8 @@ class TreeModel:
         trees = self.trees
         sizes = np.zeros(trees.n_nodes + 1, np.int64)
         sizes[trees.set_node + 1] = np.diff(trees.set_start)
+        with np.errstate(invalid="ignore"):  # a file may hold any NaN where no number counts
+            threshold, value = (array.astype(np.float64, copy=False) for array in (trees.threshold, trees.value))
         return ForestTables(
             n_features=self.n_features,
             n_outputs=self.n_outputs,
@@ -380,13 +382,13 @@ class TreeModel:
             tree_start=trees.start,
             tree_output=trees.output,
             feature=trees.feature,
-            threshold=trees.threshold.astype(np.float64, copy=False),
+            threshold=threshold,
             left=trees.left,
             right=trees.right,
             comparison=trees.comparison,
             missing=trees.missing,
             default_left=trees.default_left.view(np.uint8),
-            value=trees.value.astype(np.float64, copy=False).reshape(-1),
+            value=value.reshape(-1),
             category_start=np.cumsum(sizes) if len(trees.set_node) else sizes,
             category_words=trees.set_words,
             base=self.base.astype(np.float64, copy=False),
