@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.errors import MLCoreError
+from mlcore.filetypes import detect
 from mlcore.forests.forest import Forest
 from mlcore.forests.ir import Link
 
@@ -56,6 +57,11 @@ class Setting:
     forest: Forest
     threads: int
     folder: Path
+
+    @property
+    def kind(self) -> str:
+        """What the file is; a saved forest names the format that it came from elsewhere."""
+        return detect(self.path).kind
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,8 @@ def first_line(error: BaseException) -> str:
 
 
 def _of(setting: Setting, *formats: str) -> None:
-    if setting.forest.info.format not in formats:
-        raise AbsentError(f"does not read {setting.forest.info.format} files")
+    if setting.kind not in formats:
+        raise AbsentError(f"does not read {setting.kind} files")
 
 
 def _rounds(setting: Setting) -> tuple[int, int]:
@@ -195,7 +201,7 @@ def _onnxruntime(setting: Setting) -> Predict:
 
 def _onedal(setting: Setting) -> Predict:
     builders, daal = import_module("daal4py.mb"), import_module("daal4py")
-    if setting.forest.info.format == "lightgbm-text":
+    if setting.kind == "lightgbm-text":
         model = builders.convert_model(lightgbm_booster(setting))
     else:
         model = builders.convert_model(xgboost_booster(setting))
@@ -209,19 +215,17 @@ def _onedal(setting: Setting) -> Predict:
 
 def treelite_model(setting: Setting) -> Any:
     """The model in treelite."""
-    _of(setting, "xgboost-json", "xgboost-ubj", "lightgbm-text", "treelite-json")
+    _of(setting, "xgboost-json", "xgboost-ubj", "lightgbm-text")
     if setting.forest.model.n_rounds is not None:
         raise AbsentError("it takes all rounds of the file, not those up to the best one")
     treelite = import_module("treelite")
-    match setting.forest.info.format:
+    match setting.kind:
         case "lightgbm-text":
             return treelite.frontend.load_lightgbm_model(setting.path)
         case "xgboost-ubj":
             return treelite.frontend.load_xgboost_model(setting.path, format_choice="ubjson")
-        case "xgboost-json":
-            return treelite.frontend.load_xgboost_model(setting.path, format_choice="json")
         case _:
-            return treelite.Model.from_json(setting.path.read_text(encoding="utf-8"))
+            return treelite.frontend.load_xgboost_model(setting.path, format_choice="json")
 
 
 def _treelite(setting: Setting) -> Predict:

@@ -118,3 +118,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = (rows[:, 0] > rows[:, 1]).astype(np.int32)
     xgboost.train({"objective": "binary:logistic", "max_depth": 3}, xgboost.DMatrix(rows, target), 5).save_model(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An XGBoost model of 20 trees with named features and missing values, as UBJSON."""
+    import xgboost
+
+    path = tmp_path_factory.mktemp("forest") / "signal.ubj"
+    rng = np.random.default_rng(6)
+    rows = rng.normal(size=(2000, 6)).astype(np.float32)
+    target = (rows[:, 0] * rows[:, 1] + rows[:, 2] > 0.2).astype(np.int32)
+    rows[rng.random(rows.shape) < 0.05] = np.nan
+    data = xgboost.DMatrix(rows, target, feature_names=["lepton_pt", "lepton_eta", "met", "jet1_pt", "jet1_btag", "m_bb"])
+    xgboost.train({"objective": "binary:logistic", "max_depth": 4, "nthread": 1}, data, 20).save_model(path)
+    return path

@@ -126,6 +126,65 @@ def test_a_forest_is_uploaded_converted_downloaded_and_passes_its_self_test(
         assert {"higgs.hpp", "higgs.zip"} <= {Path(name).name for name in archive.namelist()}
 
 
+def upload_and_open(page: Page, portal: Portal, model: Path) -> str:
+    """Upload a model and wait for its page; returns the page's address."""
+    page.goto(address(portal, "/library/"))
+    page.locator("input[type=file]").set_input_files(model)
+    page.wait_for_url(re.compile(r"/library/[0-9a-f-]{36}"), timeout=LONG)
+    expect(page.locator("#tree svg[role=img]")).to_be_visible(timeout=LONG)
+    return page.url
+
+
+def test_a_models_page_shows_plots_and_one_tree_after_the_other(portal: Portal, page: Page, forest: Path) -> None:
+    upload_and_open(page, portal, forest)
+    for heading in ("Importance of the features", "Leaves by depth", "Values of the leaves", "Which engine runs here, and why"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.locator("#h-tree")).to_have_text("Tree 0 of 20")
+    page.locator("#tree-next").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#h-tree")).to_have_text("Tree 1 of 20")
+    expect(page.locator("#tree-next")).to_be_focused()
+    page.locator("#tree-number").fill("18")  # one that the inspection did not draw
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#h-tree")).to_have_text("Tree 18 of 20")
+    expect(page.locator("#tree svg[aria-label^='Tree 18:']")).to_be_visible(timeout=LONG)
+    page.get_by_role("link", name="Previous").click()
+    expect(page.locator("#tree svg[aria-label^='Tree 17:']")).to_be_visible(timeout=LONG)
+
+
+def test_a_forest_is_benchmarked_from_its_page(portal: Portal, page: Page, forest: Path) -> None:
+    upload_and_open(page, portal, forest)
+    page.get_by_role("link", name=re.compile("Benchmark a forest")).click()
+    expect(page.locator("select[name=model] option:checked")).to_contain_text("signal.ubj")
+    page.locator("input[name=batches]").fill("1, 256")
+    page.locator("input[name=seconds]").fill("2")
+    page.get_by_role("button", name=re.compile("^Start job")).click()
+    page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}"))
+    chart = page.locator("figure.plot svg[aria-label^='Time of a prediction relative to XGBoost']")
+    expect(chart).to_be_visible(timeout=2 * LONG)
+    expect(chart).to_contain_text("Single rows")
+    expect(chart).to_contain_text("ML4EP")
+    expect(page.get_by_role("heading", name="Not measured")).to_be_visible()
+    expect(page.get_by_text("All answers agree.")).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate(PLOT_CONTRAST) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_models_page_has_contrast_and_fits_a_phone(portal: Portal, page: Page, forest: Path, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    upload_and_open(page, portal, forest)
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(PLOT_CONTRAST) == []
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_chat_request_offers_the_form_and_submitting_needs_a_click(portal: Portal, page: Page, model: Path) -> None:
     page.goto(address(portal, "/library/"))
     page.locator("input[type=file]").set_input_files(model)
@@ -169,7 +228,18 @@ def test_a_pickle_is_refused_on_the_page(portal: Portal, page: Page, tmp_path: P
     expect(page.locator(".files")).to_contain_text("pickle", ignore_case=True, timeout=LONG)
 
 
-PLACES = ["/", "/ask/", "/jobs/", "/jobs/new", "/jobs/new/forest-to-cpp", "/library/", "/status", "/account/", "/api/v1/"]
+PLACES = [
+    "/",
+    "/ask/",
+    "/jobs/",
+    "/jobs/new",
+    "/jobs/new/forest-to-cpp",
+    "/jobs/new/forest-benchmark",
+    "/library/",
+    "/status",
+    "/account/",
+    "/api/v1/",
+]
 
 
 @pytest.mark.parametrize("path", PLACES)
@@ -216,6 +286,14 @@ CONTRAST = """() => {
   }
   return poor;
 }"""
+
+
+# Text in plots stands on the page; marks and bars need 3:1 against it.
+PLOT_CONTRAST = (
+    CONTRAST.replace('document.querySelectorAll("main *, header *, footer *")', 'document.querySelectorAll("main svg text")')
+    .replace(", svg, .sr", ", .sr")
+    .replace("getComputedStyle(element).color", "getComputedStyle(element).fill")
+)
 
 
 @pytest.mark.parametrize("path", PLACES)

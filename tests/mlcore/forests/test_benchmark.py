@@ -148,6 +148,13 @@ def test_who_is_not_installed_is_told_how_to_come(model: Path, tmp_path: Path) -
     assert found.reference == OWN
 
 
+def test_a_saved_forest_is_no_file_of_the_library_that_trained_it(model: Path, tmp_path: Path) -> None:
+    load(model).save(tmp_path / "m.forest")
+    found = benchmark(tmp_path / "m.forest", tmp_path, batches=[4], seconds=0.1, peers={"xgboost": PEERS["xgboost"]})
+    assert found.library.startswith("xgboost")
+    assert [one.reason for one in found.absences] == ["does not read ml4ep-forest files"]
+
+
 def test_too_large_a_model_is_not_given_to_a_c_compiler(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "TL2CGEN_NODES", 10)
     setting = Setting(model, load(model), 1, tmp_path)
