@@ -5,10 +5,13 @@
 #include <thread>
 
 #include "dispatch.hpp"
+#include "kernels/single_event.hpp"
 #include "planner.hpp"
 
 namespace kernels {
 namespace {
+
+constexpr std::size_t single_rows = 8;  // at most this many are evaluated one by one
 
 // Grows with the largest forest that its thread has met, and stays.
 unsigned char* workspace(std::size_t size) {
@@ -70,6 +73,7 @@ std::unique_ptr<Forest> Forest::build(const ForestTables& tables) {
   forest->engine_ = &active_engine();
   Plan plan = build_plan(tables);
   forest->plan_ = plan.header();
+  forest->single_ = single_engine(forest->engine_->target, forest->plan_);
   forest->memory_ = std::shared_ptr<unsigned char>(std::move(plan.bytes));
   return forest;
 }
@@ -79,6 +83,7 @@ std::unique_ptr<Forest> Forest::from_plan(const void* plan, std::size_t size, st
   std::unique_ptr<Forest> forest(new Forest);
   forest->engine_ = &active_engine();
   forest->plan_ = static_cast<const PlanHeader*>(plan);
+  forest->single_ = single_engine(forest->engine_->target, forest->plan_);
   forest->memory_ = std::move(owner);
   return forest;
 }
@@ -86,8 +91,29 @@ std::unique_ptr<Forest> Forest::from_plan(const void* plan, std::size_t size, st
 std::size_t Forest::n_predictions() const { return predictions_of(*plan_); }
 
 template <class X>
+void Forest::run_one(const X* row, void* out, SumOrder order) const {
+  if (static_cast<Link>(plan_->link) == Link::identity && plan_->divisor == 1) return margin_one(row, out, order);
+  alignas(8) unsigned char few[16 * sizeof(double)];
+  const std::size_t n_bytes = n_outputs() * (plan_->sum_is_double ? 8 : 4);
+  void* margins = n_bytes <= sizeof few ? few : workspace(n_bytes);
+  margin_one(row, margins, order);
+  single_.link(plan_, margins, out);
+}
+
+void Forest::predict_one(const float* row, void* out, SumOrder order) const { run_one(row, out, order); }
+void Forest::predict_one(const double* row, void* out, SumOrder order) const { run_one(row, out, order); }
+
+template <class X>
 void Forest::run(const Rows<X>& x, void* out, std::size_t n_threads, bool link) const {
   const std::size_t row_bytes = (link ? n_predictions() : n_outputs()) * (plan_->sum_is_double ? 8 : 4);
+  if (x.n_rows <= single_rows && x.column_stride == 1) {
+    for (std::size_t i = 0; i < x.n_rows; ++i) {
+      const X* row = x.data + static_cast<std::ptrdiff_t>(i) * x.row_stride;
+      unsigned char* to = static_cast<unsigned char*>(out) + i * row_bytes;
+      link ? predict_one(row, to) : margin_one(row, to);
+    }
+    return;
+  }
   const std::size_t n_bytes = engine_->workspace_bytes(plan_);
   share(x.n_rows, engine_->block_rows, n_threads, [&](std::size_t from, std::size_t to) {
     run_on(*engine_, plan_, x, from, to, link, static_cast<unsigned char*>(out) + from * row_bytes, workspace(n_bytes));
@@ -114,11 +140,12 @@ std::vector<std::pair<std::string, std::string>> Forest::engines() const {
   const std::string target = engine_->target;
   if (plan_->is_sliced == 0) {
     const char* reason = why_not_sliced(static_cast<NotSliced>(plan_->not_sliced));
-    return {{"rows", "walk, " + target + ": node by node, eight rows in step, because " + reason}};
+    return {{"rows", "walk, " + target + ": node by node, eight rows in step, because " + reason}, {"single", describe_single(engine_->target, plan_)}};
   }
   const std::string conditions = std::to_string(plan_->n_planes - 2) + " distinct conditions, one bit a row each";
   return {{"batches", "bit-sliced, " + target + ": blocks of " + std::to_string(engine_->block_rows) + " rows, " + conditions},
-          {"few rows", "bit-sliced, " + target + ": blocks of 64 rows"}};
+          {"few rows", "bit-sliced, " + target + ": blocks of 64 rows"},
+          {"single", describe_single(engine_->target, plan_)}};
 }
 
 }  // namespace kernels

@@ -4,6 +4,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "kernels/single_event.hpp"
+
 namespace kernels {
 
 void FreeAligned::operator()(unsigned char* data) const noexcept { std::free(data); }
@@ -66,6 +68,7 @@ Plan build_plan(const ForestTables& t) {
     header.runs = writer.add(std::move(features.runs));
     plan_sliced_trees(t, features, writer);
   }
+  plan_single(t, writer);
   return writer.finish();
 }
 

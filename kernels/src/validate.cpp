@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/single_event.hpp"
 #include "planner.hpp"
 #include "walk_flags.hpp"
 
@@ -19,6 +20,7 @@ class Validator {
     check_header();
     check_walk();
     if (plan_->is_sliced != 0) check_sliced();
+    check_single(plan_);
   }
 
  private:

@@ -89,6 +89,7 @@ struct Walk {
     for (std::size_t i = 0; i < in_step; ++i) leaf[i] = nodes[at[i]].next;
   }
 
+ public:
   static bool goes_left(const PlanHeader* plan, std::uint32_t index, const Node& node, T x) {
     const std::uint32_t flags = node.feature_and_flags;
     const bool default_left = (flags & walk_default_left) != 0;
@@ -101,6 +102,7 @@ struct Walk {
     return (flags & walk_less_equal) != 0 ? x <= node.threshold : x < node.threshold;
   }
 
+ private:
   static bool is_listed(const PlanHeader* plan, std::uint32_t index, T x, bool listed_left) {
     const WalkSet* sets = section<WalkSet>(plan, plan->walk_sets);
     std::size_t low = 0, high = plan->walk_sets.count;

@@ -10,6 +10,7 @@
 
 #include "kernels/plan.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/single_engine.hpp"
 
 namespace kernels {
 
@@ -86,6 +87,13 @@ class Forest {
   void leaves(const Rows<float>& x, std::int32_t* out, std::size_t n_threads) const;
   void leaves(const Rows<double>& x, std::int32_t* out, std::size_t n_threads) const;
 
+  // One row of contiguous features into `out`, as above; allocates nothing once its thread has met the forest. Margins in lanes
+  // may differ from those of batches in their last bits.
+  void margin_one(const float* row, void* out, SumOrder order = SumOrder::sequential) const { single_.float_row[int(order)](plan_, row, out); }
+  void margin_one(const double* row, void* out, SumOrder order = SumOrder::sequential) const { single_.double_row[int(order)](plan_, row, out); }
+  void predict_one(const float* row, void* out, SumOrder order = SumOrder::sequential) const;
+  void predict_one(const double* row, void* out, SumOrder order = SumOrder::sequential) const;
+
   std::size_t n_features() const { return plan_->n_features; }
   std::size_t n_outputs() const { return plan_->n_outputs; }
   std::size_t n_predictions() const;
@@ -102,7 +110,11 @@ class Forest {
   void run(const Rows<X>& x, void* out, std::size_t n_threads, bool link) const;
 
   const PlanHeader* plan_ = nullptr;
+  template <class X>
+  void run_one(const X* row, void* out, SumOrder order) const;
+
   const Engine* engine_ = nullptr;
+  SingleEngine single_{};
   std::shared_ptr<void> memory_;
 };
 

@@ -1,0 +1,2 @@
+#define KERNELS_TARGET portable
+#include "single_event_engine.hpp"
