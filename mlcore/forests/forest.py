@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -266,7 +267,7 @@ def _load_file(path: Path, iterations: Iterations) -> Forest:
         frontend = frontends.of_file(kind, head)
         if frontend is frontends.frontends()[saved_format.FORMAT] and key is None:
             return _open_saved(path, iterations)
-        data = path.read_bytes()
+        data = _mapped(path) if getattr(frontend, "MAPPED", False) else path.read_bytes()
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}", hint="Check the path.") from None
     if frontend is None:
@@ -281,6 +282,12 @@ def _load_file(path: Path, iterations: Iterations) -> Forest:
         message = f"{path.name} holds one model, so there is none to choose by the name {key[:80]!r}"
         raise InputError(message, hint="Give the path alone.", code="forest.key")
     return Forest(frontend.read_key(data, key, iterations=iterations))
+
+
+def _mapped(path: Path) -> bytes:
+    """The file mapped into memory; but for methods of texts it is used as bytes are."""
+    with path.open("rb") as stream:
+        return cast("bytes", mmap(stream.fileno(), 0, access=ACCESS_READ))
 
 
 def _open_saved(path: Path, iterations: Iterations) -> Forest:

@@ -23,7 +23,6 @@ import math
 import mmap
 import os
 import struct
-import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -140,7 +139,7 @@ def write(forest: Forest, path: Path) -> Path:
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file", hint="Give the path of a file.", code="forest.saved")
     parts = _parts(forest)
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}")
     try:
         try:
             with temporary.open("xb") as stream:

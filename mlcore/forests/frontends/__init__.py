@@ -8,6 +8,8 @@ A module that reads files defines
 
 and, where a file may hold several models, ``read_key(data: bytes, key: str, *, iterations: Iterations) -> TreeModel``.
 
+and, where `read` takes a mapped file (`mmap.mmap`) as well, which spares large ones a copy, ``MAPPED = True``.
+
 A module that takes models of a library in the same process defines ``FORMAT`` and
 
 - ``accepts(model: object) -> bool``: whether it is one, told without importing the library (`made_by`),

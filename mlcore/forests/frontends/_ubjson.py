@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, NoReturn
 
 import numpy as np
@@ -43,7 +44,9 @@ _CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 class Table:
     """A list of objects, field by field; a field within an inner object is called ``outer.inner``."""
 
-    def __init__(self, data: bytes, n_rows: int, fields: Mapping[str, np.dtype[Any] | None], spans: Mapping[str, Spans]) -> None:
+    def __init__(
+        self, data: bytes | mmap, n_rows: int, fields: Mapping[str, np.dtype[Any] | None], spans: Mapping[str, Spans]
+    ) -> None:
         self._data = data
         self._n_rows = n_rows
         self._fields = fields
@@ -81,13 +84,13 @@ class Table:
         return [view[start:end] for start, end in zip(edges, edges, strict=True)]
 
 
-def loads(data: bytes, tables: Mapping[str, frozenset[str]] | None = None) -> Any:
+def loads(data: bytes | mmap, tables: Mapping[str, frozenset[str]] | None = None) -> Any:
     """Read one UBJSON value.
 
     Parameters
     ----------
     data
-        The whole document.
+        The whole document, which may be a mapped file.
     tables
         For the key of a list of objects, which of their fields matter: such a list comes as a `Table` of these fields
         where its objects have the same fields in the same order, else as a list of dictionaries.
@@ -123,7 +126,7 @@ _SIZES = {marker[0]: dtype.itemsize for marker, dtype in _NUMBERS.items()}
 
 
 class _Reader:
-    def __init__(self, data: bytes, tables: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, data: bytes | mmap, tables: Mapping[str, frozenset[str]]) -> None:
         self.data = data
         self.tables = tables
         self.at = 0
@@ -295,7 +298,7 @@ class _Reader:
         The first object has the layout, as it was taken from there.
         """
         data, size = self.data, len(self.data)
-        begins_with, length_at = data.startswith, struct.Struct(">q").unpack_from
+        length_at = struct.Struct(">q").unpack_from
         plan = [
             (
                 step.same,
@@ -310,7 +313,7 @@ class _Reader:
         while row < count:
             start = at
             for same, n_same, itemsize, is_number, edges in plan:
-                if not begins_with(same, at):
+                if data[at : at + n_same] != same:
                     for taken in spans.values():
                         del taken[2 * row :]
                     self.at = start

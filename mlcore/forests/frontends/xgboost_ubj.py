@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Any
 
 from mlcore.forests.frontends import Iterations, _ubjson, _xgboost, _xgboost_trees, made_by
 from mlcore.forests.ir import TreeModel
 
 FORMAT = "xgboost-ubj"
+MAPPED = True
 
 
 def matches(head: bytes) -> bool:
@@ -15,7 +17,7 @@ def matches(head: bytes) -> bool:
     return head[:1] == b"{" and head[1:2] in (b"L", b"l", b"I", b"i", b"U", b"#", b"$")
 
 
-def read(data: bytes, *, iterations: Iterations) -> TreeModel:
+def read(data: bytes | mmap, *, iterations: Iterations) -> TreeModel:
     """The model of a UBJSON document, not yet verified.
 
     Raises
