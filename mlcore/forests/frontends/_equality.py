@@ -21,6 +21,9 @@ from mlcore.forests.ir import Comparison
 MAX_NODES = 1 << 20
 """Nodes of a forest after this, which the repeated subtrees of a hostile file would otherwise let grow without end."""
 
+FREE_NODES, PER_NODE = 1 << 14, 64
+"""Of these, what any file may take, and what each of its nodes may take besides: a small file ends soon."""
+
 
 class Split(NamedTuple):
     """A node as the IR decides; children are None at a leaf."""
@@ -69,14 +72,20 @@ class Budget:
     """Counts nodes over the trees of a forest; wide leaves, of many numbers, leave room for fewer."""
 
     def __init__(self, width: int) -> None:
-        self.most = MAX_NODES // max(1, width // 8)
-        self.left = self.most
+        self.bound = MAX_NODES // max(1, width // 8)
+        self.allowed = FREE_NODES
+        self.spent = 0
+
+    def allow(self, n_nodes: int) -> None:
+        """Add the share of a tree of so many nodes."""
+        self.allowed += PER_NODE * n_nodes
 
     def spend(self, amount: int = 1) -> None:
-        self.left -= amount
-        if self.left < 0:
+        self.spent += amount
+        most = min(self.bound, self.allowed)
+        if self.spent > most:
             raise UnsupportedFeatureError(
-                f"splits by equality would take more than {self.most} nodes as comparisons",
+                f"splits by equality would take more than {most} nodes as comparisons",
                 hint="Load the file that the training library itself saved: LightGBM's text lists categories as sets.",
             )
 
@@ -91,6 +100,7 @@ def expanded(tree: Written, place: str, budget: Budget) -> tuple[Written, npt.ND
     UnsupportedFeatureError
         The repeated subtrees would become too many.
     """
+    budget.allow(len(tree.feature))
     built = _Built()
     _Expansion(tree, place, budget, built).run()
     columns = list(zip(*built.nodes, strict=True))
