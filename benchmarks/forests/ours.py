@@ -18,7 +18,7 @@ from mlcore import forests
 Array = npt.NDArray[Any]
 
 OURS = "ours"
-HEADER = Path(kernels.__file__).parent / "include" / "kernels" / "forest.h"
+INCLUDE = Path(kernels.__file__).parent / "include"
 
 
 def margin_call(forest: forests.Forest, rows: Array, *, threads: int = 1) -> Callable[[], object]:
@@ -28,17 +28,8 @@ def margin_call(forest: forests.Forest, rows: Array, *, threads: int = 1) -> Cal
 
 
 def through_c(task: Task) -> Native:
-    """The forest behind the C API: saved in the own format and opened from there.
-
-    Raises
-    ------
-    RuntimeError
-        The kernels were built without it.
-    """
-    if not HEADER.exists():
-        raise RuntimeError(f"the kernels have no C API: there is no {HEADER.name}; build them with `make setup`")
-    saved = saved_forest(task)
-    return task.native("ours", [library(), saved], task.forest.model.sum_dtype, include=[HEADER.parents[1]])
+    """The forest behind the C API: saved in the own format and opened from there."""
+    return task.native("ours", [library(), saved_forest(task)], task.forest.model.sum_dtype, include=[INCLUDE])
 
 
 def saved_forest(task: Task) -> Path:
@@ -49,16 +40,20 @@ def saved_forest(task: Task) -> Path:
 
 
 def library() -> Path:
-    """The shared library that has the C API's functions."""
-    folder = Path(kernels.__file__).parent
-    found = sorted([*folder.glob("libml4ep*.so*"), *folder.glob("**/libml4ep*.so*")]) or [_extension()]
-    return found[0]
+    """The shared library that has the C API's functions, beside the kernels' Python module or below the package.
 
-
-def _extension() -> Path:
+    Raises
+    ------
+    RuntimeError
+        The kernels were built without it.
+    """
     from kernels import _native
 
-    return Path(str(_native.__file__))
+    folders = (Path(str(_native.__file__)).parent, Path(kernels.__file__).parent)
+    found = [path for folder in folders for path in sorted(folder.glob("**/libkernels_forest.so*"))]
+    if not found:
+        raise RuntimeError("the kernels were built without libkernels_forest, their C API; build them again with `make setup`")
+    return found[0]
 
 
 def check(forest: forests.Forest, rows: Array, expected: Array) -> None:
