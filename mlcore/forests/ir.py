@@ -236,16 +236,21 @@ class Trees(Sequence[Tree]):
 
     def first(self, n_trees: int) -> Trees:
         """The first so many trees, as views of the same arrays."""
-        n_nodes = int(self.start[n_trees])
-        n_sets = int(np.searchsorted(self.set_node, n_nodes))
+        return self.between(0, n_trees)
+
+    def between(self, first: int, last: int) -> Trees:
+        """The trees from one on and before another, as views of the same arrays."""
+        nodes = slice(int(self.start[first]), int(self.start[last]))
+        sets = slice(*np.searchsorted(self.set_node, [nodes.start, nodes.stop]).tolist())
+        words = slice(int(self.set_start[sets.start]), int(self.set_start[sets.stop]))
         return replace(
             self,
-            start=self.start[: n_trees + 1],
-            output=self.output[:n_trees],
-            set_node=self.set_node[:n_sets],
-            set_start=self.set_start[: n_sets + 1],
-            set_words=self.set_words[: int(self.set_start[n_sets])],
-            **{name: getattr(self, name)[:n_nodes] for name in _PER_NODE},
+            start=self.start[first : last + 1] - nodes.start,
+            output=self.output[first:last],
+            set_node=self.set_node[sets] - nodes.start,
+            set_start=self.set_start[sets.start : sets.stop + 1] - words.start,
+            set_words=self.set_words[words],
+            **{name: getattr(self, name)[nodes] for name in _PER_NODE},
         )
 
     @property

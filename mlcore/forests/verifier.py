@@ -1,11 +1,12 @@
 """The verifier of the tree IR: every frontend's result passes it before anything else sees it.
 
-It looks at all trees at once, in a few passes over the flat arrays. Only a forest that fails is looked at node by node, to
-say what is wrong with it.
+It looks at many trees at once, in a few passes over flat arrays that stay in the processor's cache. Only trees that fail are
+looked at node by node, to say what is wrong with them.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NoReturn
 
 import numpy as np
@@ -17,6 +18,8 @@ from mlcore.forests.ir import Comparison, Link, Missing, TreeModel, Trees
 MAX_FEATURES = (1 << 24) - 1
 MAX_OUTPUTS = 1 << 16
 MAX_NODES = (1 << 31) - 2
+BLOCK = 1 << 14
+"""Nodes that are looked at together, unless a tree has more."""
 
 _INT = np.dtype(np.int32)
 _DAMAGED = "The file is damaged or was not written by the library; save the model again."
@@ -48,10 +51,29 @@ def verify(model: TreeModel) -> TreeModel:
     if trees.n_nodes > MAX_NODES:
         raise InputError(f"the forest has {trees.n_nodes} nodes", hint=f"At most {MAX_NODES} are possible.")
     _verify_layout(model, trees)
-    if trees.n_nodes:
-        _verify_nodes(model, trees)
-        _verify_shape(trees)
+    edges = np.searchsorted(trees.start, np.arange(0, trees.n_nodes + BLOCK, BLOCK)).tolist()
+    for first, last in pairwise(sorted({0, *edges, len(trees)} - {len(trees) + 1})):
+        block = _Block(trees.between(first, last), first)
+        _verify_nodes(model, block)
+        _verify_shape(block)
     return model
+
+
+class _Block:
+    """Some trees of a forest."""
+
+    def __init__(self, trees: Trees, first: int) -> None:
+        self.trees = trees
+        self.first = first  # their first one's number in the forest
+
+    def reject_first(self, wrong: npt.NDArray[np.bool_], what: str, code: str) -> None:
+        """Reject the first of the wrong nodes, if there is one."""
+        if wrong.any():
+            self.reject(int(wrong.argmax()), what, code)
+
+    def reject(self, node: int, what: str, code: str) -> NoReturn:
+        tree = int(self.trees.tree_of_node[node])
+        _reject(self.first + tree, node - int(self.trees.start[tree]), what, code)
 
 
 def _verify_layout(model: TreeModel, trees: Trees) -> None:
@@ -80,31 +102,33 @@ def _verify_layout(model: TreeModel, trees: Trees) -> None:
         raise InputError("the sets of categories do not fit the nodes", hint=_DAMAGED, code="forest.category")
 
 
-def _verify_nodes(model: TreeModel, trees: Trees) -> None:
+def _verify_nodes(model: TreeModel, block: _Block) -> None:
     """Each node's own fields are in range."""
+    trees = block.trees
     leaf = trees.is_leaf
-    _first(trees, trees.feature >= model.n_features, "its feature is out of range", "forest.feature")
+    block.reject_first(trees.feature >= model.n_features, "its feature is out of range", "forest.feature")
     sizes = np.diff(trees.start)
     size = np.repeat(sizes.astype(np.uint32), sizes)
     for child in (trees.left, trees.right):
         beyond = child.view(np.uint32) >= size  # and so is a negative number
-        _first(trees, beyond & ~leaf, "its child is out of range", "forest.child")
+        block.reject_first(beyond & ~leaf, "its child is out of range", "forest.child")
     if trees.comparison.max() > max(Comparison):
-        _first(trees, ~leaf & (trees.comparison > max(Comparison)), "its comparison is unknown", "forest.comparison")
+        block.reject_first(~leaf & (trees.comparison > max(Comparison)), "its comparison is unknown", "forest.comparison")
     if trees.missing.max() > max(Missing):
-        _first(trees, ~leaf & (trees.missing > max(Missing)), "its missing value is unknown", "forest.missing")
+        block.reject_first(~leaf & (trees.missing > max(Missing)), "its missing value is unknown", "forest.missing")
     no_number = np.isnan(trees.threshold)
     if no_number.any():
         numeric = ~leaf & (trees.comparison <= Comparison.LESS_EQUAL)
-        _first(trees, no_number & numeric, "its threshold is not a number", "forest.threshold")
+        block.reject_first(no_number & numeric, "its threshold is not a number", "forest.threshold")
     finite = np.isfinite(trees.value)
     finite = finite.all(axis=1) if trees.vector_leaves else finite
     if not finite.all():
-        _first(trees, leaf & ~finite, "the leaf's value is not finite", "forest.value")
+        block.reject_first(leaf & ~finite, "the leaf's value is not finite", "forest.value")
 
 
-def _verify_shape(trees: Trees) -> None:
+def _verify_shape(block: _Block) -> None:
     """Each node but the root has one parent, and the root reaches all; the children are in range."""
+    trees = block.trees
     inner = np.flatnonzero(~trees.is_leaf)
     left, right = trees.left[inner], trees.right[inner]
     root = np.repeat(trees.start[:-1], np.diff(trees.start))[inner]
@@ -117,18 +141,19 @@ def _verify_shape(trees: Trees) -> None:
         own = inner - root
         if (left > own).all() and (right > own).all():
             return
-    _reject_shape(trees, inner, root)
+    _reject_shape(block, inner, root)
 
 
-def _reject_shape(trees: Trees, inner: npt.NDArray[np.int64], root: npt.NDArray[np.int64]) -> None:
+def _reject_shape(block: _Block, inner: npt.NDArray[np.int64], root: npt.NDArray[np.int64]) -> None:
     """Walk through the trees level by level; the first node with two parents, or with none, is named."""
+    trees = block.trees
     children = np.concatenate([trees.left[inner] + root, trees.right[inner] + root])
     parents = np.bincount(children, minlength=trees.n_nodes)
     parents[trees.start[:-1]] += 1  # a root that is a child counts twice
     for node in np.flatnonzero(parents > 1)[:1].tolist():
         if _reaches_itself(trees, node):
-            _reject_node(trees, node, "it is its own descendant: the children form a cycle", "forest.cycle")
-        _reject_node(trees, node, "it is the child of more than one node", "forest.shared")
+            block.reject(node, "it is its own descendant: the children form a cycle", "forest.cycle")
+        block.reject(node, "it is the child of more than one node", "forest.shared")
     reached = np.zeros(trees.n_nodes, bool)
     level = trees.start[:-1]
     while len(level):
@@ -136,7 +161,7 @@ def _reject_shape(trees: Trees, inner: npt.NDArray[np.int64], root: npt.NDArray[
         split = level[trees.feature[level] >= 0]
         first = trees.start[trees.tree_of_node[split]]
         level = np.concatenate([trees.left[split] + first, trees.right[split] + first])
-    _first(trees, ~reached, "it cannot be reached from the root", "forest.unreachable")
+    block.reject_first(~reached, "it cannot be reached from the root", "forest.unreachable")
 
 
 def _reaches_itself(trees: Trees, start: int) -> bool:
@@ -154,17 +179,6 @@ def _reaches_itself(trees: Trees, start: int) -> bool:
                 seen.add(child)
                 stack.append(child)
     return False
-
-
-def _first(trees: Trees, wrong: npt.NDArray[np.bool_], what: str, code: str) -> None:
-    """Reject the first of the wrong nodes, if there is one."""
-    if wrong.any():
-        _reject_node(trees, int(wrong.argmax()), what, code)
-
-
-def _reject_node(trees: Trees, node: int, what: str, code: str) -> NoReturn:
-    tree = int(trees.tree_of_node[node])
-    _reject(tree, node - int(trees.start[tree]), what, code)
 
 
 def _reject(tree: int, node: int | None, what: str, code: str) -> NoReturn:

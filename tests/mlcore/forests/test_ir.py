@@ -12,7 +12,7 @@ import pytest
 import kernels
 from kernels import reference
 from mlcore.errors import InputError
-from mlcore.forests import links, predictor
+from mlcore.forests import links, predictor, verifier
 from mlcore.forests.ir import MAX_CATEGORY, Comparison, FloatName, Link, Missing, Source, Tree, TreeModel, Trees
 from mlcore.forests.verifier import verify
 
@@ -77,6 +77,9 @@ def test_joined_trees_are_the_same_trees() -> None:
     assert equal(joined[-1], made[-1])
     assert all(equal(a, b) for a, b in zip(joined[2:5], made[2:5], strict=True))
     assert all(equal(a, b) for a, b in zip(joined.first(4), made[:4], strict=True))
+    for a, b in [(0, 7), (2, 5), (3, 3), (6, 7)]:
+        assert all(equal(one, two) for one, two in zip(joined.between(a, b), made[a:b], strict=True))
+        verify(model(joined.between(a, b), 2))
     assert joined.depths.tolist() == [part.depth for part in made]
     assert Trees.joined(joined) is joined
     with pytest.raises(IndexError):
@@ -205,6 +208,18 @@ def test_the_verifier_names_the_place(case: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         verify(model(make()))
     assert caught.value.hint
+
+
+def test_the_place_is_right_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    trees = [tree(n, seed=n) for n in (3, 0, 9, 1, 30, 2, 2, 2, 0, 5)]
+    for size in (1, 4, 20, 1000):
+        monkeypatch.setattr(verifier, "BLOCK", size)
+        verify(model(trees))
+        for number, part in enumerate(trees):
+            value = part.value.copy()
+            value[-1] = np.nan
+            with pytest.raises(InputError, match=f"tree {number}, node {part.n_nodes - 1}: the leaf's value"):
+                verify(model([*trees[:number], replace(part, value=value), *trees[number + 1 :]]))
 
 
 def test_children_before_their_parents_are_trees_too() -> None:
