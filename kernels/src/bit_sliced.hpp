@@ -33,9 +33,9 @@ struct BitSliced {
     std::uint8_t* indices;  // leaf numbers of one tree: the low bytes, then those of a deep tree's high bytes
   };
 
-  static std::size_t round_up(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+  static constexpr std::size_t round_up(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-  static std::size_t workspace_bytes(const PlanHeader* plan) {
+  static constexpr std::size_t workspace_bytes(const PlanHeader* plan) {
     return round_up((plan->n_planes + plan->n_scratch + 1) * sizeof(V)) + round_up((max_levels + 1) * sizeof(V)) +
            tile_features * rows * sizeof(double) + round_up(plan->n_outputs * rows * sizeof(S)) + 2 * rows + 64;
   }
@@ -184,7 +184,7 @@ struct BitSliced {
     for (std::size_t row = 0; row < rows; ++row) {
       const R value = x[row];
       const std::uint64_t one = std::uint64_t(1) << (row % 64);
-      if (value != value) {
+      if (is_nan(value)) {
         words[max_levels][row / 64] |= one;
         any = true;
         continue;

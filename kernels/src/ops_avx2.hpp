@@ -109,7 +109,7 @@ KERNELS_INLINE unsigned no_numbers(const double* x) {
 template <class R>
 KERNELS_INLINE unsigned no_numbers_or_zeros(const R* x, R zero) {
   unsigned found = 0;
-  for (unsigned i = 0; i < 8; ++i) found |= static_cast<unsigned>(!(x[i] < -zero || x[i] > zero)) << i;
+  for (unsigned i = 0; i < 8; ++i) found |= static_cast<unsigned>(is_nan(x[i]) || (x[i] >= -zero && x[i] <= zero)) << i;
   return found;
 }
 

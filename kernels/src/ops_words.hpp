@@ -32,7 +32,7 @@ struct SpreadBits {
     }
   }
 };
-static constexpr SpreadBits spread_bits;
+inline constexpr SpreadBits spread_bits;
 
 struct WordPlanes {
   using V = std::uint64_t;
@@ -58,7 +58,7 @@ struct WordPlanes {
   template <class R>
   static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing) {
     missing = 0;
-    for (std::size_t i = 0; i < rows; ++i) missing |= V(x[i] != x[i]) << i;
+    for (std::size_t i = 0; i < rows; ++i) missing |= V(is_nan(x[i])) << i;
     search(x, cuts, levels, bits);
     return missing != 0;
   }
@@ -66,7 +66,7 @@ struct WordPlanes {
   template <class R>
   static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing, R zero) {
     missing = 0;
-    for (std::size_t i = 0; i < rows; ++i) missing |= V(x[i] != x[i] || (x[i] >= -zero && x[i] <= zero)) << i;
+    for (std::size_t i = 0; i < rows; ++i) missing |= V(is_nan(x[i]) || (x[i] >= -zero && x[i] <= zero)) << i;
     search(x, cuts, levels, bits);
     return missing != 0;
   }

@@ -1,2 +1,2 @@
 #define KERNELS_TARGET avx2
-#include "single_event_engine.hpp"
+#include "single_event_choice.hpp"

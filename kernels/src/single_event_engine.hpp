@@ -6,7 +6,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 on its own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
-#if defined(__AVX2__)
+#if defined(__AVX2__) && defined(__BMI2__)
 #include <immintrin.h>
 #define KERNELS_BYTE_LOOKUP 1  // the walk is all that other targets have
 #endif
@@ -14,11 +14,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/forest.hpp"
 #include "kernels/rows.hpp"
-#include "kernels/single_event.hpp"
-#include "link.hpp"
-#include "walk.hpp"
+#include "kernels/single_engine.hpp"
+#include "kernels/single_plan.hpp"
 
 namespace kernels {
 namespace KERNELS_TARGET {
@@ -264,12 +262,12 @@ KERNELS_NOINLINE Row<wide> bin_row(const PlanHeader* plan, const SingleForest& f
   std::uint32_t i = 0;
   for (; i < forest.n_one_line; ++i) {
     const T value = static_cast<T>(x[searches[i].feature]);
-    absent |= value != value;
+    absent |= is_nan(value);
     bins[i] = bin_of_one_line(lines, searches[i], value);
   }
   for (; i < forest.n_searches; ++i) {
     const T value = static_cast<T>(x[searches[i].feature]);
-    absent |= value != value;
+    absent |= is_nan(value);
     bins[i] = bin_of_lines(lines, searches[i], value);
   }
   if (__builtin_expect(!absent, 1)) {
@@ -279,17 +277,17 @@ KERNELS_NOINLINE Row<wide> bin_row(const PlanHeader* plan, const SingleForest& f
   alignas(64) std::uint8_t missing[single_columns];
   for (i = 0; i < forest.n_searches; ++i) {
     T value = static_cast<T>(x[searches[i].feature]);
-    const bool is_nan = value != value;
+    const bool no_number = is_nan(value);
     const Missing kind = static_cast<Missing>(searches[i].missing);
     missing[i] = 0;
     if (kind == Missing::none) {
-      if (!is_nan) continue;
+      if (!no_number) continue;
       value = 0;
       bins[i] = i < forest.n_one_line ? bin_of_one_line(lines, searches[i], value) : bin_of_lines(lines, searches[i], value);
       continue;
     }
     const double size = static_cast<double>(value < 0 ? -value : value);
-    if (is_nan || (kind == Missing::zero && size <= plan->zero_threshold)) {
+    if (no_number || (kind == Missing::zero && size <= plan->zero_threshold)) {
       bins[i] = 0;
       missing[i] = 255;
     }
@@ -463,118 +461,6 @@ void single_margin(const PlanHeader* plan, const X* x, void* out) {
 }
 
 #endif  // KERNELS_BYTE_LOOKUP
-
-// ---- The walk ----------------------------------------------------------------------------------------------------------------
-
-template <class T, class S, class X>
-void walk_margin(const PlanHeader* plan, const X* x, void* out) {
-  constexpr std::uint32_t in_step = 8;  // trees that hide each other's waiting for memory
-  const WalkNode<T>* nodes = section<WalkNode<T>>(plan, plan->walk_nodes);
-  const std::uint32_t* roots = section<std::uint32_t>(plan, plan->walk_roots);
-  const std::uint32_t* outputs = section<std::uint32_t>(plan, plan->walk_outputs);
-  const S* values = section<S>(plan, plan->walk_values);
-  const S* base = section<S>(plan, plan->base);
-  const std::uint32_t n_outputs = plan->n_outputs;
-  const std::uint32_t n_trees = plan->n_trees;
-  S* sums = static_cast<S*>(out);
-  for (std::uint32_t i = 0; i < n_outputs; ++i) sums[i] = base[i];
-  for (std::uint32_t first = 0; first < n_trees; first += in_step) {
-    std::uint32_t at[in_step];
-    for (std::uint32_t i = 0; i < in_step; ++i) at[i] = roots[first + i < n_trees ? first + i : n_trees - 1];
-    for (bool moving = true; moving;) {
-      std::uint32_t leaves = walk_leaf;
-      for (std::uint32_t i = 0; i < in_step; ++i) {
-        const WalkNode<T>& node = nodes[at[i]];
-        const std::uint32_t flags = node.feature_and_flags;
-        const T value = static_cast<T>(x[flags & walk_max_features]);
-        bool left = (value < node.threshold) | ((value == node.threshold) & ((flags & walk_less_equal) != 0)) |
-                    ((value != value) & ((flags & walk_default_left) != 0));
-        if (__builtin_expect((flags & (walk_zero_is_missing | walk_categorical)) != 0, 0)) {
-          left = Walk<T, S>::goes_left(plan, at[i], node, value);
-        }
-        at[i] = (flags & walk_leaf) != 0 ? at[i] : node.next + static_cast<std::uint32_t>(!left);
-        leaves &= flags;
-      }
-      moving = leaves == 0;
-    }
-    for (std::uint32_t i = 0; i < in_step && first + i < n_trees; ++i) {
-      const std::size_t leaf = nodes[at[i]].next;
-      if (plan->vector_leaves) {
-        for (std::uint32_t k = 0; k < n_outputs; ++k) sums[k] += values[leaf * n_outputs + k];
-      } else {
-        sums[outputs[first + i]] += values[leaf];
-      }
-    }
-  }
-}
-
-template <class S>
-void link_row(const PlanHeader* plan, const void* margins, void* out) {
-  apply_link(plan, static_cast<const S*>(margins), static_cast<S*>(out));
-}
-
-// ---- Choice ------------------------------------------------------------------------------------------------------------------
-
-template <class T, class S>
-void choose_walk(SingleEngine& engine) {
-  engine.float_row[0] = engine.float_row[1] = walk_margin<T, S, float>;
-  engine.double_row[0] = engine.double_row[1] = walk_margin<T, S, double>;
-}
-
-#if defined(KERNELS_BYTE_LOOKUP)
-
-template <int kind, bool wide, class S, SumOrder order>
-void choose_order(SingleEngine& engine, bool double_cuts) {
-  constexpr int i = static_cast<int>(order);
-  // Rows of floats meet float cuts, whatever the model's precision.
-  engine.float_row[i] = single_margin<kind, wide, order, S, float, float>;
-  engine.double_row[i] = double_cuts ? single_margin<kind, wide, order, S, double, double> : single_margin<kind, wide, order, S, float, double>;
-}
-
-template <int kind, bool wide, class S>
-void choose_kind(SingleEngine& engine, bool double_cuts) {
-  choose_order<kind, wide, S, SumOrder::sequential>(engine, double_cuts);
-  // The additions of one shallow tree after another take longer than all else; deeper trees leave time for them.
-  if constexpr (kind == 1) {
-    choose_order<kind, wide, S, SumOrder::lanes>(engine, double_cuts);
-  } else {
-    engine.float_row[1] = engine.float_row[0];
-    engine.double_row[1] = engine.double_row[0];
-  }
-}
-
-template <bool wide, class S>
-void choose(SingleEngine& engine, const SingleForest& forest, bool double_cuts) {
-  if (static_cast<SingleKind>(forest.kind) == SingleKind::words) {
-    return forest.rounds == 4 ? choose_kind<4, wide, S>(engine, double_cuts) : choose_kind<8, wide, S>(engine, double_cuts);
-  }
-  if (forest.rounds == 1) return choose_kind<1, wide, S>(engine, double_cuts);
-  if (forest.rounds == 2) return choose_kind<2, wide, S>(engine, double_cuts);
-  choose_kind<3, wide, S>(engine, double_cuts);
-}
-
-#endif
-
-template <class S>
-SingleEngine choose_single(const PlanHeader* plan) {
-  SingleEngine engine{};
-  engine.link = link_row<S>;
-#if defined(KERNELS_BYTE_LOOKUP)
-  const SingleForest& forest = *section<SingleForest>(plan, plan->single[single_forest]);
-  if (static_cast<SingleKind>(forest.kind) != SingleKind::walk) {
-    const bool double_cuts = plan->threshold_is_double != 0;
-    const bool wide = forest.n_columns > 64 || forest.n_searches > 64;
-    wide ? choose<true, S>(engine, forest, double_cuts) : choose<false, S>(engine, forest, double_cuts);
-    return engine;
-  }
-#endif
-  plan->threshold_is_double ? choose_walk<double, S>(engine) : choose_walk<float, S>(engine);
-  return engine;
-}
-
-SingleEngine single_engine(const PlanHeader* plan) {
-  return plan->sum_is_double ? choose_single<double>(plan) : choose_single<float>(plan);
-}
 
 }  // namespace KERNELS_TARGET
 }  // namespace kernels

@@ -93,7 +93,7 @@ struct Walk {
   static bool goes_left(const PlanHeader* plan, std::uint32_t index, const Node& node, T x) {
     const std::uint32_t flags = node.feature_and_flags;
     const bool default_left = (flags & walk_default_left) != 0;
-    if (x != x) return default_left;
+    if (is_nan(x)) return default_left;
     if ((flags & (walk_zero_is_missing | walk_categorical)) != 0) {
       const double zero = plan->zero_threshold;
       if ((flags & walk_zero_is_missing) != 0 && static_cast<double>(x) <= zero && static_cast<double>(x) >= -zero) return default_left;

@@ -22,13 +22,6 @@ enum class Comparison : std::uint8_t {
   not_in_set = 3,  // x is negative, or floor(x) is not a listed category
 };
 
-// Which values take the node's default direction.
-enum class Missing : std::uint8_t {
-  none = 0,  // no value does; NaN is read as zero
-  zero = 1,  // |x| <= zero_threshold does, and so does NaN
-  nan = 2,   // NaN does
-};
-
 enum class Precision : std::uint8_t { single_precision = 0, double_precision = 1 };
 
 // A borrowed array.

@@ -26,6 +26,13 @@ constexpr std::uint32_t max_levels = 16;  // of a feature's cuts
 constexpr std::uint32_t plane_zeros = 0;
 constexpr std::uint32_t plane_ones = 1;
 
+// Which values take the node's default direction.
+enum class Missing : std::uint8_t {
+  none = 0,  // no value does; NaN is read as zero
+  zero = 1,  // |x| <= zero_threshold does, and so does NaN
+  nan = 2,   // NaN does
+};
+
 // From the margins of a row to its prediction; s is `link_scale`, d is `divisor`, m the margin over d.
 enum class Link : std::uint32_t {
   identity = 0,

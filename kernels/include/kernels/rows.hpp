@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 #define KERNELS_INLINE inline __attribute__((always_inline))
 #define KERNELS_NOINLINE __attribute__((noinline))
@@ -16,5 +18,25 @@ struct Rows {
   std::ptrdiff_t row_stride = 0;
   std::ptrdiff_t column_stride = 0;
 };
+
+// A compiler told that there is no NaN (-ffast-math) must not be trusted with comparisons of one.
+inline bool is_nan(float x) {
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return (bits & 0x7fffffffu) > 0x7f800000u;
+#else
+  return x != x;
+#endif
+}
+inline bool is_nan(double x) {
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+  std::uint64_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return (bits & 0x7fffffffffffffffu) > 0x7ff0000000000000u;
+#else
+  return x != x;
+#endif
+}
 
 }  // namespace kernels

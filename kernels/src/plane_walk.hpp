@@ -1,0 +1,101 @@
+// One row at a time on the plan of the bit-sliced engine, for targets that look up no bytes: each plane is one byte here, and the
+// bytes of its nodes' planes lead down a sliced tree. Trees of a few hundred bytes stay in the cache where the walk's nodes do not,
+// and the way down holds no branch; trees do not wait for each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/plan.hpp"
+#include "kernels/rows.hpp"
+
+namespace kernels {
+namespace KERNELS_TARGET {
+
+template <class S>
+struct PlaneWalk {
+  // Margins of one row. `planes`: n_planes + n_scratch bytes of workspace.
+  template <class X>
+  static void margins(const PlanHeader* plan, const X* row, S* out, std::uint8_t* planes) {
+    planes[plane_zeros] = 0;
+    planes[plane_ones] = 1;
+    if (sizeof(X) == 8 && plan->threshold_is_double) {
+      all_planes(plan, section<double>(plan, plan->double_cuts), row, planes);
+    } else {
+      all_planes(plan, section<float>(plan, plan->float_cuts), row, planes);
+    }
+    const S* base = section<S>(plan, plan->base);
+    for (std::size_t k = 0; k < plan->n_outputs; ++k) out[k] = base[k];
+    const PlanTree* trees = section<PlanTree>(plan, plan->trees);
+    for (std::size_t i = 0; i < plan->n_trees; ++i) add_tree(plan, trees[i], planes, out);
+  }
+
+ private:
+  template <class R, class X>
+  static void all_planes(const PlanHeader* plan, const R* cuts, const X* row, std::uint8_t* planes) {
+    const PlanFeature* features = section<PlanFeature>(plan, plan->features);
+    for (std::size_t f = 0; f < plan->n_features; ++f) {
+      const PlanFeature& feature = features[f];
+      if (feature.n_cuts + feature.n_sets == 0) continue;
+      const R x = static_cast<R>(row[f]);
+      const bool zero = feature.missing == 1 && static_cast<double>(x) <= plan->zero_threshold &&
+                        static_cast<double>(x) >= -plan->zero_threshold;
+      std::uint8_t* to = planes + feature.first_plane;
+      if (is_nan(x) || zero) {
+        const std::uint32_t* direction = section<std::uint32_t>(plan, plan->directions) + feature.first_direction;
+        const std::uint32_t n = feature.n_cuts + feature.n_extras + feature.n_sets;
+        for (std::uint32_t i = 0; i < n; ++i) to[i] = direction[i] & 1;
+      } else if (feature.n_categories != 0) {
+        set_planes(plan, feature, x, to + feature.n_cuts);
+      } else {
+        cut_planes(plan, feature, cuts + feature.first_cut, x, to);
+      }
+    }
+  }
+
+  template <class R>
+  static void cut_planes(const PlanHeader* plan, const PlanFeature& feature, const R* cuts, R x, std::uint8_t* planes) {
+    std::uint32_t at = 1;
+    for (std::uint32_t level = 0; level < feature.levels; ++level) at = 2 * at + (x >= cuts[at]);
+    std::uint32_t bin = at - (1u << feature.levels);
+    if (bin > feature.n_cuts) bin = feature.n_cuts;  // infinity is at or above the numbers that fill up the table
+    std::memset(planes, 1, bin);
+    std::memset(planes + bin, 0, feature.n_cuts - bin);
+    const std::uint32_t* extras = section<std::uint32_t>(plan, plan->extras) + feature.first_extra;
+    for (std::uint32_t i = 0; i < feature.n_extras; ++i) planes[feature.n_cuts + i] = extras[i] < bin;
+  }
+
+  template <class R>
+  static void set_planes(const PlanHeader* plan, const PlanFeature& feature, R x, std::uint8_t* planes) {
+    const std::uint16_t* classes = section<std::uint16_t>(plan, plan->classes) + feature.first_class;
+    const bool inside = (feature.truncates != 0 ? x > R(-1) : x >= R(0)) && x < static_cast<R>(feature.n_categories);
+    const std::uint32_t number = inside ? classes[static_cast<std::uint32_t>(x < R(0) ? R(0) : x)] : 0;
+    const PlanSet* sets = section<PlanSet>(plan, plan->sets) + feature.first_set;
+    for (std::uint32_t i = 0; i < feature.n_sets; ++i) {
+      const PlanRun* runs = section<PlanRun>(plan, plan->runs) + sets[i].first_run;
+      bool inside_run = false;
+      for (std::uint32_t j = 0; j < sets[i].n_runs; ++j) inside_run |= number >= runs[j].from && number < runs[j].to;
+      planes[i] = inside_run;
+    }
+  }
+
+  static KERNELS_INLINE void add_tree(const PlanHeader* plan, const PlanTree& tree, std::uint8_t* planes, S* out) {
+    const PlanChain* chain = section<PlanChain>(plan, plan->chains) + tree.first_chain;
+    for (std::uint32_t j = 0; j < tree.n_chains; ++j) {
+      planes[plan->n_planes + j] = planes[chain[j].first] & (planes[chain[j].second] ^ (chain[j].flip & 1));
+    }
+    const std::uint16_t* nodes = section<std::uint16_t>(plan, plan->nodes) + tree.first_node;
+    std::uint32_t at = 0;
+    for (std::uint32_t level = 0; level < tree.depth; ++level) at = 2 * at + 1 + planes[nodes[at]];
+    const S* leaf = section<S>(plan, plan->leaves) + tree.first_leaf + (at + 1 - (1u << tree.depth));
+    if (plan->vector_leaves == 0) {
+      out[tree.output] += *leaf;
+    } else {
+      for (std::size_t k = 0; k < plan->n_outputs; ++k) out[k] += leaf[k << tree.depth];
+    }
+  }
+};
+
+}  // namespace KERNELS_TARGET
+}  // namespace kernels

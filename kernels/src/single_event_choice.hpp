@@ -1,0 +1,79 @@
+// Which engine of a target runs the single events of a plan.
+#pragma once
+
+#include "link.hpp"
+#include "single_event_engine.hpp"
+#include "walk_row.hpp"
+
+namespace kernels {
+namespace KERNELS_TARGET {
+
+template <class S>
+void link_row(const PlanHeader* plan, const void* margins, void* out) {
+  apply_link(plan, static_cast<const S*>(margins), static_cast<S*>(out));
+}
+
+
+template <class T, class S>
+void choose_walk(SingleEngine& engine) {
+  engine.float_row[0] = engine.float_row[1] = walk_margin<T, S, float>;
+  engine.double_row[0] = engine.double_row[1] = walk_margin<T, S, double>;
+}
+
+#if defined(KERNELS_BYTE_LOOKUP)
+
+template <int kind, bool wide, class S, SumOrder order>
+void choose_order(SingleEngine& engine, bool double_cuts) {
+  constexpr int i = static_cast<int>(order);
+  // Rows of floats meet float cuts, whatever the model's precision.
+  engine.float_row[i] = single_margin<kind, wide, order, S, float, float>;
+  engine.double_row[i] = double_cuts ? single_margin<kind, wide, order, S, double, double> : single_margin<kind, wide, order, S, float, double>;
+}
+
+template <int kind, bool wide, class S>
+void choose_kind(SingleEngine& engine, bool double_cuts) {
+  choose_order<kind, wide, S, SumOrder::sequential>(engine, double_cuts);
+  // The additions of one shallow tree after another take longer than all else; deeper trees leave time for them.
+  if constexpr (kind == 1) {
+    choose_order<kind, wide, S, SumOrder::lanes>(engine, double_cuts);
+  } else {
+    engine.float_row[1] = engine.float_row[0];
+    engine.double_row[1] = engine.double_row[0];
+  }
+}
+
+template <bool wide, class S>
+void choose(SingleEngine& engine, const SingleForest& forest, bool double_cuts) {
+  if (static_cast<SingleKind>(forest.kind) == SingleKind::words) {
+    return forest.rounds == 4 ? choose_kind<4, wide, S>(engine, double_cuts) : choose_kind<8, wide, S>(engine, double_cuts);
+  }
+  if (forest.rounds == 1) return choose_kind<1, wide, S>(engine, double_cuts);
+  if (forest.rounds == 2) return choose_kind<2, wide, S>(engine, double_cuts);
+  choose_kind<3, wide, S>(engine, double_cuts);
+}
+
+#endif
+
+template <class S>
+SingleEngine choose_single(const PlanHeader* plan) {
+  SingleEngine engine{};
+  engine.link = link_row<S>;
+#if defined(KERNELS_BYTE_LOOKUP)
+  const SingleForest& forest = *section<SingleForest>(plan, plan->single[single_forest]);
+  if (static_cast<SingleKind>(forest.kind) != SingleKind::walk) {
+    const bool double_cuts = plan->threshold_is_double != 0;
+    const bool wide = forest.n_columns > 64 || forest.n_searches > 64;
+    wide ? choose<true, S>(engine, forest, double_cuts) : choose<false, S>(engine, forest, double_cuts);
+    return engine;
+  }
+#endif
+  plan->threshold_is_double ? choose_walk<double, S>(engine) : choose_walk<float, S>(engine);
+  return engine;
+}
+
+SingleEngine single_engine(const PlanHeader* plan) {
+  return plan->sum_is_double ? choose_single<double>(plan) : choose_single<float>(plan);
+}
+
+}  // namespace KERNELS_TARGET
+}  // namespace kernels
