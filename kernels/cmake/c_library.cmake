@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 
 add_library(kernels_forest SHARED src/forest_api.cpp src/saved_forest.cpp $<TARGET_OBJECTS:kernels_objects>)
 add_library(kernels::forest ALIAS kernels_forest)
-target_include_directories(kernels_forest PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+target_include_directories(kernels_forest PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
 target_compile_features(kernels_forest PRIVATE cxx_std_17)
 target_link_libraries(kernels_forest PRIVATE Threads::Threads)
 set_target_properties(kernels_forest PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
