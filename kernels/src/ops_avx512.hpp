@@ -10,51 +10,36 @@ namespace KERNELS_TARGET {
 
 // ---- values to bins
 
-// Sixteen rows of sixteen single values, transposed.
-KERNELS_INLINE void transpose16(__m512 r[16]) {
-  __m512 t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
-    r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
-  }
-  for (int i = 0; i < 4; ++i) {
-    const __m512 a = r[i], b = r[4 + i], c = r[8 + i], d = r[12 + i];
-    const __m512 ab_even = _mm512_shuffle_f32x4(a, b, 0x88), ab_odd = _mm512_shuffle_f32x4(a, b, 0xDD);
-    const __m512 cd_even = _mm512_shuffle_f32x4(c, d, 0x88), cd_odd = _mm512_shuffle_f32x4(c, d, 0xDD);
-    t[i] = _mm512_shuffle_f32x4(ab_even, cd_even, 0x88);
-    t[8 + i] = _mm512_shuffle_f32x4(ab_even, cd_even, 0xDD);
-    t[4 + i] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0x88);
-    t[12 + i] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0xDD);
-  }
-  for (int i = 0; i < 16; ++i) r[i] = t[i];
-}
+// Four neighbouring values as singles, zeros past the first `width`.
+KERNELS_INLINE __m128 four_singles(const float* p, __mmask8 k) { return _mm_maskz_loadu_ps(k, p); }
+KERNELS_INLINE __m128 four_singles(const double* p, __mmask8 k) { return _mm256_cvtpd_ps(_mm256_maskz_loadu_pd(k, p)); }
 
-KERNELS_INLINE __m512 load_singles(const float* p, __mmask16 k) { return _mm512_maskz_loadu_ps(k, p); }
-KERNELS_INLINE __m512 load_singles(const double* p, __mmask16 k) {
-  const __m256 low = _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(static_cast<__mmask8>(k), p));
-  const __m256 high = _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(static_cast<__mmask8>(k >> 8), p + 8));
-  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
-}
-
+// Sixteen rows of four values: each register takes four rows that lie four apart, so that its lanes transpose on their own.
 template <std::size_t rows, class X>
 inline void single_columns(const Rows<X>& x, std::size_t first, std::size_t n, std::size_t from, std::size_t width, float* tile) {
   if (x.column_stride != 1) return gather_columns<rows>(x, first, n, from, width, tile);
-  const auto k = static_cast<__mmask16>((1u << width) - 1);
   for (std::size_t row = 0; row < rows; row += 16) {
-    __m512 r[16];
+    const X* source[16];
     for (std::size_t i = 0; i < 16; ++i) {
-      const std::size_t source = first + (row + i < n ? row + i : n - 1);
-      r[i] = load_singles(x.data + static_cast<std::ptrdiff_t>(source) * x.row_stride + from, k);
+      source[i] = x.data + static_cast<std::ptrdiff_t>(first + (row + i < n ? row + i : n - 1)) * x.row_stride + from;
     }
-    transpose16(r);
-    for (std::size_t f = 0; f < 16; ++f) {
-      if (f < width) _mm512_store_ps(tile + f * rows + row, r[f]);
+    for (std::size_t f = 0; f < width; f += 4) {
+      const std::size_t left = width - f;
+      const auto k = static_cast<__mmask8>(left < 4 ? (1u << left) - 1 : 15);
+      __m512 r[4];
+      for (std::size_t i = 0; i < 4; ++i) {
+        r[i] = _mm512_castps128_ps512(four_singles(source[i] + f, k));
+        r[i] = _mm512_insertf32x4(r[i], four_singles(source[4 + i] + f, k), 1);
+        r[i] = _mm512_insertf32x4(r[i], four_singles(source[8 + i] + f, k), 2);
+        r[i] = _mm512_insertf32x4(r[i], four_singles(source[12 + i] + f, k), 3);
+      }
+      const __m512 a = _mm512_unpacklo_ps(r[0], r[1]), b = _mm512_unpackhi_ps(r[0], r[1]);
+      const __m512 c = _mm512_unpacklo_ps(r[2], r[3]), d = _mm512_unpackhi_ps(r[2], r[3]);
+      float* to = tile + f * rows + row;
+      _mm512_store_ps(to, _mm512_shuffle_ps(a, c, 0x44));
+      if (left > 1) _mm512_store_ps(to + rows, _mm512_shuffle_ps(a, c, 0xEE));
+      if (left > 2) _mm512_store_ps(to + 2 * rows, _mm512_shuffle_ps(b, d, 0x44));
+      if (left > 3) _mm512_store_ps(to + 3 * rows, _mm512_shuffle_ps(b, d, 0xEE));
     }
   }
 }
@@ -187,9 +172,26 @@ inline void search(const R* x, const R* cuts, std::uint32_t levels, unsigned cha
   }
 }
 
+// Whether any is no number: without their signs, those exceed infinity as integers.
+template <std::size_t rows>
+inline bool any_nan(const float* x) {
+  __m512i largest = _mm512_setzero_si512();
+  for (std::size_t i = 0; i < rows; i += 16) {
+    largest = _mm512_max_epu32(largest, _mm512_slli_epi32(_mm512_load_si512(x + i), 1));
+  }
+  return _mm512_cmpgt_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(0xFF000000u))) != 0;
+}
+template <std::size_t rows>
+inline bool any_nan(const double* x) {
+  __mmask8 any = 0;
+  for (std::size_t i = 0; i < rows; i += 8) any |= Lanes<double>::no_number(_mm512_load_pd(x + i));
+  return any != 0;
+}
+
 template <std::size_t rows, class R>
 inline bool find_nan(const R* x, unsigned char* plane) {
   using L = Lanes<R>;
+  if (!any_nan<rows>(x)) return false;
   unsigned any = 0;
   for (std::size_t i = 0; i < rows; i += L::n) {
     const typename L::Mask k = L::no_number(L::load(x + i));
