@@ -59,11 +59,11 @@ class Questions {
     forest.any_zero = std::any_of(searches_.begin(), searches_.end(), [](const SingleSearch& search) {
       return search.missing == static_cast<std::uint32_t>(Missing::zero);
     });
-    std::vector<std::uint8_t> columns(2 * single_columns, 0);
+    std::vector<std::uint8_t> columns(2 * row_columns, 0);
     forest.plain_columns = columns_.size() == searches_.size();
     for (const auto& [key, column] : columns_) {
       columns[column] = static_cast<std::uint8_t>(key.first);
-      columns[single_columns + column] = key.second ? 255 : 0;
+      columns[row_columns + column] = key.second ? 255 : 0;
       if (key.second || key.first != column) forest.plain_columns = 0;
     }
     writer.header.single[single_searches] = writer.add(searches_);
@@ -112,7 +112,7 @@ class Questions {
       cuts.values.erase(std::unique(cuts.values.begin(), cuts.values.end()), cuts.values.end());
       n_searches += (cuts.values.size() + search_cuts - 1) / search_cuts;
     }
-    if (n_searches > single_columns) reason_ = NotSingle::too_many_columns;
+    if (n_searches > row_columns) reason_ = NotSingle::too_many_columns;
   }
 
   struct Stretch {
@@ -169,7 +169,7 @@ class Questions {
     }
     std::uint32_t n = 0;
     for (auto& [key, column] : columns_) column = n++;
-    if (n > single_columns) reason_ = NotSingle::too_many_columns;
+    if (n > row_columns) reason_ = NotSingle::too_many_columns;
   }
 
   const ForestTables& t_;

@@ -95,7 +95,7 @@ class Checker {
 
   void check_row() {
     const std::uint64_t n = need<SingleSearch>(single_searches, forest_->n_searches);
-    if (n != forest_->n_searches || n > single_columns || forest_->n_one_line > n || forest_->n_columns > single_columns) {
+    if (n != forest_->n_searches || n > row_columns || forest_->n_one_line > n || forest_->n_columns > row_columns) {
       reject("the row is too long");
     }
     const std::uint64_t n_lines = need<float>(single_float_lines, 0) / line_cuts;
@@ -111,9 +111,9 @@ class Checker {
         reject("a search is out of range");
       }
     }
-    need<std::uint8_t>(single_columns_of, 2 * single_columns);
+    need<std::uint8_t>(single_columns_of, 2 * row_columns);
     const auto* columns = section<std::uint8_t>(plan_, plan_->single[single_columns_of]);
-    for (std::uint32_t i = 0; i < single_columns; ++i) {
+    for (std::uint32_t i = 0; i < row_columns; ++i) {
       if (columns[i] >= (n > 64 || forest_->n_columns > 64 ? 128 : 64)) reject("a column is out of range");
     }
     if (need<SingleOutput>(single_outputs, plan_->n_outputs) != plan_->n_outputs) reject("outputs are missing");

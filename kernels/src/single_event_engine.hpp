@@ -60,7 +60,7 @@ KERNELS_INLINE Row<wide> arrange(const std::uint8_t* bins, const std::uint8_t* m
   if constexpr (wide) row.high = look_up(by_search, _mm512_load_si512(columns + 64));
   if (missing != nullptr) {
     const Row<wide> absent = load_row<wide>(missing);
-    const std::uint8_t* right = columns + single_columns;
+    const std::uint8_t* right = columns + row_columns;
     row.low = _mm512_or_si512(row.low, _mm512_and_si512(look_up(absent, low), _mm512_load_si512(right)));
     if constexpr (wide) {
       const __m512i high = look_up(absent, _mm512_load_si512(columns + 64));
@@ -156,11 +156,11 @@ KERNELS_INLINE Row<wide> load_row(const std::uint8_t* bytes) {
 
 template <bool wide>
 KERNELS_INLINE Row<wide> arrange(const std::uint8_t* bins, const std::uint8_t* missing, const std::uint8_t* columns) {
-  alignas(64) std::uint8_t bytes[single_columns];
+  alignas(64) std::uint8_t bytes[row_columns];
   const int n = wide ? 128 : 64;
   for (int i = 0; i < n; ++i) bytes[i] = bins[columns[i]];
   if (missing != nullptr) {
-    for (int i = 0; i < n; ++i) bytes[i] |= missing[columns[i]] & columns[single_columns + i];
+    for (int i = 0; i < n; ++i) bytes[i] |= missing[columns[i]] & columns[row_columns + i];
   }
   return load_row<wide>(bytes);
 }
@@ -257,7 +257,7 @@ KERNELS_NOINLINE Row<wide> bin_row(const PlanHeader* plan, const SingleForest& f
   const SingleSearch* searches = section<SingleSearch>(plan, plan->single[single_searches]);
   const T* lines = section<T>(plan, plan->single[sizeof(T) == sizeof(float) ? single_float_lines : single_double_lines]);
   const std::uint8_t* columns = section<std::uint8_t>(plan, plan->single[single_columns_of]);
-  alignas(64) std::uint8_t bins[single_columns];
+  alignas(64) std::uint8_t bins[row_columns];
   bool absent = forest.any_zero != 0;
   std::uint32_t i = 0;
   for (; i < forest.n_one_line; ++i) {
@@ -274,7 +274,7 @@ KERNELS_NOINLINE Row<wide> bin_row(const PlanHeader* plan, const SingleForest& f
     if (forest.plain_columns) return load_row<wide>(bins);
     return arrange<wide>(bins, nullptr, columns);
   }
-  alignas(64) std::uint8_t missing[single_columns];
+  alignas(64) std::uint8_t missing[row_columns];
   for (i = 0; i < forest.n_searches; ++i) {
     T value = static_cast<T>(x[searches[i].feature]);
     const bool no_number = is_nan(value);

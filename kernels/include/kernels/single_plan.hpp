@@ -26,7 +26,7 @@ constexpr std::uint32_t pack_trees = 8;           // trees that go down in step
 constexpr std::uint32_t word_nodes = 64;          // nodes decided at once
 constexpr std::uint32_t line_cuts = 16;           // cuts compared at once
 constexpr std::uint32_t search_cuts = 255;        // of one search: its bin is a byte
-constexpr std::uint32_t single_columns = 128;     // most columns of a row
+constexpr std::uint32_t row_columns = 128;     // most columns of a row
 constexpr std::uint8_t never_right = 255;         // a threshold that no bin exceeds
 constexpr std::uint32_t word_chunks = 16;         // most chunks of a tree of words; trees of 64 nodes need no more
 
