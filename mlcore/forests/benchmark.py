@@ -207,9 +207,9 @@ def benchmark(
     opened: dict[str, float] = {OWN: own_seconds}
     absences: list[Absence] = []
     for number, peer in enumerate(sorted(peers.values(), key=lambda one: one.key != source)):
-        progress(0.05 + 0.2 * number / max(len(peers), 1), f"Opening {peer.title}")
         try:
             peer.load()
+            progress(0.05 + 0.2 * number / max(len(peers), 1), f"Opening {peer.title}")
             start = clock()
             call = peer.start(setting)
             call(given[:1])
@@ -250,7 +250,8 @@ def benchmark(
         low, share = 0.3 + 0.68 * number / len(batches), 0.68 / len(batches)
 
         def told(fraction: float, low: float = low, share: float = share, batch: int = batch) -> None:
-            progress(low + share * fraction, f"Timing {'single rows' if batch == 1 else f'batches of {batch:,} rows'}")
+            what = "single rows" if batch == 1 else f"batches of {batch:,} rows".replace(",", "\u2009")
+            progress(low + share * fraction, f"Timing {what}")
 
         timings += _timed(calls, _chunks(given, batch), batch, seconds / len(batches), clock, told)
     progress(1.0, "Done")

@@ -16,7 +16,7 @@ from mlcore.inspection.report import Bars, Distribution, Drawing, Inspection, Ro
 
 MAX_TREES = 500
 BARS = 15  # features in the chart; the table has more
-THRESHOLD_CHARTS = 6
+THRESHOLD_CHARTS = 5
 DRAWN = 16
 """Trees that are drawn with the inspection; the others by `drawings` when somebody asks for them."""
 LABEL = 40

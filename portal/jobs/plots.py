@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 512, 20, 204
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values that cover ``low`` to ``high``, about ``count`` of them."""
     span = high - low
-    if span <= 0 or not math.isfinite(span):
+    if span < 1e-300 or not math.isfinite(span):
         return [low]
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
@@ -97,7 +97,8 @@ def bars(
     left, right, top = 150, RIGHT - 40, 24 if len(series) > 1 else 6
     bottom = top + ROW_HEIGHT * len(labels)
     height = bottom + 34
-    most = max((value for _, values in series for value in values), default=0.0) or 1.0
+    most = max((value for _, values in series for value in values), default=0.0)
+    most = most if most > 1e-300 else 1.0
     thick = 9 if len(series) > 1 else 14
 
     def x(value: float) -> float:
@@ -142,6 +143,11 @@ MARKS = {
     "e-lgbm": lambda x, y: f'<path class="pt" d="M{x} {y - 5.2:.1f}l5 3.6l-1.9 5.9h-6.2l-1.9 -5.9Z"/>',
     "e-skl": lambda x, y: f'<path class="pt" d="M{x} {y - 5.8:.1f}l1.6 4.2 4.2 1.6-4.2 1.6-1.6 4.2-1.6-4.2-4.2-1.6 4.2-1.6Z"/>',
     "e-dal": lambda x, y: f'<rect class="pt" x="{x - 2.4:.1f}" y="{y - 5.4:.1f}" width="4.8" height="10.8"/>',
+    "e-gtil": lambda x, y: f'<rect class="pt" x="{x - 5.4:.1f}" y="{y - 2.4:.1f}" width="10.8" height="4.8"/>',
+    "e-cat": lambda x, y: (
+        f'<path class="pt" d="M{x} {y - 1.8:.1f}l3-3 1.8 1.8-3 3 3 3-1.8 1.8-3-3-3 3-1.8-1.8 3-3-3-3 1.8-1.8Z"/>'
+    ),
+    "e-llv": lambda x, y: f'<path class="pt" d="M{x} {y - 6}l3 6-3 6-3-6Z"/>',
     "truth": lambda x, y: f'<path class="pt" d="M{x} {y - 5}l5 5-5 5-5-5Z"/>',
 }
 """The marker of each engine, beside its colour; the same on every page."""
@@ -159,7 +165,7 @@ def ratios(groups: Sequence[tuple[str, Sequence[tuple[str, str, float, float, fl
     label
         One sentence that says what the plot shows.
     """
-    width, left, right = 760, 150, 590
+    width, left, right = 640, 122, 492
     rows = [row for _, members in groups for row in members]
     low = min([0.5, *(row[3] for row in rows)])
     high = max([2.0, *(row[4] for row in rows)])

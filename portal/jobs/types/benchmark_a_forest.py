@@ -24,7 +24,7 @@ LARGEST_BATCH = 1_000_000
 MOST_BATCHES = 6
 ENGINES = {
     "own": "e-own", "xgboost": "e-xgb", "lightgbm": "e-lgbm", "sklearn": "e-skl", "onnxruntime": "e-ort", "onedal": "e-dal",
-    "tl2cgen": "e-tree", "treelite": "e-tree", "lleaves": "e-lgbm", "catboost": "e-xgb",
+    "tl2cgen": "e-tree", "treelite": "e-gtil", "lleaves": "e-llv", "catboost": "e-cat",
 }  # fmt: skip
 """Colour and marker of each contender."""
 
@@ -152,7 +152,7 @@ def _result(found: Benchmark, n_given: int) -> Result:
                         one.title,
                         one.version or "—",
                         _seconds(one.open_seconds),
-                        f"{100 * one.identical:.4g} %",
+                        _percent(one.identical),
                         f"{one.largest_difference:.2g}",
                         one.note or ("the reference" if one.key == found.reference else "—"),
                     )
@@ -186,7 +186,8 @@ def _notes(found: Benchmark, titles: Mapping[str, str]) -> tuple[Note, ...]:
         where = "a single event" if batch == 1 else f"{_count(batch)} rows"
         slower |= factor < 1
         speed = f"is {factor:.3g} times as fast as" if factor >= 1 else f"takes {1 / factor:.3g} times as long as"
-        told.append(f"{speed} {titles[best.key]}, the best of the others, at {where}")
+        best_of = ", the best of the others," if len(others) > 1 else ""
+        told.append(f"{speed} {titles[best.key]}{best_of} at {where}")
     headline = "All answers agree." if not any("differ" in one.reason for one in found.absences) else "Some answers differ."
     return (Note("act" if slower else "ok", headline, f"{titles['own']} {'; it '.join(told)}."),)
 
@@ -219,7 +220,7 @@ def _plot(found: Benchmark, titles: Mapping[str, str]) -> Plot:
                 one.median / base.median,
                 one.lower / base.median,
                 one.upper / base.median,
-                f"{_microseconds(one.median)} a row",
+                _microseconds(one.median),
             )
             for one in timings
         ]
@@ -229,7 +230,7 @@ def _plot(found: Benchmark, titles: Mapping[str, str]) -> Plot:
     return Plot(
         f"Time relative to {reference}",
         svg,
-        f"Medians; the thin lines span the quartiles. {_threads(found.threads)}, {found.dtype} rows "
+        f"Medians, at the right per row; the thin lines span the quartiles. {_threads(found.threads)}, {found.dtype} rows "
         f"{found.rows}, contenders in turn, calls through Python included.",
     )
 
@@ -289,6 +290,11 @@ def _microseconds(value: float) -> str:
 
 def _seconds(value: float) -> str:
     return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def _percent(share: float) -> str:
+    """A share that is 100 % only where it is all of it."""
+    return "100 %" if share == 1 else f"{min(100 * share, 99.99):.4g} %"
 
 
 def _count(number: int) -> str:

@@ -34,3 +34,43 @@ def test_ticks_are_few_and_inside(low: float, span: float) -> None:
     slack = span * 1e-6 + abs(low) * 1e-9
     assert all(low - slack <= tick <= low + span + slack for tick in found)
     assert all(math.isfinite(tick) for tick in found)
+
+
+names = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=40)  # `clean` lets no others through
+
+
+@given(rows=st.lists(st.tuples(names, st.floats(0, 1e9), st.floats(0, 1e9)), min_size=1, max_size=20))
+def test_bars_are_well_formed(rows: list[tuple[str, float, float]]) -> None:
+    labels, first, second = zip(*rows, strict=True)
+    svg = plots.bars(labels, (("a <b>", first), ("c", second)), x_title="share [%]", label='"quoted" & <b>')
+    root = parsed(svg)
+    assert sum(element.tag == "rect" for element in root.iter()) == 2 * len(rows) + 2  # and the legend's
+
+
+@given(ratios=st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=12))
+def test_ratios_start_at_one_and_go_left_where_faster(ratios: list[float]) -> None:
+    engines = sorted(plots.MARKS)
+    rows = [
+        (f"<{number}>", engines[number % len(engines)], ratio, ratio * 0.9, ratio * 1.1, "2 µs")
+        for number, ratio in enumerate(ratios)
+    ]
+    root = parsed(plots.ratios([("Single rows", rows)], x_title="time relative to <b>", label="&"))
+    bars = [element for element in root.iter() if element.get("class") == "span"]
+    assert len(bars) == len(ratios)
+    line = next(element for element in root.iter() if element.get("class") == "ref-l")
+    one = float(line.attrib["d"].removeprefix("M").split()[0])
+    for bar, ratio in zip(bars, ratios, strict=True):
+        left, width = float(bar.attrib["x"]), float(bar.attrib["width"])
+        assert left == one if ratio > 1 else abs(left + width - one) < 0.2
+
+
+def parsed(svg: str) -> ET.Element:
+    """The drawing, which has no style of its own and no number that is none."""
+    root = ET.fromstring(svg)  # noqa: S314  (our own text)
+    assert not any("style" in element.attrib for element in root.iter())
+    numbers = " ".join(
+        value for element in root.iter() for name, value in element.attrib.items() if name in ("d", "x", "y", "width")
+    )
+    assert "nan" not in numbers
+    assert "inf" not in numbers
+    return root
