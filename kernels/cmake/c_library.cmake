@@ -6,18 +6,17 @@ add_library(kernels::forest ALIAS kernels_forest)
 target_include_directories(kernels_forest PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
 target_compile_features(kernels_forest PRIVATE cxx_std_17)
 target_link_libraries(kernels_forest PRIVATE Threads::Threads)
-set_target_properties(kernels_forest PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-  VERSION 1.0.0 SOVERSION 1 EXPORT_NAME forest)
+set_target_properties(kernels_forest PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON EXPORT_NAME forest)
 if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
   target_compile_options(kernels_forest PRIVATE -O3 -ffp-contract=off -Wall -Wextra -Wpedantic)
 endif()
 
-# A wheel carries the library inside the package, without the links that name its versions.
+# A wheel, which cannot hold links that name versions, carries the library inside the package.
 if(SKBUILD)
   set(KERNELS_PREFIX kernels/)
-  set_target_properties(kernels_forest PROPERTIES VERSION "" SOVERSION "")
 else()
   set(KERNELS_PREFIX "")
+  set_target_properties(kernels_forest PROPERTIES VERSION 1.0.0 SOVERSION 1)
 endif()
 set(KERNELS_PACKAGE ${KERNELS_PREFIX}lib/cmake/kernels)
 install(TARGETS kernels_forest EXPORT kernels_targets LIBRARY DESTINATION ${KERNELS_PREFIX}lib INCLUDES DESTINATION ${KERNELS_PREFIX}include)
