@@ -76,6 +76,8 @@ float smallest_single_at_or_above(double cut) {
                                              : std::nextafter(nearest, std::numeric_limits<float>::infinity());
 }
 
+constexpr std::size_t max_categories = 1 << 15;  // each has a signature while the plan is made
+
 // Writes ascending cuts as the levels of a search tree, infinity in the places left over.
 template <class T>
 void add_levels(const std::vector<T>& ascending, std::uint32_t levels, std::vector<T>& out) {
@@ -107,16 +109,16 @@ void add_categorical(const std::map<CategorySetKey, std::uint32_t>& keys, PlanFe
   for (const auto& [key, number] : keys) sets[number] = &key;
   std::size_t n_categories = 1;
   for (const CategorySetKey* set : sets) n_categories = std::max(n_categories, set->words.size() * 32);
+  if (n_categories > max_categories) {
+    out.reason = NotSliced::too_many_cuts;
+    return;
+  }
   // A category's signature tells which sets list it; class 0 is in none.
   std::map<std::vector<bool>, std::uint16_t> class_of{{std::vector<bool>(sets.size(), false), 0}};
   std::vector<std::vector<bool>> signatures(n_categories);
   for (std::size_t category = 0; category < n_categories; ++category) {
     for (const CategorySetKey* set : sets) signatures[category].push_back(lists(set->words, category));
     class_of.emplace(signatures[category], 0);
-  }
-  if (class_of.size() > 60000) {
-    out.reason = NotSliced::too_many_cuts;
-    return;
   }
   std::vector<std::vector<bool>> members;  // of each class
   for (auto& [signature, number] : class_of) {

@@ -30,7 +30,7 @@ HEADROOM = 768 << 20
 SECONDS = 20
 """For one file; it takes milliseconds, and the machine may be busy."""
 
-MOST_FEATURES, MOST_SET_WORDS = 100_000, 4096
+MOST_FEATURES, MOST_SET_WORDS = 100_000, 1 << 20
 """Of the forests that predict here: rows of more features, and the kernels' tables of sets of categories, grow with these
 numbers, which a file can choose as it likes up to the verifier's bounds."""
 
