@@ -73,11 +73,19 @@ class Native:
         return run
 
 
-def adapter(cache: Path, name: str, *, target: str = "native", include: Sequence[Path] = (), options: Sequence[str] = ()) -> Path:
-    """An adapter of `native/`, compiled once for each content, target and machine."""
+def adapter(
+    cache: Path,
+    name: str,
+    *,
+    target: str = "native",
+    include: Sequence[Path] = (),
+    depends: Sequence[Path] = (),
+    options: Sequence[str] = (),
+) -> Path:
+    """An adapter of `native/`, compiled once for each content (`depends`: headers from elsewhere), target and machine."""
     source = SOURCES / f"{name}.cpp"
     flags = (*FLAGS, TARGETS[target], *(f"-isystem{folder}" for folder in include))
-    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(SOURCES.glob("*.hpp")))]
+    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(SOURCES.glob("*.hpp")), *depends)]
     return compiled(cache, name, [source], texts, flags=flags, link=("-ldl", *options))
 
 

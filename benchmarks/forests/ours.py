@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 
 OURS = "ours"
 INCLUDE = Path(kernels.__file__).parent / "include"
+HEADER = INCLUDE / "kernels" / "forest.h"
 
 
 def margin_call(forest: forests.Forest, rows: Array, *, threads: int = 1) -> Callable[[], object]:
@@ -29,12 +30,13 @@ def margin_call(forest: forests.Forest, rows: Array, *, threads: int = 1) -> Cal
 
 def through_c(task: Task) -> Native:
     """The forest behind the C API: saved in the own format and opened from there."""
-    return task.native("ours", [library(), saved_forest(task)], task.forest.model.sum_dtype, include=[INCLUDE])
+    return task.native("ours", [library(), saved_forest(task)], task.forest.model.sum_dtype, include=[INCLUDE], depends=[HEADER])
 
 
 def saved_forest(task: Task) -> Path:
     """The forest in the own format."""
     path = task.model.path.with_suffix(".forest")
+    path.unlink(missing_ok=True)  # an open one is mapped into memory and stays as it is
     task.forest.save(path)
     return path
 
