@@ -8,9 +8,6 @@
 namespace kernels {
 namespace KERNELS_TARGET {
 
-// Rows that are better served by words of 64 than by wide planes.
-constexpr std::size_t few_rows = 4 * WordPlanes::rows > WidePlanes::rows ? WidePlanes::rows / 2 : 3 * WordPlanes::rows;
-
 template <class S>
 constexpr std::size_t workspace_of(const PlanHeader* plan) {
   const std::size_t margins = (WidePlanes::rows * plan->n_outputs * sizeof(S) + 63) / 64 * 64;
@@ -42,7 +39,7 @@ void run_as(const PlanHeader* plan, const Rows<X>& x, std::size_t first, std::si
       } else {
         Walk<float, S>::margins(plan, x, row, row + n, to);
       }
-    } else if (left <= few_rows) {
+    } else if (left <= WidePlanes::few_rows) {
       n = left < NarrowPlanes::rows ? left : NarrowPlanes::rows;
       auto w = BitSliced<NarrowPlanes, S>::workspace(plan, workspace);
       BitSliced<NarrowPlanes, S>::block(plan, x, row, n, to, w);

@@ -159,6 +159,7 @@ struct AddByGather {
 struct WidePlanes : WithLanes<256> {
   using V = __m256i;
   static constexpr std::size_t rows = 256;
+  static constexpr std::size_t few_rows = 128;  // that words of 64 serve faster
 
   static KERNELS_INLINE V zeros() { return _mm256_setzero_si256(); }
   static KERNELS_INLINE V ones() { return _mm256_set1_epi32(-1); }

@@ -394,6 +394,7 @@ struct WithLanes {
 struct WidePlanes : WithLanes<512> {
   using V = __m512i;
   static constexpr std::size_t rows = 512;
+  static constexpr std::size_t few_rows = 64;  // that words of 64 serve faster
 
   static KERNELS_INLINE V zeros() { return _mm512_setzero_si512(); }
   static KERNELS_INLINE V ones() { return _mm512_set1_epi32(-1); }

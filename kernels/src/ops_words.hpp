@@ -37,6 +37,7 @@ inline constexpr SpreadBits spread_bits;
 struct WordPlanes {
   using V = std::uint64_t;
   static constexpr std::size_t rows = 64;
+  static constexpr std::size_t few_rows = 64;  // that words of 64 serve faster
 
   static KERNELS_INLINE V zeros() { return 0; }
   static KERNELS_INLINE V ones() { return ~V(0); }
