@@ -28,6 +28,9 @@ TL2CGEN_NODES = 60_000
 """More nodes than this take its C compiler minutes."""
 
 
+SKOPS_TREES = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
+
+
 class AbsentError(Exception):
     """A peer that cannot take part: why, and what would bring it in."""
 
@@ -168,8 +171,8 @@ def _sklearn(setting: Setting) -> Predict:
     _of(setting, "skops")
     if util.find_spec("skops") is None:
         raise AbsentError("skops, which reads its files, is not installed", "pip install skops")
-    # Only what skops itself trusts is built: its readers of scikit-learn's own classes.
-    model = import_module("skops.io").load(setting.path, trusted=[])
+    # Nothing is built but what skops itself trusts and scikit-learn's own holders of trees, whose nodes the frontend verified.
+    model = import_module("skops.io").load(setting.path, trusted=list(SKOPS_TREES))
     if hasattr(model, "n_jobs"):
         model.n_jobs = setting.threads
     if util.find_spec("threadpoolctl") is not None:

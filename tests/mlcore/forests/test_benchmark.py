@@ -94,6 +94,18 @@ def test_the_library_that_trained_the_model_is_the_reference(
     assert any("identical" in message for message in messages)
 
 
+def test_scikit_learn_reads_its_own_models_again(tmp_path: Path) -> None:
+    skops_io = pytest.importorskip("skops.io")
+    from sklearn.ensemble import RandomForestClassifier
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    skops_io.dump(RandomForestClassifier(5, random_state=0).fit(x, x[:, 0] > 0), tmp_path / "m.skops")
+    found = benchmark(tmp_path / "m.skops", tmp_path, batches=[16], seconds=0.1, peers={"sklearn": PEERS["sklearn"]})
+    assert found.reference == "sklearn"
+    assert [one.identical for one in found.contenders] == [1, 1]
+
+
 def test_rounds_after_the_best_one_are_left_out_by_the_library_too(xgboost_booster: Train, tmp_path: Path) -> None:
     booster = xgboost_booster(rounds=12)
     booster.set_attr(best_iteration="5")
