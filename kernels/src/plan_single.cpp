@@ -38,7 +38,7 @@ class Questions {
     collect_cuts();
     if (reason_ != NotSingle::no) return;
     lay_out_searches();
-    lay_out_columns();
+    if (reason_ == NotSingle::no) lay_out_columns();
   }
 
   NotSingle reason() const { return reason_; }
@@ -55,16 +55,15 @@ class Questions {
   void write(SingleForest& forest, PlanWriter& writer) const {
     forest.n_searches = static_cast<std::uint32_t>(searches_.size());
     forest.n_one_line = n_one_line_;
-    forest.n_columns = static_cast<std::uint32_t>(columns_.size());
+    forest.n_columns = is_plain_ ? (searches_.size() > 64 ? 128 : 64) : static_cast<std::uint32_t>(columns_.size());
+    forest.plain_columns = is_plain_;
     forest.any_zero = std::any_of(searches_.begin(), searches_.end(), [](const SingleSearch& search) {
       return search.missing == static_cast<std::uint32_t>(Missing::zero);
     });
     std::vector<std::uint8_t> columns(2 * row_columns, 0);
-    forest.plain_columns = columns_.size() == searches_.size();
     for (const auto& [key, column] : columns_) {
-      columns[column] = static_cast<std::uint8_t>(key.first);
+      columns[column] = static_cast<std::uint8_t>(place_in_row(key.first, forest.n_searches));
       columns[row_columns + column] = key.second ? 255 : 0;
-      if (key.second || key.first != column) forest.plain_columns = 0;
     }
     writer.header.single[single_searches] = writer.add(searches_);
     writer.header.single[single_float_lines] = writer.add(float_lines_);
@@ -135,13 +134,17 @@ class Questions {
       return (a.size <= line_cuts) > (b.size <= line_cuts);
     });
     place_.resize(stretches.size());
+    bool one_lines_end = false;
     for (const Stretch& stretch : stretches) {
+      if (stretch.size > line_cuts && !one_lines_end) {
+        fill_group();
+        n_one_line_ = static_cast<std::uint32_t>(searches_.size());
+        one_lines_end = true;
+      }
       place_[stretch.number] = static_cast<std::uint32_t>(searches_.size());
       const auto first_line = static_cast<std::uint32_t>(float_lines_.size() / line_cuts);
       searches_.push_back({static_cast<std::uint32_t>(stretch.key.first), first_line, stretch.key.second, 0});
-      if (stretch.size <= line_cuts) {
-        ++n_one_line_;
-      } else {
+      if (stretch.size > line_cuts) {
         for (std::size_t i = 1; i <= line_cuts; ++i) push_cut(stretch, i * line_cuts - 1);
       }
       const std::size_t n_lines = (stretch.size + line_cuts - 1) / line_cuts;
@@ -149,6 +152,18 @@ class Questions {
       const bool overflows = n_lines > 1 && stretch.size % line_cuts == 0;
       for (std::size_t i = 0; i < (n_lines + overflows) * line_cuts; ++i) push_cut(stretch, i);
     }
+    fill_group();
+    if (!one_lines_end) n_one_line_ = static_cast<std::uint32_t>(searches_.size());
+    if (searches_.size() > row_columns) reason_ = NotSingle::too_many_columns;
+  }
+
+  // Fills the searches up to a multiple of eight by some that find nothing: a line of pivots and one of cuts, all empty.
+  void fill_group() {
+    const auto first_line = static_cast<std::uint32_t>(float_lines_.size() / line_cuts);
+    const Stretch empty{{0, 0}, nullptr, 0, 0};
+    bool is_used = false;
+    for (; searches_.size() % search_group != 0; is_used = true) searches_.push_back({0, first_line, 0, 0});
+    for (std::size_t i = 0; is_used && i < 2 * line_cuts; ++i) push_cut(empty, i);
   }
 
   void push_cut(const Stretch& stretch, std::size_t i) {
@@ -179,6 +194,7 @@ class Questions {
   std::vector<std::uint32_t> place_;  // of the searches, in the order of the cuts
   std::vector<SingleSearch> searches_;
   std::uint32_t n_one_line_ = 0;
+  bool is_plain_ = false;
   std::vector<float> float_lines_;
   std::vector<double> double_lines_;
   std::map<std::pair<std::uint32_t, bool>, std::uint32_t> columns_;  // by search and direction of missing values

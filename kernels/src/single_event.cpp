@@ -95,7 +95,8 @@ class Checker {
 
   void check_row() {
     const std::uint64_t n = need<SingleSearch>(single_searches, forest_->n_searches);
-    if (n != forest_->n_searches || n > row_columns || forest_->n_one_line > n || forest_->n_columns > row_columns) {
+    if (n != forest_->n_searches || n > row_columns || forest_->n_one_line > n || forest_->n_columns > row_columns ||
+        n % search_group != 0 || forest_->n_one_line % search_group != 0) {
       reject("the row is too long");
     }
     const std::uint64_t n_lines = need<float>(single_float_lines, 0) / line_cuts;

@@ -50,10 +50,50 @@ KERNELS_INLINE Row<wide> load_row(const std::uint8_t* bytes) {
   return row;
 }
 
+// Shifts eight bytes in from the end.
+KERNELS_INLINE __m512i shifted_in(__m512i bytes, std::uint64_t word) {
+  return _mm512_alignr_epi64(_mm512_set1_epi64(static_cast<long long>(word)), bytes, 1);
+}
+
+// A row from groups of eight bins: of more than eight groups the first eight fill the lower half.
+template <bool wide, class Group>
+KERNELS_INLINE Row<wide> row_of_groups(std::uint32_t n_groups, Group&& group) {
+  Row<wide> row;
+  row.low = _mm512_setzero_si512();
+  std::uint32_t i = 0;
+  for (; i < n_groups && i < 8; ++i) row.low = shifted_in(row.low, group(i));
+  if constexpr (wide) {
+    row.high = _mm512_setzero_si512();
+    for (; i < n_groups; ++i) row.high = shifted_in(row.high, group(i));
+  }
+  return row;
+}
+
+KERNELS_INLINE bool any_nan(const float* x, std::uint32_t n) {
+  __mmask16 found = 0;
+  std::uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m512 values = _mm512_loadu_ps(x + i);
+    found |= _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
+  }
+  const __m512 rest = _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << (n - i)) - 1), x + i);
+  return (found | _mm512_cmp_ps_mask(rest, rest, _CMP_UNORD_Q)) != 0;
+}
+
+KERNELS_INLINE bool any_nan(const double* x, std::uint32_t n) {
+  __mmask8 found = 0;
+  std::uint32_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m512d values = _mm512_loadu_pd(x + i);
+    found |= _mm512_cmp_pd_mask(values, values, _CMP_UNORD_Q);
+  }
+  const __m512d rest = _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << (n - i)) - 1), x + i);
+  return (found | _mm512_cmp_pd_mask(rest, rest, _CMP_UNORD_Q)) != 0;
+}
+
 // The row's bytes reordered into columns. `missing` holds 255 at searches without a value.
 template <bool wide>
-KERNELS_INLINE Row<wide> arrange(const std::uint8_t* bins, const std::uint8_t* missing, const std::uint8_t* columns) {
-  const Row<wide> by_search = load_row<wide>(bins);
+KERNELS_INLINE Row<wide> arrange(Row<wide> by_search, const std::uint8_t* missing, const std::uint8_t* columns) {
   Row<wide> row;
   const __m512i low = _mm512_load_si512(columns);
   row.low = look_up(by_search, low);
@@ -154,10 +194,28 @@ KERNELS_INLINE Row<wide> load_row(const std::uint8_t* bytes) {
   return row;
 }
 
+template <bool wide, class Group>
+KERNELS_INLINE Row<wide> row_of_groups(std::uint32_t n_groups, Group&& group) {
+  alignas(64) std::uint64_t words[row_columns / 8] = {};
+  for (std::uint32_t i = 0; i < n_groups; ++i) words[place_in_row(8 * i, 8 * n_groups) / 8] = group(i);
+  return load_row<wide>(reinterpret_cast<const std::uint8_t*>(words));
+}
+
+template <class X>
+KERNELS_INLINE bool any_nan(const X* x, std::uint32_t n) {
+  bool found = false;
+  for (std::uint32_t i = 0; i < n; ++i) found |= is_nan(x[i]);
+  return found;
+}
+
 template <bool wide>
-KERNELS_INLINE Row<wide> arrange(const std::uint8_t* bins, const std::uint8_t* missing, const std::uint8_t* columns) {
+KERNELS_INLINE Row<wide> arrange(Row<wide> by_search, const std::uint8_t* missing, const std::uint8_t* columns) {
+  alignas(64) std::uint8_t bins[row_columns];
   alignas(64) std::uint8_t bytes[row_columns];
   const int n = wide ? 128 : 64;
+  for (int i = 0; i < n; i += 16) {
+    _mm_store_si128(reinterpret_cast<__m128i*>(bins + i), _mm256_castsi256_si128(by_search.part[i / 16]));
+  }
   for (int i = 0; i < n; ++i) bytes[i] = bins[columns[i]];
   if (missing != nullptr) {
     for (int i = 0; i < n; ++i) bytes[i] |= missing[columns[i]] & columns[row_columns + i];
@@ -240,59 +298,73 @@ KERNELS_INLINE std::uint32_t cuts_reached(const double* line, double x) {
 // ---- From values to bins ---------------------------------------------------------------------------------------------------
 
 template <class T>
-KERNELS_INLINE std::uint8_t bin_of_one_line(const T* lines, const SingleSearch& search, T x) {
-  return static_cast<std::uint8_t>(cuts_reached(lines + search.first_line * line_cuts, x));
+KERNELS_INLINE std::uint32_t bin_of_one_line(const T* lines, const SingleSearch& search, T x) {
+  return cuts_reached(lines + search.first_line * line_cuts, x);
 }
 
 template <class T>
-KERNELS_INLINE std::uint8_t bin_of_lines(const T* lines, const SingleSearch& search, T x) {
+KERNELS_INLINE std::uint32_t bin_of_lines(const T* lines, const SingleSearch& search, T x) {
   const T* pivots = lines + search.first_line * line_cuts;
   const std::uint32_t line = cuts_reached(pivots, x);
-  return static_cast<std::uint8_t>(line_cuts * line + cuts_reached(pivots + line_cuts * (1 + line), x));
+  return line_cuts * line + cuts_reached(pivots + line_cuts * (1 + line), x);
+}
+
+// Eight bins, the first one in the lowest byte. value(search): what is looked for.
+template <bool one_line, class T, class Value>
+KERNELS_INLINE std::uint64_t bins_of_group(const T* lines, const SingleSearch* searches, Value&& value) {
+  std::uint64_t word = 0;
+#pragma GCC unroll 8
+  for (std::uint32_t i = 0; i < search_group; ++i) {
+    const T x = value(searches[i]);
+    const std::uint64_t bin = one_line ? bin_of_one_line(lines, searches[i], x) : bin_of_lines(lines, searches[i], x);
+    word |= bin << (8 * i);
+  }
+  return word;
+}
+
+template <class T>
+KERNELS_INLINE const T* cut_lines(const PlanHeader* plan) {
+  return section<T>(plan, plan->single[sizeof(T) == sizeof(float) ? single_float_lines : single_double_lines]);
+}
+
+// A row that misses values, or may.
+template <bool wide, class T, class X>
+KERNELS_NOINLINE Row<wide> bin_row_with_missing(const PlanHeader* plan, const SingleForest& forest, const X* x) {
+  const SingleSearch* searches = section<SingleSearch>(plan, plan->single[single_searches]);
+  const T* lines = cut_lines<T>(plan);
+  alignas(64) std::uint8_t bins[row_columns] = {};
+  alignas(64) std::uint8_t missing[row_columns] = {};
+  for (std::uint32_t i = 0; i < forest.n_searches; ++i) {
+    const SingleSearch& search = searches[i];
+    const Missing kind = static_cast<Missing>(search.missing);
+    const std::uint32_t place = place_in_row(i, forest.n_searches);
+    T value = static_cast<T>(x[search.feature]);
+    const bool no_number = is_nan(value);
+    const double size = static_cast<double>(value < 0 ? -value : value);
+    if (kind == Missing::none && no_number) value = 0;
+    if ((kind != Missing::none && no_number) || (kind == Missing::zero && size <= plan->zero_threshold)) {
+      missing[place] = 255;
+    } else {
+      bins[place] = static_cast<std::uint8_t>(i < forest.n_one_line ? bin_of_one_line(lines, search, value) : bin_of_lines(lines, search, value));
+    }
+  }
+  return arrange<wide>(load_row<wide>(bins), missing, section<std::uint8_t>(plan, plan->single[single_columns_of]));
 }
 
 // T: the real type that rows meet the cuts in.
 template <bool wide, class T, class X>
 KERNELS_NOINLINE Row<wide> bin_row(const PlanHeader* plan, const SingleForest& forest, const X* x) {
+  if (__builtin_expect(forest.any_zero != 0 || any_nan(x, plan->n_features), 0)) return bin_row_with_missing<wide, T>(plan, forest, x);
   const SingleSearch* searches = section<SingleSearch>(plan, plan->single[single_searches]);
-  const T* lines = section<T>(plan, plan->single[sizeof(T) == sizeof(float) ? single_float_lines : single_double_lines]);
-  const std::uint8_t* columns = section<std::uint8_t>(plan, plan->single[single_columns_of]);
-  alignas(64) std::uint8_t bins[row_columns];
-  bool absent = forest.any_zero != 0;
-  std::uint32_t i = 0;
-  for (; i < forest.n_one_line; ++i) {
-    const T value = static_cast<T>(x[searches[i].feature]);
-    absent |= is_nan(value);
-    bins[i] = bin_of_one_line(lines, searches[i], value);
-  }
-  for (; i < forest.n_searches; ++i) {
-    const T value = static_cast<T>(x[searches[i].feature]);
-    absent |= is_nan(value);
-    bins[i] = bin_of_lines(lines, searches[i], value);
-  }
-  if (__builtin_expect(!absent, 1)) {
-    if (forest.plain_columns) return load_row<wide>(bins);
-    return arrange<wide>(bins, nullptr, columns);
-  }
-  alignas(64) std::uint8_t missing[row_columns];
-  for (i = 0; i < forest.n_searches; ++i) {
-    T value = static_cast<T>(x[searches[i].feature]);
-    const bool no_number = is_nan(value);
-    const Missing kind = static_cast<Missing>(searches[i].missing);
-    missing[i] = 0;
-    if (kind == Missing::none) {
-      if (!no_number) continue;
-      value = 0;
-      bins[i] = i < forest.n_one_line ? bin_of_one_line(lines, searches[i], value) : bin_of_lines(lines, searches[i], value);
-      continue;
-    }
-    const double size = static_cast<double>(value < 0 ? -value : value);
-    if (no_number || (kind == Missing::zero && size <= plan->zero_threshold)) {
-      bins[i] = 0;
-      missing[i] = 255;
-    }
-  }
-  return arrange<wide>(bins, missing, columns);
+  const T* lines = cut_lines<T>(plan);
+  const std::uint32_t n_one_line = forest.n_one_line / search_group;
+  const auto value = [x](const SingleSearch& search) __attribute__((always_inline)) { return static_cast<T>(x[search.feature]); };
+  const Row<wide> row = row_of_groups<wide>(forest.n_searches / search_group, [=](std::uint32_t i) __attribute__((always_inline)) {
+    const SingleSearch* group = searches + search_group * i;
+    return i < n_one_line ? bins_of_group<true>(lines, group, value) : bins_of_group<false>(lines, group, value);
+  });
+  if (forest.plain_columns) return row;
+  return arrange<wide>(row, nullptr, section<std::uint8_t>(plan, plan->single[single_columns_of]));
 }
 
 // ---- Sums --------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ constexpr std::uint32_t pack_trees = 8;           // trees that go down in step
 constexpr std::uint32_t word_nodes = 64;          // nodes decided at once
 constexpr std::uint32_t line_cuts = 16;           // cuts compared at once
 constexpr std::uint32_t search_cuts = 255;        // of one search: its bin is a byte
-constexpr std::uint32_t row_columns = 128;     // most columns of a row
+constexpr std::uint32_t row_columns = 128;        // most columns of a row
+constexpr std::uint32_t search_group = 8;         // searches come in groups, of one or of several lines
 constexpr std::uint8_t never_right = 255;         // a threshold that no bin exceeds
 constexpr std::uint32_t word_chunks = 16;         // most chunks of a tree of words; trees of 64 nodes need no more
 
@@ -38,7 +39,7 @@ struct SingleForest {
   std::uint32_t n_searches;  // one-line searches first
   std::uint32_t n_one_line;
   std::uint32_t n_columns;
-  std::uint32_t plain_columns;  // column i is search i, and no column sends missing values right
+  std::uint32_t plain_columns;  // each column is the byte that its search puts at its place
   std::uint32_t any_zero;       // some feature takes zero as missing
   std::uint32_t rounds;         // packs: chunks on the way from the root to a leaf; words: bytes of a mask, 4 or 8
   std::uint32_t tree_middles;   // packs of three rounds: chunks of a tree in the second one
@@ -48,6 +49,12 @@ struct SingleForest {
 };
 
 enum class NotSingle : std::uint32_t { no = 0, vector_leaves, categories, too_many_columns, infinite_cut, shape };
+
+// The byte of a search among 64, or among 128 where there are more than 64 searches: groups are shifted in from the end.
+constexpr std::uint32_t place_in_row(std::uint32_t search, std::uint32_t n_searches) {
+  if (search >= 64) return 128 - n_searches + search;
+  return n_searches < 64 ? 64 - n_searches + search : search;
+}
 
 struct SingleSearch {
   std::uint32_t feature;
@@ -74,7 +81,7 @@ enum SingleSection : std::uint32_t {
   single_searches,      // SingleSearch
   single_float_lines,   // float, NaN where a line is not full
   single_double_lines,  // double: of a double model only
-  single_columns_of,    // uint8, 128 columns: the search of each, then 128 bytes: 255 where missing values go right
+  single_columns_of,    // uint8, 128 columns: the byte of the row for each, then 128 bytes: 255 where missing values go right
   single_outputs,       // SingleOutput
   single_nodes,         // uint8: of packs for each eight trees 64 columns, then 64 thresholds; of words the trees as above
   single_middles,       // uint8: for each chunk eight columns, eight thresholds
