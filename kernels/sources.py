@@ -18,11 +18,14 @@ class Joined:
     ----------
     system
         Names of the standard headers that the text needs, in alphabetical order.
+    names
+        Names of the headers that are in the text.
     text
         The headers, each after those that it includes.
     """
 
     system: tuple[str, ...]
+    names: tuple[str, ...]
     text: str
 
 
@@ -73,4 +76,4 @@ def joined(*names: str, without: tuple[str, ...] = ()) -> Joined:
 
     for name in names:
         add(name)
-    return Joined(tuple(sorted(system)), "\n".join(texts))
+    return Joined(tuple(sorted(system)), tuple(sorted(seen.difference(without))), "\n".join(texts))

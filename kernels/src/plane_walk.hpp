@@ -28,10 +28,27 @@ struct PlaneWalk {
     const S* base = section<S>(plan, plan->base);
     for (std::size_t k = 0; k < plan->n_outputs; ++k) out[k] = base[k];
     const PlanTree* trees = section<PlanTree>(plan, plan->trees);
-    for (std::size_t i = 0; i < plan->n_trees; ++i) add_tree(plan, trees[i], planes, out);
+    std::size_t i = 0;
+    while (i < plan->n_trees) {
+      if (i + in_step <= plan->n_trees && go_in_step(trees + i)) {
+        add_in_step(plan, trees + i, planes, out);
+        i += in_step;
+      } else {
+        add_tree(plan, trees[i++], planes, out);
+      }
+    }
   }
 
  private:
+  static constexpr std::size_t in_step = 8;  // trees that hide each other's waiting for memory
+
+  // Of one depth, and without chains, whose planes every tree writes anew.
+  static bool go_in_step(const PlanTree* trees) {
+    std::uint32_t differs = 0;
+    for (std::size_t i = 0; i < in_step; ++i) differs |= (trees[i].depth ^ trees[0].depth) | trees[i].n_chains;
+    return differs == 0;
+  }
+
   template <class R, class X>
   static void all_planes(const PlanHeader* plan, const R* cuts, const X* row, std::uint8_t* planes) {
     const PlanFeature* features = section<PlanFeature>(plan, plan->features);
@@ -80,7 +97,21 @@ struct PlaneWalk {
     }
   }
 
-  static KERNELS_INLINE void add_tree(const PlanHeader* plan, const PlanTree& tree, std::uint8_t* planes, S* out) {
+  static void add_in_step(const PlanHeader* plan, const PlanTree* trees, const std::uint8_t* planes, S* out) {
+    const std::uint16_t* all = section<std::uint16_t>(plan, plan->nodes);
+    const std::uint16_t* nodes[in_step];
+    std::uint32_t at[in_step];
+    for (std::size_t i = 0; i < in_step; ++i) {
+      nodes[i] = all + trees[i].first_node;
+      at[i] = 0;
+    }
+    for (std::uint32_t level = 0; level < trees[0].depth; ++level) {
+      for (std::size_t i = 0; i < in_step; ++i) at[i] = 2 * at[i] + 1 + planes[nodes[i][at[i]]];
+    }
+    for (std::size_t i = 0; i < in_step; ++i) add_leaf(plan, trees[i], at[i], out);
+  }
+
+  static void add_tree(const PlanHeader* plan, const PlanTree& tree, std::uint8_t* planes, S* out) {
     const PlanChain* chain = section<PlanChain>(plan, plan->chains) + tree.first_chain;
     for (std::uint32_t j = 0; j < tree.n_chains; ++j) {
       planes[plan->n_planes + j] = planes[chain[j].first] & (planes[chain[j].second] ^ (chain[j].flip & 1));
@@ -88,6 +119,11 @@ struct PlaneWalk {
     const std::uint16_t* nodes = section<std::uint16_t>(plan, plan->nodes) + tree.first_node;
     std::uint32_t at = 0;
     for (std::uint32_t level = 0; level < tree.depth; ++level) at = 2 * at + 1 + planes[nodes[at]];
+    add_leaf(plan, tree, at, out);
+  }
+
+  // `at`: where the way down ended, counted through all levels.
+  static KERNELS_INLINE void add_leaf(const PlanHeader* plan, const PlanTree& tree, std::uint32_t at, S* out) {
     const S* leaf = section<S>(plan, plan->leaves) + tree.first_leaf + (at + 1 - (1u << tree.depth));
     if (plan->vector_leaves == 0) {
       out[tree.output] += *leaf;
