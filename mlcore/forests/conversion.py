@@ -1,7 +1,8 @@
 """From a model file to a verified C++ project.
 
-Load and verify the model, ask its own library for margins and predictions of probing inputs, write the project, compile it
-in the sandbox, run it on the same inputs, compare. Nothing is handed out that disagrees.
+Load and verify the model, ask its own library for margins and predictions of probing inputs (or the plain NumPy reference, where
+no library opens the file), write the project, compile it in the sandbox, run it on the same inputs, compare. Nothing is
+handed out that disagrees.
 """
 
 from __future__ import annotations
@@ -66,7 +67,15 @@ class Agreement:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What was converted, into what, and how well it agrees."""
+    """What was converted, into what, and how well it agrees.
+
+    Attributes
+    ----------
+    library
+        What the C++ was held against: the source library and its version, or `mlcore.forests.libraries.REFERENCE`.
+    library_microseconds_per_row
+        0 where that is no library.
+    """
 
     name: str
     library: str
@@ -110,7 +119,7 @@ class _Expected:
 
 
 def convert(
-    path: Path,
+    path: Path | object,
     output: Path,
     *,
     options: CppOptions | None = None,
@@ -122,12 +131,12 @@ def convert(
     log: Callable[[str], None] = lambda text: None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ConversionReport:
-    """Turn a model file into a standalone C++ project, verified against the model's own library.
+    """Turn a model into a standalone C++ project, verified against the model's own library where that is installed.
 
     Parameters
     ----------
     path
-        The model: XGBoost JSON or UBJSON, LightGBM text.
+        The model: whatever `mlcore.forests.load` takes.
     output
         An existing folder. It gets a folder with the project and a zip of it, both by the name in `options`.
     options
@@ -137,7 +146,7 @@ def convert(
     compiler
         By default the first one found.
     n_probes
-        How many rows of each precision are compared, fewer where rows are very wide.
+        How many rows of each precision are compared, fewer where rows are very wide or the NumPy reference computes them.
     seed
         Of the random rows.
     progress, log
@@ -168,7 +177,7 @@ def convert(
     compiler = compiler or find_compiler()
 
     progress(0.1, "Asking the source library for its predictions")
-    source = oracle(path, model)
+    source = oracle(Path(path) if isinstance(path, str) else path, model)
     expected = [_expect(source, model, dtype, n_probes, seed) for dtype in ("float32", "float64")]
     _check_predictor(forest, expected)
 
@@ -239,12 +248,14 @@ def convert(
 
 def _expect(source: Oracle, model: TreeModel, dtype: FloatName, n_probes: int, seed: int) -> _Expected:
     n_rows = min(n_probes, max(SELFTEST_ROWS, _MAX_VALUES // max(model.n_features, model.n_outputs)))
+    n_rows = min(n_rows, max(4, source.most_rows))
     rows = probes(model, dtype=dtype, n_rows=n_rows, seed=seed)
     margins = source.margin(rows).astype(model.sum_dtype)
     predictions = source.predict(rows).astype(model.sum_dtype)
     start = time.perf_counter()
-    source.once(rows)
-    seconds = time.perf_counter() - start
+    if source.once is not None:
+        source.once(rows)
+    seconds = time.perf_counter() - start if source.once is not None else 0.0
     return _Expected(dtype, rows, margins, predictions, source.exact(rows), seconds)
 
 

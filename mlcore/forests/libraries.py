@@ -1,4 +1,4 @@
-"""The source libraries as oracles: what a library itself computes for a model file."""
+"""Oracles: what the source library itself computes for a model, or the plain NumPy reference where no library opens the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kernels import reference
 from mlcore.errors import InputError
+from mlcore.forests.frontends import HEAD_BYTES, saved
 from mlcore.forests.ir import TreeModel
 
 Rows = npt.NDArray[Any]
@@ -23,35 +25,80 @@ class Oracle:
     Attributes
     ----------
     library
-        Name and version, for example ``"XGBoost 3.2.0"``.
+        Name and version, for example ``"XGBoost 3.2.0"``, or `REFERENCE`.
     margin, predict
         From rows, shape (n_rows, n_features), to shapes (n_rows, n_outputs) and (n_rows, n_predictions).
     once
-        One plain call of the library's fastest prediction, to be timed.
+        One plain call of the library's fastest prediction, to be timed; None where there is no library.
     exact
         Whether the library rounds the margin of such rows as its plain sum in tree order: bool, shape (n_rows,).
+    most_rows
+        That it computes in a few seconds.
     """
 
     library: str
     margin: Callable[[Rows], Rows]
     predict: Callable[[Rows], Rows]
-    once: Callable[[Rows], object]
+    once: Callable[[Rows], object] | None
     exact: Callable[[Rows], npt.NDArray[np.bool_]]
+    most_rows: int = 1 << 30
 
 
-def oracle(path: Path, model: TreeModel) -> Oracle:
-    """Open a model file in its own library; `model` is what the frontend read from it and the verifier passed.
+REFERENCE = "the plain NumPy reference"
+"""The name of `kernels.reference` as an oracle."""
+
+_REFERENCE_STEPS = 1_000_000  # from the roots to the leaves, some microseconds each
+
+
+def oracle(path: Path | object, model: TreeModel) -> Oracle:
+    """The best oracle of a model: its own library for XGBoost's, LightGBM's and skops' files, for all others the reference.
+
+    Parameters
+    ----------
+    path
+        The file, or a model in the same process.
+    model
+        What the frontend read from it and the verifier passed.
 
     Raises
     ------
     InputError
         The library itself refuses the file.
     """
-    if model.source.library == "scikit-learn":
-        from mlcore.forests.sklearn_library import sklearn_oracle
+    if isinstance(path, Path) and path.is_file() and not _is_saved(path):
+        match model.source.format:
+            case "skops":
+                from mlcore.forests.sklearn_library import sklearn_oracle
 
-        return sklearn_oracle(path, model)
-    return {"xgboost": _xgboost, "lightgbm": _lightgbm}[model.source.library](path, model)
+                return sklearn_oracle(path, model)
+            case "xgboost-json" | "xgboost-ubj":
+                return _xgboost(path, model)
+            case "lightgbm-text":
+                return _lightgbm(path, model)
+    return _reference(model)
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether it is of the project's own format, which keeps the name of the first one."""
+    with path.open("rb") as file:
+        return saved.matches(file.read(HEAD_BYTES))
+
+
+def _reference(model: TreeModel) -> Oracle:
+    tables = model.tables()
+    steps = max(1, len(model.trees) * max(model.depth, 1))
+
+    def predict(rows: Rows) -> Rows:
+        return reference.forest_prediction(tables, rows).reshape(len(rows), -1)
+
+    return Oracle(
+        library=REFERENCE,
+        margin=lambda rows: reference.forest_margin(tables, rows),
+        predict=predict,
+        once=None,
+        exact=lambda rows: np.ones(len(rows), bool),
+        most_rows=max(1, _REFERENCE_STEPS // steps),
+    )
 
 
 def _xgboost(path: Path, model: TreeModel) -> Oracle:

@@ -39,7 +39,7 @@ unsigned using virtual void volatile wchar_t while xor xor_eq
 std main detail selftest selftest_data linux unix
 """
 _RESERVED = frozenset(_WORDS.split())
-_LIBRARIES = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "sklearn": "scikit-learn", "catboost": "CatBoost", "tmva": "TMVA"}
+_LIBRARIES = {"xgboost": "XGBoost", "lightgbm": "LightGBM", "catboost": "CatBoost", "tmva": "TMVA", "onnx": "ONNX"}
 _MAX_FEATURES = (1 << 16) - 1
 
 _MEANINGS = {
@@ -126,9 +126,8 @@ def header(model: TreeModel, options: CppOptions) -> str:
     code = engines(model, plan)
     n_section_bytes, data = sections(plan)
     source = model.source
-    library = _LIBRARIES.get(source.library, source.library)
     provenance = [
-        f"Source: {library} {source.version}, {source.booster}, objective {source.objective}, {source.format}",
+        f"Source: {source_name(model)}, {source.booster}, objective {source.objective}, {source.format}",
         f"{len(model.trees)} trees, {model.n_nodes} nodes, depth {model.depth}",
     ]
     names = model.feature_names or tuple(f"f{i}" for i in range(model.n_features))
@@ -166,6 +165,12 @@ def header(model: TreeModel, options: CppOptions) -> str:
     return _fill("header.hpp", fingerprint=f"forest_{digest.hexdigest()[:16]}", **values)
 
 
+def source_name(model: TreeModel) -> str:
+    """The library that a model comes from, and its version where the file tells."""
+    source = model.source
+    return f"{_LIBRARIES.get(source.library, source.library)} {source.version}".strip()
+
+
 def project(model: TreeModel, options: CppOptions, references: References) -> dict[str, bytes]:
     """All files of the C++ project by name; equal models and options give equal bytes."""
     common = {"name": options.name, "namespace": options.scope, "library": plain(references.library)}
@@ -199,6 +204,7 @@ def project(model: TreeModel, options: CppOptions, references: References) -> di
             "README.md",
             **common,
             **shape,
+            source=plain(source_name(model)),
             objective=plain(model.source.objective),
             conversion="; double is rounded to float first, as the library does" if single else "",
             agreement=agreement,
