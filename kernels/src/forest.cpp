@@ -11,8 +11,6 @@
 namespace kernels {
 namespace {
 
-constexpr std::size_t single_rows = 8;  // at most this many are evaluated one by one
-
 // Grows with the largest forest that its thread has met, and stays.
 unsigned char* workspace(std::size_t size) {
   thread_local std::unique_ptr<unsigned char, FreeAligned> memory;
@@ -106,7 +104,7 @@ void Forest::predict_one(const double* row, void* out, SumOrder order) const { r
 template <class X>
 void Forest::run(const Rows<X>& x, void* out, std::size_t n_threads, bool link) const {
   const std::size_t row_bytes = (link ? n_predictions() : n_outputs()) * (plan_->sum_is_double ? 8 : 4);
-  if (x.n_rows <= single_rows && x.column_stride == 1) {
+  if (x.n_rows <= single_.few_rows && x.column_stride == 1) {
     for (std::size_t i = 0; i < x.n_rows; ++i) {
       const X* row = x.data + static_cast<std::ptrdiff_t>(i) * x.row_stride;
       unsigned char* to = static_cast<unsigned char*>(out) + i * row_bytes;

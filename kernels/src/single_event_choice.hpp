@@ -64,10 +64,12 @@ SingleEngine choose_single(const PlanHeader* plan) {
     const bool double_cuts = plan->threshold_is_double != 0;
     const bool wide = forest.n_columns > 64 || forest.n_searches > 64;
     wide ? choose<true, S>(engine, forest, double_cuts) : choose<false, S>(engine, forest, double_cuts);
+    engine.few_rows = 16;
     return engine;
   }
 #endif
   plan->threshold_is_double ? choose_walk<double, S>(engine) : choose_walk<float, S>(engine);
+  engine.few_rows = 4;
   return engine;
 }
 

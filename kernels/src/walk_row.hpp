@@ -28,16 +28,19 @@ void walk_margin(const PlanHeader* plan, const X* x, void* out) {
     for (std::uint32_t i = 0; i < in_step; ++i) at[i] = roots[first + i < n_trees ? first + i : n_trees - 1];
     for (bool moving = true; moving;) {
       std::uint32_t leaves = walk_leaf;
+#pragma GCC unroll 8
       for (std::uint32_t i = 0; i < in_step; ++i) {
         const WalkNode<T>& node = nodes[at[i]];
         const std::uint32_t flags = node.feature_and_flags;
         const T value = static_cast<T>(x[flags & walk_max_features]);
-        bool left = (value < node.threshold) | ((value == node.threshold) & ((flags & walk_less_equal) != 0)) |
-                    (is_nan(value) & ((flags & walk_default_left) != 0));
+        // Bits, which no compiler turns into branches that a CPU would have to guess.
+        std::uint32_t left = std::uint32_t(value < node.threshold) | (std::uint32_t(value == node.threshold) & flags / walk_less_equal) |
+                             (std::uint32_t(is_nan(value)) & flags / walk_default_left);
         if (__builtin_expect((flags & (walk_zero_is_missing | walk_categorical)) != 0, 0)) {
           left = Walk<T, S>::goes_left(plan, at[i], node, value);
         }
-        at[i] = (flags & walk_leaf) != 0 ? at[i] : node.next + static_cast<std::uint32_t>(!left);
+        const std::uint32_t inner = (flags / walk_leaf & 1) - 1;  // all ones, at a leaf none
+        at[i] = (at[i] & ~inner) | ((node.next + (~left & 1)) & inner);
         leaves &= flags;
       }
       moving = leaves == 0;

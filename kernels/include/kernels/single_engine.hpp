@@ -1,6 +1,7 @@
 // What single events are evaluated by.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/plan.hpp"
@@ -18,6 +19,7 @@ struct SingleEngine {
   FloatRow float_row[2];    // by SumOrder
   DoubleRow double_row[2];  // by SumOrder
   void (*link)(const PlanHeader* plan, const void* margins, void* out);  // from margins to predictions
+  std::size_t few_rows;  // that are evaluated one by one sooner than as a block
 };
 
 }  // namespace kernels
