@@ -34,8 +34,9 @@ void walk_margin(const PlanHeader* plan, const X* x, void* out) {
         const std::uint32_t flags = node.feature_and_flags;
         const T value = static_cast<T>(x[flags & walk_max_features]);
         // Bits, which no compiler turns into branches that a CPU would have to guess.
-        std::uint32_t left = std::uint32_t(value < node.threshold) | (std::uint32_t(value == node.threshold) & flags / walk_less_equal) |
-                             (std::uint32_t(is_nan(value)) & flags / walk_default_left);
+        const std::uint32_t no_number = is_nan(value);
+        std::uint32_t left = std::uint32_t(value < node.threshold) | (std::uint32_t(value == node.threshold) & flags / walk_less_equal);
+        left = (left & ~no_number) | (no_number & flags / walk_default_left);
         if (__builtin_expect((flags & (walk_zero_is_missing | walk_categorical)) != 0, 0)) {
           left = Walk<T, S>::goes_left(plan, at[i], node, value);
         }
