@@ -201,11 +201,28 @@ KERNELS_INLINE Row<wide> row_of_groups(std::uint32_t n_groups, Group&& group) {
   return load_row<wide>(reinterpret_cast<const std::uint8_t*>(words));
 }
 
-template <class X>
-KERNELS_INLINE bool any_nan(const X* x, std::uint32_t n) {
-  bool found = false;
-  for (std::uint32_t i = 0; i < n; ++i) found |= is_nan(x[i]);
-  return found;
+KERNELS_INLINE bool any_nan(const float* x, std::uint32_t n) {
+  __m256 found = _mm256_setzero_ps();
+  std::uint32_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256 values = _mm256_loadu_ps(x + i);
+    found = _mm256_or_ps(found, _mm256_cmp_ps(values, values, _CMP_UNORD_Q));
+  }
+  bool rest = false;
+  for (; i < n; ++i) rest |= is_nan(x[i]);
+  return rest | (_mm256_movemask_ps(found) != 0);
+}
+
+KERNELS_INLINE bool any_nan(const double* x, std::uint32_t n) {
+  __m256d found = _mm256_setzero_pd();
+  std::uint32_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const __m256d values = _mm256_loadu_pd(x + i);
+    found = _mm256_or_pd(found, _mm256_cmp_pd(values, values, _CMP_UNORD_Q));
+  }
+  bool rest = false;
+  for (; i < n; ++i) rest |= is_nan(x[i]);
+  return rest | (_mm256_movemask_pd(found) != 0);
 }
 
 template <bool wide>
