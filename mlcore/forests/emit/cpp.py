@@ -149,6 +149,7 @@ def header(model: TreeModel, options: CppOptions) -> str:
         "engines": code.common,
         "engines_avx512": code.avx512,
         "engines_avx2": code.avx2,
+        "engines_portable": code.portable,
         "engines_last": code.last,
         "plan_header": plan.header,
         "n_section_bytes": n_section_bytes,

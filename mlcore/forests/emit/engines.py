@@ -38,6 +38,13 @@ inline void run(const X* rows, std::size_t n_rows, bool link, real* out, unsigne
     for (std::size_t j = i; j < past; ++j) engine::apply_link(plan(), sums + (j - i) * n_outputs, out + j * n_predictions);
   }
 }"""
+_PORTABLE = """\
+namespace kernels {
+namespace KERNELS_TARGET {
+using WidePlanes = WordPlanes;
+using NarrowPlanes = WordPlanes;
+}  // namespace KERNELS_TARGET
+}  // namespace kernels"""
 _ROW_WALK = "  engine::walk_margin<threshold_real, real>(plan(), row, out);"
 _ROW_PLANES = """\
   std::uint8_t planes[{n_bytes}];
@@ -77,8 +84,8 @@ class Engines:
     ----------
     includes
         Standard headers.
-    common, avx512, avx2, last
-        For every target, for one of them, and what builds on them.
+    common, avx512, avx2, portable, last
+        For every target, for one of them each, and what builds on them.
     functions
         Code that belongs to this forest alone.
     row, run
@@ -89,6 +96,7 @@ class Engines:
     common: str
     avx512: str
     avx2: str
+    portable: str
     last: str
     functions: str
     row: str
@@ -99,7 +107,7 @@ def engines(model: TreeModel, plan: HeaderPlan) -> Engines:
     """Choose the engines for a forest."""
     if not plan.is_sliced:
         walk = sources.joined(*_DATA, "walk_row.hpp", "link.hpp")
-        return Engines(walk.system, walk.text, "", "", "", "", _ROW_WALK, _RUN_WALK)
+        return Engines(walk.system, walk.text, "", "", "", "", "", _ROW_WALK, _RUN_WALK)
     single = ("kernels/single_plan.hpp", "kernels/single_engine.hpp") if plan.single else ()
     common = sources.joined(*_DATA, "ops_words.hpp", *single)
     avx512, avx2 = (sources.joined(f"ops_{name}.hpp", without=common.names) for name in ("avx512", "avx2"))
@@ -117,7 +125,7 @@ def engines(model: TreeModel, plan: HeaderPlan) -> Engines:
     if plan.single:
         row = _ROW_BYTES.format(kind=plan.single["rounds"], wide="true" if _is_wide(plan) else "false", otherwise=row)
     system = sorted({name for part in (common, avx512, avx2, last) for name in part.system} - {"immintrin.h"})
-    return Engines(tuple(system), common.text, avx512.text, avx2.text, last.text, functions, row, _RUN_SLICED)
+    return Engines(tuple(system), common.text, avx512.text, avx2.text, _PORTABLE, last.text, functions, row, _RUN_SLICED)
 
 
 def _nested(model: TreeModel) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import Comparison, Missing
 from mlcore.errors import InputError, UnsupportedFeatureError, VerificationError
 from mlcore.forests import ConversionReport, CppOptions, Forest, conversion, convert, load
 from mlcore.forests.emit import cpp
-from mlcore.forests.ir import FloatName, Link, Source, Tree, TreeModel
+from mlcore.forests.ir import Link, Source
 from mlcore.forests.probes import probes
 from mlcore.toolchain.compiler import find_compiler
 from mlcore.toolchain.sandbox import Limits, run
+from tests.mlcore.forests.cpp_models import random_model
 
 Train = Callable[..., Any]
 HOSTILE = [
@@ -36,133 +36,6 @@ HOSTILE = [
     "\ud800",
     "//",
 ]
-
-
-def random_model(seed: int, *, link: Link, precision: tuple[FloatName, FloatName], n_outputs: int = 1) -> TreeModel:
-    """Random trees with every comparison and kind of missing value."""
-    rng = np.random.default_rng(seed)
-    threshold_dtype, sum_dtype = precision
-    n_features = 5
-    kinds = [list(Comparison), [Comparison.LESS], [Comparison.LESS_EQUAL]][seed % 3]
-    missings = [list(Missing), [Missing.NAN], [Missing.NAN, Missing.NONE]][seed % 3]
-    special = [0.0, -0.0, 1e-36, -1e-36, np.inf, -np.inf, 1e-45, 3e38]
-    trees = []
-    for number in range(int(rng.integers(1, 30))):
-        left, right, feature = [-1], [-1], [-1]
-        for _ in range(int(rng.integers(0, 25))):
-            leaf = int(rng.choice([i for i, value in enumerate(feature) if value < 0]))
-            feature[leaf], left[leaf], right[leaf] = int(rng.integers(n_features)), len(feature), len(feature) + 1
-            feature += [-1, -1]
-            left += [-1, -1]
-            right += [-1, -1]
-        n = len(feature)
-        comparison = rng.choice([int(kind) for kind in kinds], n).astype(np.uint8)
-        threshold = np.where(rng.random(n) < 0.2, rng.choice(special, n), rng.normal(size=n))
-        listed = {i: tuple(np.flatnonzero(rng.random(70) < 0.3).tolist()) for i in range(n) if comparison[i] >= 2}
-        trees.append(
-            Tree(
-                output=number % n_outputs,
-                feature=np.array(feature, np.int32),
-                threshold=threshold.astype(threshold_dtype),
-                left=np.array(left, np.int32),
-                right=np.array(right, np.int32),
-                comparison=comparison,
-                missing=rng.choice([int(kind) for kind in missings], n).astype(np.uint8),
-                default_left=rng.random(n) < 0.5,
-                value=rng.normal(size=n).astype(sum_dtype),
-                categories={i: listed[i] for i in listed if feature[i] >= 0},
-            )
-        )
-    return TreeModel(
-        source=Source("random", "xgboost", "0", str(link), "none"),
-        n_features=n_features,
-        n_outputs=n_outputs,
-        feature_names=(),
-        trees=tuple(trees),
-        base=rng.normal(size=n_outputs).astype(sum_dtype),
-        threshold_dtype=threshold_dtype,
-        sum_dtype=sum_dtype,
-        link=link,
-        link_scale=1.5 if link is Link.SIGMOID else 1.0,
-        divisor=float(rng.integers(1, 4)),
-        zero_threshold=1e-35,
-    )
-
-
-@pytest.mark.parametrize("option", ["-O1", pytest.param("-O3", marks=pytest.mark.slow), "-ffinite-math-only"])
-def test_random_forests_agree_with_the_native_predictor(option: str, tmp_path: Path) -> None:
-    """Many forests in one program: all comparisons, kinds of missing values, links and precisions."""
-    precisions: list[tuple[FloatName, FloatName]] = [
-        ("float32", "float32"),
-        ("float64", "float64"),
-        ("float32", "float64"),
-        ("float64", "float32"),
-    ]
-    models = {
-        f"m{i}": random_model(i, link=list(Link)[i % len(Link)], precision=precisions[i % 4], n_outputs=1 + 2 * (i % 2))
-        for i in range(24)
-    }
-    program = ["#include <cstdio>", "#include <cstdlib>", "#include <string>", "#include <vector>"]
-    body = []
-    for name, model in models.items():
-        (tmp_path / f"{name}.hpp").write_text(cpp.header(model, CppOptions(name)))
-        program.append(f'#include "{name}.hpp"')
-        for dtype, real in (("float32", "float"), ("float64", "double")):
-            rows = probes(model, dtype=dtype, n_rows=801, seed=1)  # type: ignore[arg-type]
-            rows.tofile(tmp_path / f"{name}.{dtype}.in")
-            body.append(f'  run<{name}::real, {real}>("{name}.{dtype}", {name}::n_outputs, {name}::n_predictions, '
-                        f"{name}::margin<{real}>, {name}::predict<{real}>, "
-                        f"{name}::margin_batch<{real}>, {name}::predict_batch<{real}>);")  # fmt: skip
-    program.append(RUNNER + "\n".join(body) + "\n  return 0;\n}\n")
-    source = tmp_path / "all.cpp"
-    source.write_text("\n".join(program))
-    compiler = find_compiler()
-    compiler.build([source], tmp_path / "all", flags=("-std=c++17", "-O1", option, *conversion.FLAGS[2:]), include=[tmp_path])
-    outcome = run([tmp_path / "all"], cwd=tmp_path, writable=[tmp_path], limits=Limits(cpu_seconds=60))
-    assert outcome.returncode == 0, outcome.stderr
-    for name, model in models.items():
-        forest = Forest(model)
-        for dtype in ("float32", "float64"):
-            rows = np.fromfile(tmp_path / f"{name}.{dtype}.in", dtype).reshape(-1, model.n_features)
-            values = np.fromfile(tmp_path / f"{name}.{dtype}.out", model.sum_dtype)
-            n = len(rows)
-            sizes = np.cumsum([n * model.n_outputs, n * model.n_outputs, n * model.n_predictions])
-            one, batch, one_prediction, batch_prediction = np.split(values, sizes)
-            margin = forest.margin(rows).reshape(-1)
-            np.testing.assert_array_equal(one, margin, err_msg=name)
-            np.testing.assert_array_equal(batch, margin, err_msg=name)
-            np.testing.assert_array_equal(one_prediction, batch_prediction, err_msg=name)
-            tolerance = 1e-5 if model.sum_dtype == "float32" else 1e-13  # exp's last bits, scaled by its argument
-            np.testing.assert_allclose(one_prediction, forest.predict(rows).reshape(-1), rtol=tolerance, atol=tolerance)
-
-
-RUNNER = """
-template <class Real, class X>
-using One = void (*)(const X*, Real*);
-template <class Real, class X>
-using Batch = void (*)(const X*, std::size_t, Real*);
-
-template <class Real, class X>
-void run(const std::string& name, std::size_t n_outputs, std::size_t n_predictions, One<Real, X> margin,
-         One<Real, X> predict, Batch<Real, X> margins, Batch<Real, X> predicts) {
-  const std::size_t n_rows = 801, n_features = 5;
-  std::vector<X> rows(n_rows * n_features);
-  std::FILE* in = std::fopen((name + ".in").c_str(), "rb");
-  if (in == nullptr || std::fread(rows.data(), sizeof(X), rows.size(), in) != rows.size()) std::abort();
-  std::fclose(in);
-  std::vector<Real> a(n_rows * n_outputs), b(a.size()), c(n_rows * n_predictions), d(c.size());
-  for (std::size_t i = 0; i < n_rows; ++i) margin(rows.data() + i * n_features, a.data() + i * n_outputs);
-  for (std::size_t i = 0; i < n_rows; ++i) predict(rows.data() + i * n_features, c.data() + i * n_predictions);
-  margins(rows.data(), n_rows, b.data());
-  predicts(rows.data(), n_rows, d.data());
-  std::FILE* out = std::fopen((name + ".out").c_str(), "wb");
-  if (out == nullptr) std::abort();
-  for (const std::vector<Real>& v : {a, b, c, d}) std::fwrite(v.data(), sizeof(Real), v.size(), out);
-  std::fclose(out);
-}
-
-int main() {
-"""
 
 
 def converted(booster: Any, suffix: str, folder: Path, **options: Any) -> ConversionReport:
@@ -303,7 +176,7 @@ def test_a_disagreement_is_our_defect(xgboost_booster: Train, tmp_path: Path, mo
     """A header that decides the other way at a threshold is caught, and nothing is left to take away."""
     written = cpp.header
     monkeypatch.setattr(
-        cpp, "header", lambda *given: written(*given).replace("left = x < node.value;", "left = x <= node.value;")
+        cpp, "header", lambda *given: written(*given).replace("word |= V(above) << i;", "word |= V(x[i] > cuts[at[i]]) << i;")
     )
     with pytest.raises(VerificationError, match="differ from the source library"):
         converted(xgboost_booster(), "json", tmp_path)
