@@ -6,7 +6,6 @@ import ctypes
 import dataclasses
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -222,33 +221,6 @@ def test_two_libraries_in_one_process_keep_their_own_tables(tmp_path: Path) -> N
     for library, answer in zip(libraries, answers.values(), strict=True):
         assert library.sum(ctypes.c_void_p(row.ctypes.data)) == answer
     assert len(set(answers.values())) == 2
-
-
-def test_a_header_passes_clang_s_warnings_in_the_interpreter(tmp_path: Path) -> None:
-    """Cling, the interpreter in ROOT's wheel, is a Clang: it takes the header with all warnings as errors."""
-    pytest.importorskip("ROOT", reason="the root wheel is for Linux only")
-    model = random_model(0, link=Link.SOFTMAX, precision=("float64", "float64"), n_outputs=3)
-    (tmp_path / "forest.hpp").write_text(cpp.header(model, CppOptions("forest")))
-    np.zeros(model.n_features).tofile(tmp_path / "row.bin")
-    warnings = "".join(f'#pragma clang diagnostic error "-W{name}"\\n' for name in ("all", "extra", "pedantic"))
-    script = tmp_path / "interpret.py"
-    script.write_text(
-        "import ROOT, numpy\n"
-        f"code = '#pragma clang diagnostic push\\n{warnings}#include \"forest.hpp\"\\n#pragma clang diagnostic pop\\n'\n"
-        "assert ROOT.gInterpreter.Declare(code)\n"
-        "out = numpy.zeros(3)\n"
-        "ROOT.forest.margin['double'](numpy.fromfile('row.bin'), out)\n"
-        "print(*map(repr, out.tolist()), flush=True)\n"
-        "import os; os._exit(0)\n"  # the interpreter's own clean-up is not what is tested
-    )
-    argv = [sys.executable, script]
-    limits = Limits(cpu_seconds=200, wall_seconds=250, memory_bytes=8 * 1024**3)
-    outcome = run(
-        argv, cwd=tmp_path, writable=[tmp_path], readable=[Path(sys.prefix)], limits=limits, env={"CPATH": str(tmp_path)}
-    )
-    assert outcome.returncode == 0, outcome.stderr
-    wanted = Forest(model).margin(np.zeros((1, model.n_features)))[0]
-    assert [float(text) for text in outcome.stdout.split()] == wanted.tolist()
 
 
 def test_too_wide_a_forest_is_refused() -> None:

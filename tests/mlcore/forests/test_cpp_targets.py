@@ -76,9 +76,13 @@ def check(models: dict[str, TreeModel], flags: tuple[str, ...], folder: Path) ->
         for dtype, real in (("float32", "float"), ("float64", "double")):
             rows = probes(model, dtype=dtype, n_rows=N_ROWS, seed=1)  # type: ignore[arg-type]
             rows.tofile(folder / f"{name}.{dtype}.in")
+            batches = ", ".join(
+                f"[](const {real}* rows, std::size_t n, {name}::real* out) {{ {name}::{what}_batch(rows, n, out); }}"
+                for what in ("margin", "predict")
+            )
             body.append(
                 f'  run<{name}::real, {real}>("{name}.{dtype}", {name}::n_features, {name}::n_outputs, {name}::n_predictions, '
-                f"{name}::margin<{real}>, {name}::predict<{real}>, {name}::margin_batch<{real}>, {name}::predict_batch<{real}>);"
+                f"{name}::margin<{real}>, {name}::predict<{real}>, {batches});"
             )
     program.append(RUNNER.replace("N_ROWS", str(N_ROWS)) + "\n".join(body) + "\n  return 0;\n}\n")
     source = folder / "all.cpp"
