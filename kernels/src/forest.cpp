@@ -57,7 +57,6 @@ const char* why_not_sliced(NotSliced reason) {
     case NotSliced::too_many_cuts: return "a feature has more than 65 535 distinct thresholds or 32 768 categories";
     case NotSliced::mixed_missing: return "nodes of one feature disagree about which values are missing";
     case NotSliced::mixed_kinds: return "nodes of one feature disagree about whether it is numeric or categorical";
-    case NotSliced::infinite_cut: return "a threshold is infinite";
   }
   return "";
 }

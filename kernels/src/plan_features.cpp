@@ -60,10 +60,12 @@ class CutNumbers {
   std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(4096, none);
 };
 
-// The number x with "goes right" equal to "value >= x", in the precision of the thresholds.
+// The number x with "goes right" equal to "value >= x", in the precision of the thresholds; NaN, which no value is at or above,
+// where nothing goes right.
 double cut_of(Comparison comparison, double threshold, bool single) {
   double cut = threshold;
   if (comparison == Comparison::less_equal) {
+    if (threshold == std::numeric_limits<double>::infinity()) return std::numeric_limits<double>::quiet_NaN();
     cut = single ? std::nextafter(static_cast<float>(threshold), std::numeric_limits<float>::infinity())
                  : std::nextafter(threshold, std::numeric_limits<double>::infinity());
   }
@@ -78,14 +80,14 @@ float smallest_single_at_or_above(double cut) {
 
 constexpr std::size_t max_categories = 1 << 15;  // each has a signature while the plan is made
 
-// Writes ascending cuts as the levels of a search tree, infinity in the places left over.
+// Writes ascending cuts as the levels of a search tree, NaN in the places left over.
 template <class T>
 void add_levels(const std::vector<T>& ascending, std::uint32_t levels, std::vector<T>& out) {
   out.push_back(T(0));
   for (std::uint32_t level = 0; level < levels; ++level) {
     const std::size_t step = std::size_t(1) << (levels - level);
     for (std::size_t i = step / 2 - 1; i < (std::size_t(1) << levels) - 1; i += step) {
-      out.push_back(i < ascending.size() ? ascending[i] : std::numeric_limits<T>::infinity());
+      out.push_back(i < ascending.size() ? ascending[i] : std::numeric_limits<T>::quiet_NaN());
     }
   }
 }
@@ -164,7 +166,7 @@ PlannedFeatures plan_features(const ForestTables& t) {
   std::vector<std::uint8_t> kinds(t.n_features, 0);        // bit 0: numeric nodes, 1: categorical ones
   std::vector<std::uint8_t> missing_kinds(t.n_features, 0);  // bit 0: NaN is missing, 1: zero is
   std::vector<std::uint8_t> seen_directions;               // of each cut: bit 0: left, 1: right
-  std::vector<std::uint8_t> direction(n_nodes, 0);
+  out.node_direction.assign(n_nodes, 0);
   std::map<std::uint32_t, std::map<CategorySetKey, std::uint32_t>> sets;
   for (std::size_t i = 0; i < n_nodes; ++i) {
     if (t.feature[i] < 0) continue;
@@ -184,16 +186,12 @@ PlannedFeatures plan_features(const ForestTables& t) {
       continue;
     }
     kinds[feature] |= 1;
-    if (comparison == Comparison::less_equal && t.threshold[i] == std::numeric_limits<double>::infinity()) {
-      out.reason = NotSliced::infinite_cut;  // never exceeded, which no cut can say
-      return out;
-    }
     const double cut = cut_of(comparison, t.threshold[i], single);
     const std::uint32_t number = numbers.number(feature, cut);
-    direction[i] = missing == Missing::none ? 0.0 >= cut : t.default_left[i] == 0;
+    out.node_direction[i] = missing == Missing::none ? 0.0 >= cut : t.default_left[i] == 0;
     out.node_cut[i] = number;
     if (number == seen_directions.size()) seen_directions.push_back(0);
-    seen_directions[number] |= direction[i] ? 2 : 1;
+    seen_directions[number] |= out.node_direction[i] != 0 ? 2 : 1;
   }
 
   // Cuts in ascending order, and the rank of each among its feature's.
@@ -201,7 +199,8 @@ PlannedFeatures plan_features(const ForestTables& t) {
   std::vector<std::uint32_t> order(cuts.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return cuts[a].feature != cuts[b].feature ? cuts[a].feature < cuts[b].feature : cuts[a].value < cuts[b].value;
+    if (cuts[a].feature != cuts[b].feature) return cuts[a].feature < cuts[b].feature;
+    return cuts[a].value < cuts[b].value || (std::isnan(cuts[b].value) && !std::isnan(cuts[a].value));
   });
   std::vector<std::uint32_t> rank(cuts.size()), extra(cuts.size(), 0);
   out.features.assign(t.n_features, {});
@@ -258,7 +257,7 @@ PlannedFeatures plan_features(const ForestTables& t) {
       continue;
     }
     const std::uint32_t number = out.node_cut[i];
-    const bool in_extra = seen_directions[number] == 3 && direction[i];
+    const bool in_extra = seen_directions[number] == 3 && out.node_direction[i] != 0;
     out.node_cut[i] = rank[number];
     out.node_plane[i] = feature.first_plane + (in_extra ? feature.n_cuts + extra[number] : rank[number]);
   }

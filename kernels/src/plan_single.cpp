@@ -34,9 +34,12 @@ struct Question {
 
 class Questions {
  public:
-  explicit Questions(const ForestTables& t) : t_(t), single_(t.threshold_precision == Precision::single_precision) {
-    collect_cuts();
-    if (reason_ != NotSingle::no) return;
+  Questions(const ForestTables& t, const PlannedFeatures& planned)
+      : t_(t), planned_(planned), single_(t.threshold_precision == Precision::single_precision) {
+    if (planned.reason != NotSliced::no) {
+      reason_ = NotSingle::not_planned;
+      return;
+    }
     lay_out_searches();
     if (reason_ == NotSingle::no) lay_out_columns();
   }
@@ -44,26 +47,23 @@ class Questions {
   NotSingle reason() const { return reason_; }
 
   Question of(std::size_t node) const {
-    const Cuts& cuts = cuts_.at({t_.feature[node], t_.missing[node]});
-    const auto found = std::lower_bound(cuts.values.begin(), cuts.values.end(), cut_of(node));
-    const auto k = static_cast<std::uint32_t>(found - cuts.values.begin());
-    const std::uint32_t search = place_[cuts.first_search + k / search_cuts];
-    return {static_cast<std::uint8_t>(columns_.at({search, sends_missing_right(node)})),
-            static_cast<std::uint8_t>(k % search_cuts)};
+    return {static_cast<std::uint8_t>(columns_[column_key(node)]),
+            static_cast<std::uint8_t>(planned_.node_cut[node] % search_cuts)};
   }
 
   void write(SingleForest& forest, PlanWriter& writer) const {
     forest.n_searches = static_cast<std::uint32_t>(searches_.size());
     forest.n_one_line = n_one_line_;
-    forest.n_columns = is_plain_ ? (searches_.size() > 64 ? 128 : 64) : static_cast<std::uint32_t>(columns_.size());
+    forest.n_columns = is_plain_ ? (searches_.size() > 64 ? 128 : 64) : n_columns_;
     forest.plain_columns = is_plain_;
     forest.any_zero = std::any_of(searches_.begin(), searches_.end(), [](const SingleSearch& search) {
       return search.missing == static_cast<std::uint32_t>(Missing::zero);
     });
     std::vector<std::uint8_t> columns(2 * row_columns, 0);
-    for (const auto& [key, column] : columns_) {
-      columns[column] = static_cast<std::uint8_t>(place_in_row(key.first, forest.n_searches));
-      columns[row_columns + column] = key.second ? 255 : 0;
+    for (std::uint32_t key = 0; key < columns_.size(); ++key) {
+      if (columns_[key] == no_column) continue;
+      columns[columns_[key]] = static_cast<std::uint8_t>(place_in_row(key / 2, forest.n_searches));
+      columns[row_columns + columns_[key]] = key % 2 != 0 ? 255 : 0;
     }
     writer.header.single[single_searches] = writer.add(searches_);
     writer.header.single[single_float_lines] = writer.add(float_lines_);
@@ -72,50 +72,16 @@ class Questions {
   }
 
  private:
-  using FeatureKey = std::pair<std::int32_t, std::uint8_t>;  // feature, kernels::Missing
-  struct Cuts {
-    std::vector<double> values;  // ascending
-    std::uint32_t first_search = 0;
-  };
+  static constexpr std::uint32_t no_column = ~0u;
 
-  double cut_of(std::size_t node) const {
-    const double threshold = t_.threshold[node];
-    if (static_cast<Comparison>(t_.comparison[node]) == Comparison::less) return threshold;
-    if (single_) return std::nextafter(static_cast<float>(threshold), std::numeric_limits<float>::infinity());
-    return std::nextafter(threshold, std::numeric_limits<double>::infinity());
-  }
-
-  bool sends_missing_right(std::size_t node) const {
-    return static_cast<Missing>(t_.missing[node]) != Missing::none && t_.default_left[node] == 0;
-  }
-
-  void collect_cuts() {
-    std::map<std::pair<FeatureKey, bool>, bool> directions;
-    for (std::size_t node = 0; node < t_.feature.size; ++node) {
-      if (t_.feature[node] < 0) continue;
-      const auto comparison = static_cast<Comparison>(t_.comparison[node]);
-      if (comparison != Comparison::less && comparison != Comparison::less_equal) {
-        reason_ = NotSingle::categories;
-        return;
-      }
-      // x <= infinity holds for every number: no cut says so.
-      if (comparison == Comparison::less_equal && t_.threshold[node] == std::numeric_limits<double>::infinity()) {
-        reason_ = NotSingle::infinite_cut;
-        return;
-      }
-      cuts_[{t_.feature[node], t_.missing[node]}].values.push_back(cut_of(node));
-    }
-    std::size_t n_searches = 0;
-    for (auto& [key, cuts] : cuts_) {
-      std::sort(cuts.values.begin(), cuts.values.end());
-      cuts.values.erase(std::unique(cuts.values.begin(), cuts.values.end()), cuts.values.end());
-      n_searches += (cuts.values.size() + search_cuts - 1) / search_cuts;
-    }
-    if (n_searches > row_columns) reason_ = NotSingle::too_many_columns;
+  // Nodes of one search and one direction of missing values share a column.
+  std::size_t column_key(std::size_t node) const {
+    const std::uint32_t first = first_search_[static_cast<std::size_t>(t_.feature[node])];
+    return 2 * place_[first + planned_.node_cut[node] / search_cuts] + planned_.node_direction[node];
   }
 
   struct Stretch {
-    FeatureKey key;
+    std::uint32_t feature;
     const double* first;
     std::size_t size;
     std::uint32_t number;
@@ -123,12 +89,22 @@ class Questions {
 
   void lay_out_searches() {
     std::vector<Stretch> stretches;
-    for (auto& [key, cuts] : cuts_) {
-      cuts.first_search = static_cast<std::uint32_t>(stretches.size());
-      for (std::size_t from = 0; from < cuts.values.size(); from += search_cuts) {
-        const std::size_t size = std::min<std::size_t>(search_cuts, cuts.values.size() - from);
-        stretches.push_back({key, cuts.values.data() + from, size, static_cast<std::uint32_t>(stretches.size())});
+    for (std::uint32_t f = 0; f < t_.n_features; ++f) {
+      if (planned_.features[f].n_categories != 0) {
+        reason_ = NotSingle::categories;
+        return;
       }
+      first_search_.push_back(static_cast<std::uint32_t>(stretches.size()));
+      const double* cuts = planned_.sorted_cuts.data() + planned_.first_sorted_cut[f];
+      const std::size_t n_cuts = planned_.features[f].n_cuts;
+      for (std::size_t from = 0; from < n_cuts; from += search_cuts) {
+        const std::size_t size = std::min<std::size_t>(search_cuts, n_cuts - from);
+        stretches.push_back({f, cuts + from, size, static_cast<std::uint32_t>(stretches.size())});
+      }
+    }
+    if (stretches.size() > row_columns) {
+      reason_ = NotSingle::too_many_columns;
+      return;
     }
     std::stable_sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) {
       return (a.size <= line_cuts) > (b.size <= line_cuts);
@@ -143,7 +119,7 @@ class Questions {
       }
       place_[stretch.number] = static_cast<std::uint32_t>(searches_.size());
       const auto first_line = static_cast<std::uint32_t>(float_lines_.size() / line_cuts);
-      searches_.push_back({static_cast<std::uint32_t>(stretch.key.first), first_line, stretch.key.second, 0});
+      searches_.push_back({stretch.feature, first_line, planned_.features[stretch.feature].missing, 0});
       if (stretch.size > line_cuts) {
         for (std::size_t i = 1; i <= line_cuts; ++i) push_cut(stretch, i * line_cuts - 1);
       }
@@ -160,7 +136,7 @@ class Questions {
   // Fills the searches up to a multiple of eight by some that find nothing: a line of pivots and one of cuts, all empty.
   void fill_group() {
     const auto first_line = static_cast<std::uint32_t>(float_lines_.size() / line_cuts);
-    const Stretch empty{{0, 0}, nullptr, 0, 0};
+    const Stretch empty{0, nullptr, 0, 0};
     bool is_used = false;
     for (; searches_.size() % search_group != 0; is_used = true) searches_.push_back({0, first_line, 0, 0});
     for (std::size_t i = 0; is_used && i < 2 * line_cuts; ++i) push_cut(empty, i);
@@ -175,61 +151,40 @@ class Questions {
   }
 
   void lay_out_columns() {
+    columns_.assign(2 * searches_.size(), no_column);
     for (std::size_t node = 0; node < t_.feature.size; ++node) {
-      if (t_.feature[node] < 0) continue;
-      const Cuts& cuts = cuts_.at({t_.feature[node], t_.missing[node]});
-      const auto found = std::lower_bound(cuts.values.begin(), cuts.values.end(), cut_of(node));
-      const auto k = static_cast<std::uint32_t>(found - cuts.values.begin());
-      columns_[{place_[cuts.first_search + k / search_cuts], sends_missing_right(node)}] = 0;
+      if (t_.feature[node] >= 0) columns_[column_key(node)] = 0;
     }
-    std::uint32_t n = 0;
-    for (auto& [key, column] : columns_) column = n++;
-    if (n > row_columns) reason_ = NotSingle::too_many_columns;
+    is_plain_ = true;
+    for (std::size_t key = 0; key < columns_.size(); key += 2) {
+      is_plain_ = is_plain_ && (columns_[key] == no_column || columns_[key + 1] == no_column);
+    }
+    const auto n_searches = static_cast<std::uint32_t>(searches_.size());
+    for (std::uint32_t key = 0; key < columns_.size(); ++key) {
+      if (columns_[key] == no_column) continue;
+      // Where no search serves two directions, its byte stays where the search puts it.
+      columns_[key] = is_plain_ ? place_in_row(key / 2, n_searches) : n_columns_;
+      ++n_columns_;
+    }
+    if (n_columns_ > row_columns) reason_ = NotSingle::too_many_columns;
   }
 
   const ForestTables& t_;
+  const PlannedFeatures& planned_;
   const bool single_;
   NotSingle reason_ = NotSingle::no;
-  std::map<FeatureKey, Cuts> cuts_;
+  std::vector<std::uint32_t> first_search_;  // of each feature
   std::vector<std::uint32_t> place_;  // of the searches, in the order of the cuts
   std::vector<SingleSearch> searches_;
   std::uint32_t n_one_line_ = 0;
   bool is_plain_ = false;
   std::vector<float> float_lines_;
   std::vector<double> double_lines_;
-  std::map<std::pair<std::uint32_t, bool>, std::uint32_t> columns_;  // by search and direction of missing values
+  std::vector<std::uint32_t> columns_;  // by `column_key`
+  std::uint32_t n_columns_ = 0;
 };
 
 // ---- Trees -----------------------------------------------------------------------------------------------------------
-
-struct Shape {
-  std::uint32_t depth = 0;        // of the deepest tree
-  std::size_t most_splits = 0;    // of one tree
-  std::size_t n_splits = 0;
-};
-
-Shape shape_of(const ForestTables& t) {
-  Shape shape;
-  std::vector<std::pair<std::int32_t, std::uint32_t>> open;  // node, depth
-  for (std::size_t tree = 0; tree + 1 < t.tree_start.size; ++tree) {
-    const auto first = static_cast<std::size_t>(t.tree_start[tree]);
-    std::size_t splits = 0;
-    open.assign(1, {0, 0});
-    while (!open.empty()) {
-      const auto [node, depth] = open.back();
-      open.pop_back();
-      shape.depth = std::max(shape.depth, depth);
-      const std::size_t i = first + static_cast<std::size_t>(node);
-      if (t.feature[i] < 0) continue;
-      ++splits;
-      open.push_back({t.left[i], depth + 1});
-      open.push_back({t.right[i], depth + 1});
-    }
-    shape.most_splits = std::max(shape.most_splits, splits);
-    shape.n_splits += splits;
-  }
-  return shape;
-}
 
 // The trees of each output, in the forest's order.
 std::vector<std::vector<std::size_t>> trees_by_output(const ForestTables& t) {
@@ -579,38 +534,45 @@ void write_words(const ForestTables& t, const Questions& questions, SingleForest
 }
 
 template <class S>
-NotSingle write_trees(const ForestTables& t, const Questions& questions, SingleForest& forest, PlanWriter& writer) {
-  const Shape shape = shape_of(t);
-  if (shape.depth <= 6) {
-    write_packs<S>(t, questions, shape.depth, forest, writer);
+NotSingle write_trees(const ForestTables& t, const Questions& questions, const std::vector<TreeShape>& shapes, SingleForest& forest,
+                      PlanWriter& writer) {
+  std::uint32_t depth = 0, most_splits = 0;
+  std::size_t n_splits = 0;
+  for (const TreeShape& shape : shapes) {
+    depth = std::max(depth, shape.depth);
+    most_splits = std::max(most_splits, shape.n_splits);
+    n_splits += shape.n_splits;
+  }
+  if (depth <= 6) {
+    write_packs<S>(t, questions, depth, forest, writer);
     return NotSingle::no;
   }
-  if (shape.most_splits <= word_nodes) {
+  if (most_splits <= word_nodes) {
     write_words<S>(t, questions, forest, writer);
     return NotSingle::no;
   }
-  if (shape.depth > max_pack_depth) return NotSingle::shape;
-  const std::size_t n_trees = t.tree_output.size;
-  const std::size_t pack_bytes = (n_trees << (shape.depth - 3)) * (16 + 8 * sizeof(S));
-  if (pack_bytes > small_packs && pack_bytes > 3 * shape.n_splits * (sizeof(WalkNode<float>) + sizeof(S))) return NotSingle::shape;
-  write_packs<S>(t, questions, shape.depth, forest, writer);
+  if (depth > max_pack_depth) return NotSingle::shape;
+  const std::size_t pack_bytes = (shapes.size() << (depth - 3)) * (16 + 8 * sizeof(S));
+  if (pack_bytes > small_packs && pack_bytes > 3 * n_splits * (sizeof(WalkNode<float>) + sizeof(S))) return NotSingle::shape;
+  write_packs<S>(t, questions, depth, forest, writer);
   return NotSingle::no;
 }
 
 }  // namespace
 
-void plan_single(const ForestTables& t, PlanWriter& writer) {
+void plan_single(const ForestTables& t, const PlannedFeatures& planned, const std::vector<TreeShape>& shapes,
+                 PlanWriter& writer) {
   SingleForest forest{};
   NotSingle reason = NotSingle::no;
   if (t.vector_leaves) {
     reason = NotSingle::vector_leaves;
   } else {
-    const Questions questions(t);
+    const Questions questions(t, planned);
     reason = questions.reason();
     if (reason == NotSingle::no) {
       questions.write(forest, writer);
-      reason = t.sum_precision == Precision::double_precision ? write_trees<double>(t, questions, forest, writer)
-                                                              : write_trees<float>(t, questions, forest, writer);
+      reason = t.sum_precision == Precision::double_precision ? write_trees<double>(t, questions, shapes, forest, writer)
+                                                              : write_trees<float>(t, questions, shapes, forest, writer);
     }
   }
   forest.reason = static_cast<std::uint32_t>(reason);

@@ -233,7 +233,11 @@ bool slice(const LooseTree& tree, std::uint32_t n_planes, PerfectTree& best) {
 template <class S>
 class TreeSections {
  public:
-  TreeSections(const ForestTables& t, const PlannedFeatures& features) : t_(t), features_(features) {}
+  TreeSections(const ForestTables& t, const PlannedFeatures& features) : t_(t), features_(features) {
+    nodes_.reserve(t.feature.size);  // growing while trees are added would touch all of it again and again
+    leaves_.reserve(t.value.size);
+    leaf_bytes_.reserve(t.value.size * sizeof(S));
+  }
 
   bool add_all() {
     const std::size_t n_trees = t_.tree_start.size - 1;

@@ -58,11 +58,12 @@ class WalkSections {
   explicit WalkSections(const ForestTables& t) : t_(t), width_(t.vector_leaves ? t.n_outputs : 1) {
     nodes_.reserve(t.feature.size);
     values_.reserve((t.feature.size / 2 + 1) * width_);
+    leaf_nodes_.reserve(t.feature.size / 2 + 1);
     seen_.assign(t.feature.size, false);
     for (std::size_t tree = 0; tree + 1 < t.tree_start.size; ++tree) add_tree(tree);
   }
 
-  void write(PlanWriter& writer) {
+  std::vector<TreeShape> write(PlanWriter& writer) {
     PlanHeader& header = writer.header;
     header.walk_nodes = writer.add(std::move(nodes_));
     header.walk_roots = writer.add(std::move(roots_));
@@ -72,6 +73,7 @@ class WalkSections {
     header.walk_sets = writer.add(std::move(sets_));
     header.walk_words =
         writer.add(std::vector<std::uint32_t>(t_.category_words.data, t_.category_words.data + t_.category_words.size));
+    return std::move(shapes_);
   }
 
  private:
@@ -83,7 +85,13 @@ class WalkSections {
     roots_.push_back(static_cast<std::uint32_t>(offset));
     outputs_.push_back(static_cast<std::uint32_t>(t_.tree_output[tree]));
     order_.assign(1, 0);  // old number of each new node
+    TreeShape shape{0, 0};
+    std::size_t level_end = 1;
     for (std::size_t i = 0; i < order_.size(); ++i) {
+      if (i == level_end) {
+        ++shape.depth;
+        level_end = order_.size();
+      }
       const std::int32_t number = order_[i];
       const std::size_t old = first + static_cast<std::size_t>(number);
       if (seen_[old]) reject(tree, number, "the node is reached twice");
@@ -99,10 +107,12 @@ class WalkSections {
         if (order_.size() == size) reject(tree, number, "a child is reached twice");
         order_.push_back(child);
       }
+      ++shape.n_splits;
       const auto next = static_cast<std::uint32_t>(offset + order_.size() - 2);
       nodes_.push_back({static_cast<T>(t_.threshold[old]), next, describe(tree, number, old)});
     }
     if (order_.size() != size) reject(tree, 0, "some nodes cannot be reached");
+    shapes_.push_back(shape);
   }
 
   std::uint32_t describe(std::size_t tree, std::int32_t number, std::size_t old) {
@@ -140,28 +150,23 @@ class WalkSections {
   std::vector<S> values_;
   std::vector<std::int32_t> leaf_nodes_;
   std::vector<WalkSet> sets_;  // ordered by node
+  std::vector<TreeShape> shapes_;
   std::vector<std::int32_t> order_;
   std::vector<bool> seen_;
 };
 
 template <class T>
-void plan_walk_of(const ForestTables& tables, PlanWriter& writer) {
-  if (tables.sum_precision == Precision::double_precision) {
-    WalkSections<T, double>(tables).write(writer);
-  } else {
-    WalkSections<T, float>(tables).write(writer);
-  }
+std::vector<TreeShape> plan_walk_of(const ForestTables& tables, PlanWriter& writer) {
+  if (tables.sum_precision == Precision::double_precision) return WalkSections<T, double>(tables).write(writer);
+  return WalkSections<T, float>(tables).write(writer);
 }
 
 }  // namespace
 
-void plan_walk(const ForestTables& tables, PlanWriter& writer) {
+std::vector<TreeShape> plan_walk(const ForestTables& tables, PlanWriter& writer) {
   check_sizes(tables);
-  if (tables.threshold_precision == Precision::double_precision) {
-    plan_walk_of<double>(tables, writer);
-  } else {
-    plan_walk_of<float>(tables, writer);
-  }
+  if (tables.threshold_precision == Precision::double_precision) return plan_walk_of<double>(tables, writer);
+  return plan_walk_of<float>(tables, writer);
 }
 
 }  // namespace kernels

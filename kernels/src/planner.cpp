@@ -37,7 +37,7 @@ Plan build_plan(const ForestTables& t) {
   PlanHeader& header = writer.header;
   std::memcpy(header.magic, plan_magic, sizeof header.magic);
   header.version = plan_version;
-  plan_walk(t, writer);
+  const std::vector<TreeShape> shapes = plan_walk(t, writer);
   header.n_features = static_cast<std::uint32_t>(t.n_features);
   header.n_outputs = static_cast<std::uint32_t>(t.n_outputs);
   header.n_trees = static_cast<std::uint32_t>(t.tree_start.size - 1);
@@ -68,7 +68,7 @@ Plan build_plan(const ForestTables& t) {
     header.runs = writer.add(std::move(features.runs));
     plan_sliced_trees(t, features, writer);
   }
-  plan_single(t, writer);
+  plan_single(t, features, shapes, writer);
   return writer.finish();
 }
 

@@ -61,6 +61,7 @@ struct PlannedFeatures {
   std::vector<double> sorted_cuts;              // ascending for each feature; exact singles for a single-precision forest
   std::vector<std::uint32_t> node_cut;          // number of an inner node's cut among its feature's, or of its set
   std::vector<std::uint32_t> node_plane;        // the plane that decides an inner node
+  std::vector<std::uint8_t> node_direction;     // 1 where an inner node sends missing values right
   std::vector<float> float_cuts;
   std::vector<double> double_cuts;
   std::vector<std::uint32_t> directions;
@@ -74,7 +75,14 @@ struct PlannedFeatures {
 
 PlannedFeatures plan_features(const ForestTables& tables);
 void plan_sliced_trees(const ForestTables& tables, const PlannedFeatures& features, PlanWriter& writer);
-void plan_walk(const ForestTables& tables, PlanWriter& writer);
+// Depth and inner nodes of a tree.
+struct TreeShape {
+  std::uint32_t depth;
+  std::uint32_t n_splits;
+};
+
+// Checks the tables, too: std::invalid_argument names what is wrong.
+std::vector<TreeShape> plan_walk(const ForestTables& tables, PlanWriter& writer);
 
 // Checks the tables and builds everything; std::invalid_argument names what is wrong.
 Plan build_plan(const ForestTables& tables);

@@ -44,7 +44,7 @@ std::string describe_single(const char* target, const PlanHeader* plan) {
     case NotSingle::vector_leaves: return walk("a leaf adds to every output");
     case NotSingle::categories: return walk("a node tests categories");
     case NotSingle::too_many_columns: return walk("its features and thresholds need more than 128 bytes a row");
-    case NotSingle::infinite_cut: return walk("a threshold is infinite");
+    case NotSingle::not_planned: return walk("its conditions are too many or too mixed for planes");
     case NotSingle::shape: return walk("its trees are large and far from perfect");
     case NotSingle::no: break;
   }

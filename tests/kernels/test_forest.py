@@ -94,8 +94,8 @@ def random_tables(draw: st.DrawFn) -> kernels.ForestTables:
 def random_inputs(tables: kernels.ForestTables, seed: int, dtype: str, n_rows: int = 40) -> np.ndarray[Any, Any]:
     rng = np.random.default_rng(seed)
     shape = (n_rows, tables.n_features)
-    thresholds = tables.threshold.astype(dtype)
     with np.errstate(over="ignore", under="ignore"):
+        thresholds = tables.threshold.astype(dtype)
         pool = np.concatenate(
             [np.array(INPUTS, dtype), thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf)]
         )
@@ -155,6 +155,8 @@ def grown_tables(seed: int, shape: str, **options: Any) -> kernels.ForestTables:
     n_thresholds = options.get("n_thresholds", 40)
     vector_leaves, n_outputs = options.get("vector_leaves", False), options.get("n_outputs", 1)
     pool = rng.normal(size=(n_features, n_thresholds)).astype(threshold_dtype).astype(np.float64)
+    if options.get("infinite"):
+        pool[:, :3] = [np.inf, -np.inf, np.finfo(threshold_dtype).max]
     missing = rng.choice(options.get("missing", [2]), n_features)
     nodes: list[dict[str, Any]] = []
     starts = [0]
@@ -199,6 +201,9 @@ GROWN = {
     "usual": ("usual", {}),
     "usual double": ("usual", {"threshold_dtype": "float64", "sum_dtype": "float64", "comparison": 1}),
     "zero is missing": ("usual", {"threshold_dtype": "float64", "sum_dtype": "float64", "comparison": 1, "missing": [0, 1, 2]}),
+    "infinite": ("usual", {"infinite": True, "n_thresholds": 7, "comparison": 1, "missing": [0, 2]}),
+    "infinite double": ("lopsided", {"infinite": True, "threshold_dtype": "float64", "sum_dtype": "float64", "comparison": 1}),
+    "infinite, less": ("usual", {"infinite": True, "n_thresholds": 8}),
     "lopsided": ("lopsided", {}),
     "lopsided double": ("lopsided", {"threshold_dtype": "float64", "sum_dtype": "float64"}),
     "large": ("large", {}),

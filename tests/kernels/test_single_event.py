@@ -76,7 +76,7 @@ CASES = {
     "large trees, doubles": Case("walk", splits=300, n_outputs=2, missing=(0, 1, 2), **DOUBLE),
     "categories": Case("walk", depth=5, comparisons=(0, 2, 3), missing=(0, 2)),
     "vector leaves": Case("walk", depth=5, n_outputs=3, vector_leaves=True),
-    "at or below infinity": Case("walk", depth=4, n_trees=30, comparisons=(1,), special_thresholds=(np.inf,)),
+    "at or below infinity": Case("packs", depth=4, n_trees=30, comparisons=(1,), special_thresholds=(np.inf,)),
 }
 
 
@@ -84,6 +84,7 @@ def grown(case: Case, seed: int) -> kernels.ForestTables:
     """A random forest of the case's shape."""
     rng = np.random.default_rng(seed)
     pool = rng.normal(size=(case.n_features, case.n_thresholds)).astype(case.threshold_dtype).astype(np.float64)
+    missing = rng.choice(case.missing, case.n_features)  # a feature's nodes agree about it
     names = ("feature", "threshold", "left", "right", "comparison", "missing", "default_left")
     columns: dict[str, list[Any]] = {name: [] for name in names}
     words: list[list[int]] = []
@@ -107,7 +108,7 @@ def grown(case: Case, seed: int) -> kernels.ForestTables:
                 len(nodes),
                 len(nodes) + 1,
                 comparison,
-                int(rng.choice(case.missing)),
+                int(missing[feature]),
                 int(rng.integers(2)),
             ]
             tree_words[node] = rng.integers(0, 2**32, 2).tolist() if comparison >= 2 else []

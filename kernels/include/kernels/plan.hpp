@@ -1,9 +1,9 @@
 // The plan of a forest: everything that its engines read, laid out once in one block of memory that holds offsets and no
 // pointers. A plan is built by `build_plan`, stored in files, mapped back into memory and run where it lies.
 //
-// Cuts. Each numeric comparison becomes "x >= cut goes right": `x < t` has the cut t, `x <= t` the next number above t. The distinct
-// cuts of a feature stand in ascending order, as the levels of a binary search tree: level l begins at entry 2^l, entry 0 is
-// unused, and what is left over at the end holds infinity. Number k of a row's `bin` counts the cuts at or below its value.
+// Cuts. Each numeric comparison becomes "x >= cut goes right": `x < t` has the cut t, `x <= t` the next number above t
+// (NaN above infinity: no value goes right). The distinct cuts of a feature stand in ascending order, as the levels of a binary search tree: level l begins at entry 2^l, entry 0 is
+// unused, and what is left over at the end holds NaN. Number k of a row's `bin` counts the cuts at or below its value.
 //
 // Planes. A condition (cut k of a feature is at or below the value) is one bit a row; the bits of a whole block of rows form a
 // plane. Planes 0 and 1 are all zeros and all ones. A plane has a direction, the bit that rows without a value get; where nodes of a cut
@@ -166,7 +166,7 @@ struct PlanHeader {
   Span single[12];  // what single events are evaluated from: single_event.hpp
 };
 
-enum class NotSliced : std::uint32_t { no = 0, big_tree, too_many_planes, too_many_cuts, mixed_missing, mixed_kinds, infinite_cut };
+enum class NotSliced : std::uint32_t { no = 0, big_tree, too_many_planes, too_many_cuts, mixed_missing, mixed_kinds };
 
 template <class T>
 const T* section(const PlanHeader* plan, const Span& span) {

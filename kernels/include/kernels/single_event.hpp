@@ -10,10 +10,12 @@
 namespace kernels {
 
 class PlanWriter;
+struct PlannedFeatures;
+struct TreeShape;
 struct ForestTables;
 
 // Adds the sections to a plan. The tables must have been checked. Forests that no engine here takes get the kind `walk`.
-void plan_single(const ForestTables& tables, PlanWriter& writer);
+void plan_single(const ForestTables& tables, const PlannedFeatures& features, const std::vector<TreeShape>& shapes, PlanWriter& writer);
 
 // Checks all that the engines rely on, so that they need not; std::invalid_argument.
 void check_single(const PlanHeader* plan);

@@ -48,7 +48,7 @@ struct SingleForest {
   std::uint32_t unused[5];
 };
 
-enum class NotSingle : std::uint32_t { no = 0, vector_leaves, categories, too_many_columns, infinite_cut, shape };
+enum class NotSingle : std::uint32_t { no = 0, vector_leaves, categories, too_many_columns, not_planned, shape };
 
 // The byte of a search among 64, or among 128 where there are more than 64 searches: groups are shifted in from the end.
 constexpr std::uint32_t place_in_row(std::uint32_t search, std::uint32_t n_searches) {
