@@ -206,3 +206,45 @@ def test_a_large_forest_compiles_in_seconds(tmp_path: Path) -> None:
         find_compiler().build(
             [tmp_path / "use.cpp"], tmp_path / "use.o", flags=("-std=c++17", "-O2", "-c", *flags.split()), limits=limits
         )
+
+
+def test_threads_and_given_workspaces_agree(tmp_path: Path) -> None:
+    """Two threads at once, each with its own static workspace, and one batch in memory of the caller."""
+    model = shaped_models()["small"]
+    rows = probes(model, dtype="float32", n_rows=N_ROWS, seed=2)
+    rows.tofile(tmp_path / "rows.in")
+    (tmp_path / "small.hpp").write_text(cpp.header(model, CppOptions("small")))
+    source = tmp_path / "threads.cpp"
+    source.write_text(THREADS.replace("N_ROWS", str(N_ROWS)))
+    flags = ("-std=c++17", "-O1", "-pthread", *conversion.FLAGS[2:])
+    find_compiler().build([source], tmp_path / "threads", flags=flags, include=[tmp_path])
+    outcome = run([tmp_path / "threads"], cwd=tmp_path, writable=[tmp_path], limits=Limits(cpu_seconds=60))
+    assert outcome.returncode == 0, outcome.stderr
+    found = np.fromfile(tmp_path / "rows.out", np.float32).reshape(3, N_ROWS)
+    np.testing.assert_array_equal(found, np.tile(Forest(model).margin(rows), (3, 1)))
+
+
+THREADS = """
+#include "small.hpp"
+
+#include <cstdio>
+#include <thread>
+#include <vector>
+
+int main() {
+  std::vector<float> rows(N_ROWS * small::n_features), out(3 * N_ROWS);
+  std::FILE* in = std::fopen("rows.in", "rb");
+  if (in == nullptr || std::fread(rows.data(), sizeof(float), rows.size(), in) != rows.size()) return 1;
+  std::fclose(in);
+  const auto work = [&](float* to) {
+    for (int i = 0; i < 200; ++i) small::margin_batch(rows.data(), N_ROWS, to);
+  };
+  std::thread first(work, out.data()), second(work, out.data() + N_ROWS);
+  first.join();
+  second.join();
+  alignas(64) static unsigned char workspace[small::workspace_bytes];
+  small::margin_batch(rows.data(), N_ROWS, out.data() + 2 * N_ROWS, workspace);
+  std::FILE* to = std::fopen("rows.out", "wb");
+  return to != nullptr && std::fwrite(out.data(), sizeof(float), out.size(), to) == out.size() && std::fclose(to) == 0 ? 0 : 2;
+}
+"""
