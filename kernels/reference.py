@@ -77,7 +77,7 @@ def forest_prediction(tables: ForestTables, x: npt.NDArray[Any]) -> npt.NDArray[
     with np.errstate(over="ignore"):
         match tables.link:
             case Link.IDENTITY:
-                return margin
+                return np.asarray(margin)
             case Link.SIGMOID:
                 return np.asarray(1 / (1 + np.exp(scaled)))
             case Link.EXP:

@@ -30,10 +30,10 @@ class BranchHistogram(JobType[BranchHistogramParams]):
     Params = BranchHistogramParams
 
     def run(self, context: JobContext, params: BranchHistogramParams) -> Result:
-        from mlcore import inspection
+        from mlcore.inspection import histogram
 
         context.progress(0.1, "Reading the branch")
-        found = inspection.histogram(context.file(params.file), params.tree, params.branch)
+        found = histogram(context.file(params.file), params.tree, params.branch)
         counted = f"{found.entries_read:,}".replace(",", "\u2009")
         svg = plots.histogram(
             found.edges,
