@@ -18,6 +18,7 @@ from mlcore.errors import InputError, UnsupportedFeatureError, VerificationError
 from mlcore.forests import ConversionReport, CppOptions, Forest, conversion, convert, load
 from mlcore.forests.emit import cpp
 from mlcore.forests.ir import Link, Source
+from mlcore.forests.libraries import REFERENCE
 from mlcore.forests.probes import probes
 from mlcore.toolchain.compiler import find_compiler
 from mlcore.toolchain.sandbox import Limits, run
@@ -49,7 +50,7 @@ def converted(booster: Any, suffix: str, folder: Path, **options: Any) -> Conver
     ("library", "parameters"),
     [
         ("xgboost", {"objective": "multi:softprob", "categorical": True}),
-        ("xgboost", {"booster": "dart", "objective": "binary:logistic", "rate_drop": 0.5}),
+        pytest.param("xgboost", {"booster": "dart", "objective": "binary:logistic", "rate_drop": 0.5}, marks=pytest.mark.slow),
         ("lightgbm", {"objective": "binary", "categorical": True, "zero_as_missing": True, "min_data_per_group": 10}),
     ],
     ids=["xgboost", "dart", "lightgbm"],
@@ -102,6 +103,41 @@ def test_a_conversion_is_verified_end_to_end(
     failed = run([folder / "selftest"], cwd=folder, limits=limits)
     assert failed.returncode == 1
     assert "instead of" in failed.stdout
+
+
+DATA = Path(__file__).parents[2] / "data" / "forests"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "treelite/lgb_categories.json",
+        pytest.param("treelite/xgb_vectors.json", marks=pytest.mark.slow),
+        pytest.param("catboost/multiclass.json", marks=pytest.mark.slow),
+        pytest.param("onnx/skl_forest_of_two_classes.onnx", marks=pytest.mark.slow),
+        pytest.param("skops/gradient_boosting.skops", marks=pytest.mark.slow),
+        pytest.param("skops/histograms.skops", marks=pytest.mark.slow),
+    ],
+)
+def test_every_format_is_converted(file: str, tmp_path: Path) -> None:
+    """Held against scikit-learn for its own files and against the NumPy reference where no library opens the file."""
+    report = convert(DATA / file, tmp_path, n_probes=400)
+    assert report.library.startswith("scikit-learn" if file.startswith("skops") else REFERENCE)
+    assert (report.library_microseconds_per_row > 0) == file.startswith("skops")
+    assert report.n_inputs > 0
+    assert all(item.n_identical == item.n_values for item in report.agreements if item.quantity.startswith("margin"))
+
+
+@pytest.mark.slow
+def test_models_in_process_and_saved_ones_are_converted(lightgbm_booster: Train, tmp_path: Path) -> None:
+    """Their own library does not open them, so the reference decides."""
+    booster = lightgbm_booster(objective="binary")
+    saved = load(booster).save(tmp_path / "model.forest")
+    for name, model in (("object", booster), ("file", saved)):
+        (tmp_path / name).mkdir()
+        report = convert(model, tmp_path / name, n_probes=400)
+        assert report.library == REFERENCE
+        assert all(item.n_identical == item.n_values for item in report.agreements if item.quantity.startswith("margin"))
 
 
 def test_the_example_reads_files_with_header_and_gaps(xgboost_booster: Train, tmp_path: Path) -> None:

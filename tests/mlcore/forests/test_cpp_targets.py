@@ -110,7 +110,7 @@ def check(models: dict[str, TreeModel], flags: tuple[str, ...], folder: Path) ->
     "flags",
     [
         "-O1",
-        pytest.param(f"-O1 {AVX512}", id="avx512"),
+        pytest.param(f"-O1 {AVX512}", id="avx512", marks=pytest.mark.slow),
         pytest.param(f"-O1 {AVX2}", id="avx2", marks=pytest.mark.slow),
         pytest.param("-O1 -mavx2", id="avx2 without bmi2", marks=pytest.mark.slow),
         pytest.param("-O3 -march=native", marks=pytest.mark.slow),
@@ -124,6 +124,12 @@ def test_every_shape_on_every_target(flags: str, tmp_path: Path) -> None:
     if not runs_here(flags):
         pytest.skip(f"this CPU does not run {flags}")
     check(shaped_models(), tuple(flags.split()), tmp_path)
+
+
+def test_the_machine_s_own_target(tmp_path: Path) -> None:
+    """Some shapes on the widest target that runs here; the slow test above has all of both."""
+    models = shaped_models()
+    check({name: models[name] for name in ("classes", "categories", "wide")}, ("-O1", "-march=native"), tmp_path)
 
 
 @pytest.mark.parametrize("option", ["-O1", "-ffinite-math-only", pytest.param("-O3", marks=pytest.mark.slow)])
