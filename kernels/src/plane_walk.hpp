@@ -75,8 +75,7 @@ struct PlaneWalk {
   static void cut_planes(const PlanHeader* plan, const PlanFeature& feature, const R* cuts, R x, std::uint8_t* planes) {
     std::uint32_t at = 1;
     for (std::uint32_t level = 0; level < feature.levels; ++level) at = 2 * at + (x >= cuts[at]);
-    std::uint32_t bin = at - (1u << feature.levels);
-    if (bin > feature.n_cuts) bin = feature.n_cuts;  // infinity is at or above the numbers that fill up the table
+    const std::uint32_t bin = at - (1u << feature.levels);
     std::memset(planes, 1, bin);
     std::memset(planes + bin, 0, feature.n_cuts - bin);
     const std::uint32_t* extras = section<std::uint32_t>(plan, plan->extras) + feature.first_extra;
@@ -132,6 +131,18 @@ struct PlaneWalk {
     }
   }
 };
+
+// Chains are made anew for each tree; where there are many, the walk over the forest's own nodes is faster.
+inline bool row_takes_planes(const PlanHeader* plan) {
+  return plan->is_sliced != 0 && plan->chains.count <= 4 * std::uint64_t(plan->n_trees);
+}
+
+// Nodes name their planes by 16 bits, so the planes fit on the stack; no more of it is touched than the forest has.
+template <class S, class X>
+void plane_margin(const PlanHeader* plan, const X* x, void* out) {
+  std::uint8_t planes[std::size_t(1) << 16];
+  PlaneWalk<S>::margins(plan, x, static_cast<S*>(out), planes);
+}
 
 }  // namespace KERNELS_TARGET
 }  // namespace kernels

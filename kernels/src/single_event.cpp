@@ -16,6 +16,7 @@ SingleEngine single_engine(const PlanHeader* plan);
 #endif
 namespace portable {
 SingleEngine single_engine(const PlanHeader* plan);
+bool takes_planes(const PlanHeader* plan);
 }
 
 SingleEngine single_engine(const char* target, const PlanHeader* plan) {
@@ -30,7 +31,11 @@ SingleEngine single_engine(const char* target, const PlanHeader* plan) {
 
 std::string describe_single(const char* target, const PlanHeader* plan) {
   const SingleForest& forest = *section<SingleForest>(plan, plan->single[single_forest]);
-  const auto walk = [&](const char* reason) { return "walk, " + std::string(target) + ": eight trees in step, because " + reason; };
+  const bool on_planes = portable::takes_planes(plan);
+  const auto walk = [&](const char* reason) {
+    return (on_planes ? "planes, " : "walk, ") + std::string(target) + (on_planes ? ": a byte a condition" : "") +
+           ", eight trees in step, because " + reason;
+  };
   if (std::strcmp(target, "avx512") != 0 && std::strcmp(target, "avx2") != 0) return walk("this target looks up no bytes");
   switch (static_cast<SingleKind>(forest.kind)) {
     case SingleKind::packs:

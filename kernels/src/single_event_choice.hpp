@@ -2,6 +2,7 @@
 #pragma once
 
 #include "link.hpp"
+#include "plane_walk.hpp"
 #include "single_event_engine.hpp"
 #include "walk_row.hpp"
 
@@ -12,7 +13,6 @@ template <class S>
 void link_row(const PlanHeader* plan, const void* margins, void* out) {
   apply_link(plan, static_cast<const S*>(margins), static_cast<S*>(out));
 }
-
 
 template <class T, class S>
 void choose_walk(SingleEngine& engine) {
@@ -68,10 +68,18 @@ SingleEngine choose_single(const PlanHeader* plan) {
     return engine;
   }
 #endif
-  plan->threshold_is_double ? choose_walk<double, S>(engine) : choose_walk<float, S>(engine);
-  engine.few_rows = 4;
+  if (row_takes_planes(plan)) {
+    engine.float_row[0] = engine.float_row[1] = plane_margin<S, float>;
+    engine.double_row[0] = engine.double_row[1] = plane_margin<S, double>;
+    engine.few_rows = 8;
+  } else {
+    plan->threshold_is_double ? choose_walk<double, S>(engine) : choose_walk<float, S>(engine);
+    engine.few_rows = 4;
+  }
   return engine;
 }
+
+bool takes_planes(const PlanHeader* plan) { return row_takes_planes(plan); }
 
 SingleEngine single_engine(const PlanHeader* plan) {
   return plan->sum_is_double ? choose_single<double>(plan) : choose_single<float>(plan);

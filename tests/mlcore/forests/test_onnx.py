@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
@@ -244,7 +244,13 @@ def test_random_forests_predict_as_onnxruntime(walk_to_prediction: Walk, seed: i
     x = rows(seed, 100)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    (expected,) = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"X": x})
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+        # onnxruntime 1.31 refuses a few of these trees over the number of a node.
+        assume("coor.node_id" not in str(error))
+        raise
+    (expected,) = session.run(None, {"X": x})
     np.testing.assert_array_equal(walk_to_prediction(read(model), x), expected)
 
 
