@@ -22,17 +22,21 @@ unsigned char* workspace(std::size_t size) {
   return memory.get();
 }
 
-// Shares the rows between threads in whole blocks; work(from, to) must not throw.
+// Shares the rows between threads in whole blocks; work(from, to, thread) must not throw.
 template <class Work>
 void share(std::size_t n_rows, std::size_t block_rows, std::size_t n_threads, const Work& work) {
   const std::size_t n_blocks = (n_rows + block_rows - 1) / block_rows;
-  const std::size_t n = std::max<std::size_t>(1, std::min(n_threads, n_blocks));
-  const auto edge = [&](std::size_t i) { return std::min(n_rows, n_blocks * i / n * block_rows); };
+  const auto edge = [&](std::size_t i) { return std::min(n_rows, n_blocks * i / n_threads * block_rows); };
   std::vector<std::thread> threads;
-  threads.reserve(n - 1);
-  for (std::size_t i = 1; i < n; ++i) threads.emplace_back(work, edge(i), edge(i + 1));
-  work(0, edge(1));
+  threads.reserve(n_threads - 1);
+  for (std::size_t i = 1; i < n_threads; ++i) threads.emplace_back(work, edge(i), edge(i + 1), i);
+  work(0, edge(1), 0);
   for (std::thread& thread : threads) thread.join();
+}
+
+// No more threads than blocks of rows.
+std::size_t useful_threads(std::size_t n_rows, std::size_t block_rows, std::size_t n_threads) {
+  return std::max<std::size_t>(1, std::min(n_threads, (n_rows + block_rows - 1) / block_rows));
 }
 
 std::size_t predictions_of(const PlanHeader& plan) {
@@ -111,9 +115,12 @@ void Forest::run(const Rows<X>& x, void* out, std::size_t n_threads, bool link) 
     }
     return;
   }
-  const std::size_t n_bytes = engine_->workspace_bytes(plan_);
-  share(x.n_rows, engine_->block_rows, n_threads, [&](std::size_t from, std::size_t to) {
-    run_on(*engine_, plan_, x, from, to, link, static_cast<unsigned char*>(out) + from * row_bytes, workspace(n_bytes));
+  // The caller's memory, which stays: threads of their own would touch theirs for the first time at each call.
+  const std::size_t n_bytes = (engine_->workspace_bytes(plan_) + 63) / 64 * 64;
+  const std::size_t n = useful_threads(x.n_rows, engine_->block_rows, n_threads);
+  unsigned char* memory = workspace(n * n_bytes);
+  share(x.n_rows, engine_->block_rows, n, [=](std::size_t from, std::size_t to, std::size_t thread) {
+    run_on(*engine_, plan_, x, from, to, link, static_cast<unsigned char*>(out) + from * row_bytes, memory + thread * n_bytes);
   });
 }
 
@@ -123,12 +130,12 @@ void Forest::predict(const Rows<float>& x, void* out, std::size_t n_threads) con
 void Forest::predict(const Rows<double>& x, void* out, std::size_t n_threads) const { run(x, out, n_threads, true); }
 
 void Forest::leaves(const Rows<float>& x, std::int32_t* out, std::size_t n_threads) const {
-  share(x.n_rows, engine_->block_rows, n_threads, [&](std::size_t from, std::size_t to) {
+  share(x.n_rows, engine_->block_rows, useful_threads(x.n_rows, engine_->block_rows, n_threads), [&](std::size_t from, std::size_t to, std::size_t) {
     engine_->leaves_single(plan_, x, from, to, out + from * n_trees());
   });
 }
 void Forest::leaves(const Rows<double>& x, std::int32_t* out, std::size_t n_threads) const {
-  share(x.n_rows, engine_->block_rows, n_threads, [&](std::size_t from, std::size_t to) {
+  share(x.n_rows, engine_->block_rows, useful_threads(x.n_rows, engine_->block_rows, n_threads), [&](std::size_t from, std::size_t to, std::size_t) {
     engine_->leaves_double(plan_, x, from, to, out + from * n_trees());
   });
 }
