@@ -192,7 +192,7 @@ def test_a_chat_request_offers_the_form_and_submitting_needs_a_click(portal: Por
     page.goto(address(portal, "/jobs/?mine=1"))
     jobs_before = page.locator("table tbody tr").count()
 
-    ask(page, portal, "Turn my xgboost model into C++")
+    ask(page, portal, "Turn my xgboost model higgs.json into C++")
     offer = page.get_by_role("region", name="Job offered")
     expect(offer).to_contain_text("higgs.json")
     page.goto(address(portal, "/jobs/?mine=1"))
