@@ -103,15 +103,18 @@ struct BitSliced {
     V* planes = w.planes + feature.first_plane;
     V missing;
     bool any_missing;
+    const R* table = cuts + feature.first_cut;
+    const bool zero = feature.missing == 1;
+    const bool compares = feature.n_categories == 0 && feature.n_cuts <= Ops::most_compared_cuts;
     if (feature.n_categories != 0) {
       any_missing = class_bits(plan, feature, x, w.bits, missing);
+    } else if (compares) {
+      any_missing = compared_planes(plan, feature, table, x, planes, missing);
     } else {
-      const R* table = cuts + feature.first_cut;
-      const bool zero = feature.missing == 1;
       any_missing = zero ? Ops::bin(x, table, feature.levels, w.bits, missing, at_or_below<R>(plan->zero_threshold))
                          : Ops::bin(x, table, feature.levels, w.bits, missing);
     }
-    if (feature.n_cuts != 0) cut_planes(w.bits, feature.levels, feature.n_cuts, planes);
+    if (!compares && feature.n_cuts != 0) cut_planes(w.bits, feature.levels, feature.n_cuts, planes);
     const std::uint32_t* direction = section<std::uint32_t>(plan, plan->directions) + feature.first_direction;
     if (feature.n_categories != 0) {
       set_planes(plan, feature, planes);
@@ -140,6 +143,25 @@ struct BitSliced {
 
   static void give_direction(V* planes, std::uint32_t n, V missing, const std::uint32_t* direction) {
     for (std::uint32_t i = 0; i < n; ++i) Ops::store(planes + i, Ops::mux(missing, Ops::all(direction[i]), Ops::load(planes + i)));
+  }
+
+  // A few cuts, each compared with all values.
+  template <class R>
+  static bool compared_planes([[maybe_unused]] const PlanHeader* plan, [[maybe_unused]] const PlanFeature& feature,
+                              [[maybe_unused]] const R* table, [[maybe_unused]] const R* x, [[maybe_unused]] V* planes,
+                              [[maybe_unused]] V& missing) {
+    if constexpr (Ops::most_compared_cuts > 0) {
+      for (std::uint32_t k = 0; k < feature.n_cuts; ++k) {
+        // The number of trailing zeros of k + 1 is the cut's height above the bottom level of the search tree.
+        std::uint32_t height = 0;
+        while (((k + 1) >> height & 1u) == 0) ++height;
+        const std::uint32_t place = (1u << (feature.levels - 1 - height)) + ((k + 1) >> (height + 1));
+        Ops::store(planes + k, Ops::at_or_above(x, table[place]));
+      }
+      return feature.missing == 1 ? Ops::find_missing(x, missing, at_or_below<R>(plan->zero_threshold)) : Ops::find_missing(x, missing);
+    } else {
+      return false;
+    }
   }
 
   // The planes "bin > k" for k < n from the bits of the bins, sixteen cuts at a time.

@@ -160,6 +160,7 @@ struct WidePlanes : WithLanes<256> {
   using V = __m256i;
   static constexpr std::size_t rows = 256;
   static constexpr std::size_t few_rows = 128;  // that words of 64 serve faster
+  static constexpr std::uint32_t most_compared_cuts = 0;  // searching is faster
 
   static KERNELS_INLINE V zeros() { return _mm256_setzero_si256(); }
   static KERNELS_INLINE V ones() { return _mm256_set1_epi32(-1); }
@@ -221,6 +222,8 @@ struct WidePlanes : WithLanes<256> {
 
 // Words of 64 rows whose bins and leaves go through the registers.
 struct NarrowPlanes : WordPlanes {
+  static constexpr std::uint32_t most_compared_cuts = 0;
+
   template <class R>
   static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing) {
     return WithLanes<64>::bin(x, cuts, levels, bits, missing);

@@ -395,6 +395,7 @@ struct WidePlanes : WithLanes<512> {
   using V = __m512i;
   static constexpr std::size_t rows = 512;
   static constexpr std::size_t few_rows = 64;  // that words of 64 serve faster
+  static constexpr std::uint32_t most_compared_cuts = 0;  // searching is faster
 
   static KERNELS_INLINE V zeros() { return _mm512_setzero_si512(); }
   static KERNELS_INLINE V ones() { return _mm512_set1_epi32(-1); }
@@ -473,6 +474,8 @@ struct WidePlanes : WithLanes<512> {
 
 // Words of 64 rows whose bins and leaves go through the wide registers.
 struct NarrowPlanes : WordPlanes {
+  static constexpr std::uint32_t most_compared_cuts = 0;
+
   template <class X, class R>
   static void columns(const Rows<X>& x, std::size_t first, std::size_t n, std::size_t from, std::size_t width, R* tile) {
     WithLanes<64>::columns(x, first, n, from, width, tile);

@@ -8,6 +8,10 @@
 #include "kernels/plan.hpp"
 #include "kernels/rows.hpp"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace kernels {
 namespace KERNELS_TARGET {
 
@@ -34,8 +38,46 @@ struct SpreadBits {
 };
 inline constexpr SpreadBits spread_bits;
 
+// Bit i: x[i] is at or above the cut, or no number, for 64 values.
+#if defined(__SSE2__)
+KERNELS_INLINE __m128i lanes_at_or_above(const float* x, __m128 cut) { return _mm_castps_si128(_mm_cmpge_ps(_mm_loadu_ps(x), cut)); }
+KERNELS_INLINE __m128i lanes_no_number(const float* x) {
+  const __m128 v = _mm_loadu_ps(x);
+  return _mm_castps_si128(_mm_cmpunord_ps(v, v));
+}
+template <class Lanes>
+KERNELS_INLINE std::uint64_t word_of_lanes(Lanes four) {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < 64; i += 16) {
+    const __m128i bytes = _mm_packs_epi16(_mm_packs_epi32(four(i), four(i + 4)), _mm_packs_epi32(four(i + 8), four(i + 12)));
+    word |= std::uint64_t(static_cast<std::uint32_t>(_mm_movemask_epi8(bytes))) << i;
+  }
+  return word;
+}
+KERNELS_INLINE std::uint64_t word_at_or_above(const float* x, float cut) {
+  const __m128 all = _mm_set1_ps(cut);
+  return word_of_lanes([=](std::size_t i) __attribute__((always_inline)) { return lanes_at_or_above(x + i, all); });
+}
+KERNELS_INLINE std::uint64_t word_no_number(const float* x) {
+  return word_of_lanes([=](std::size_t i) __attribute__((always_inline)) { return lanes_no_number(x + i); });
+}
+#endif
+template <class R>
+KERNELS_INLINE std::uint64_t word_at_or_above(const R* x, R cut) {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < 64; ++i) word |= std::uint64_t(x[i] >= cut) << i;
+  return word;
+}
+template <class R>
+KERNELS_INLINE std::uint64_t word_no_number(const R* x) {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < 64; ++i) word |= std::uint64_t(is_nan(x[i])) << i;
+  return word;
+}
+
 struct WordPlanes {
   using V = std::uint64_t;
+  static constexpr std::uint32_t most_compared_cuts = 96;  // up to which comparing with each beats searching among them
   static constexpr std::size_t rows = 64;
   static constexpr std::size_t few_rows = 64;  // that words of 64 serve faster
 
@@ -57,19 +99,33 @@ struct WordPlanes {
   }
 
   template <class R>
-  static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing) {
-    missing = 0;
-    for (std::size_t i = 0; i < rows; ++i) missing |= V(is_nan(x[i])) << i;
-    search(x, cuts, levels, bits);
+  static bool find_missing(const R* x, V& missing) {
+    missing = word_no_number(x);
     return missing != 0;
   }
 
   template <class R>
-  static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing, R zero) {
+  static bool find_missing(const R* x, V& missing, R zero) {
     missing = 0;
     for (std::size_t i = 0; i < rows; ++i) missing |= V(is_nan(x[i]) || (x[i] >= -zero && x[i] <= zero)) << i;
-    search(x, cuts, levels, bits);
     return missing != 0;
+  }
+
+  template <class R>
+  static V at_or_above(const R* x, R cut) {
+    return word_at_or_above(x, cut);
+  }
+
+  template <class R>
+  static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing) {
+    search(x, cuts, levels, bits);
+    return find_missing(x, missing);
+  }
+
+  template <class R>
+  static bool bin(const R* x, const R* cuts, std::uint32_t levels, V* bits, V& missing, R zero) {
+    search(x, cuts, levels, bits);
+    return find_missing(x, missing, zero);
   }
 
   template <class R>

@@ -49,33 +49,52 @@ struct PlaneWalk {
     return differs == 0;
   }
 
+  // Searches go in step as the trees do.
   template <class R, class X>
   static void all_planes(const PlanHeader* plan, const R* cuts, const X* row, std::uint8_t* planes) {
     const PlanFeature* features = section<PlanFeature>(plan, plan->features);
-    for (std::size_t f = 0; f < plan->n_features; ++f) {
-      const PlanFeature& feature = features[f];
-      if (feature.n_cuts + feature.n_sets == 0) continue;
-      const R x = static_cast<R>(row[f]);
-      const bool zero = feature.missing == 1 && static_cast<double>(x) <= plan->zero_threshold &&
-                        static_cast<double>(x) >= -plan->zero_threshold;
-      std::uint8_t* to = planes + feature.first_plane;
-      if (is_nan(x) || zero) {
-        const std::uint32_t* direction = section<std::uint32_t>(plan, plan->directions) + feature.first_direction;
-        const std::uint32_t n = feature.n_cuts + feature.n_extras + feature.n_sets;
-        for (std::uint32_t i = 0; i < n; ++i) to[i] = direction[i] & 1;
-      } else if (feature.n_categories != 0) {
-        set_planes(plan, feature, x, to + feature.n_cuts);
-      } else {
-        cut_planes(plan, feature, cuts + feature.first_cut, x, to);
+    for (std::size_t from = 0; from < plan->n_features; from += in_step) {
+      const std::size_t n = plan->n_features - from < in_step ? plan->n_features - from : in_step;
+      const R* tables[in_step];
+      std::uint32_t levels[in_step], at[in_step], most_levels = 0;
+      R values[in_step];
+      for (std::size_t i = 0; i < in_step; ++i) {
+        const PlanFeature& feature = features[from + (i < n ? i : n - 1)];
+        tables[i] = cuts + feature.first_cut;
+        levels[i] = feature.n_categories == 0 ? feature.levels : 0;
+        at[i] = 1;
+        values[i] = static_cast<R>(row[from + (i < n ? i : n - 1)]);
+        if (levels[i] > most_levels) most_levels = levels[i];
       }
+      for (std::uint32_t level = 0; level < most_levels; ++level) {
+        for (std::size_t i = 0; i < in_step; ++i) {
+          const std::uint32_t further = level < levels[i];
+          const std::uint32_t next = 2 * at[i] + (values[i] >= tables[i][further * at[i]]);
+          at[i] = further != 0 ? next : at[i];
+        }
+      }
+      for (std::size_t i = 0; i < n; ++i) feature_planes(plan, features[from + i], values[i], at[i] - (1u << levels[i]), planes);
     }
   }
 
   template <class R>
-  static void cut_planes(const PlanHeader* plan, const PlanFeature& feature, const R* cuts, R x, std::uint8_t* planes) {
-    std::uint32_t at = 1;
-    for (std::uint32_t level = 0; level < feature.levels; ++level) at = 2 * at + (x >= cuts[at]);
-    const std::uint32_t bin = at - (1u << feature.levels);
+  static void feature_planes(const PlanHeader* plan, const PlanFeature& feature, R x, std::uint32_t bin, std::uint8_t* planes) {
+    if (feature.n_cuts + feature.n_sets == 0) return;
+    const bool zero = feature.missing == 1 && static_cast<double>(x) <= plan->zero_threshold &&
+                      static_cast<double>(x) >= -plan->zero_threshold;
+    std::uint8_t* to = planes + feature.first_plane;
+    if (is_nan(x) || zero) {
+      const std::uint32_t* direction = section<std::uint32_t>(plan, plan->directions) + feature.first_direction;
+      const std::uint32_t n = feature.n_cuts + feature.n_extras + feature.n_sets;
+      for (std::uint32_t i = 0; i < n; ++i) to[i] = direction[i] & 1;
+    } else if (feature.n_categories != 0) {
+      set_planes(plan, feature, x, to + feature.n_cuts);
+    } else {
+      cut_planes(plan, feature, bin, to);
+    }
+  }
+
+  static void cut_planes(const PlanHeader* plan, const PlanFeature& feature, std::uint32_t bin, std::uint8_t* planes) {
     std::memset(planes, 1, bin);
     std::memset(planes + bin, 0, feature.n_cuts - bin);
     const std::uint32_t* extras = section<std::uint32_t>(plan, plan->extras) + feature.first_extra;

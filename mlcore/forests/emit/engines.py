@@ -124,7 +124,7 @@ def engines(model: TreeModel, plan: HeaderPlan) -> Engines:
         functions = _nested(model)
     if plan.single:
         row = _ROW_BYTES.format(kind=plan.single["rounds"], wide="true" if _is_wide(plan) else "false", otherwise=row)
-    system = sorted({name for part in (common, avx512, avx2, last) for name in part.system} - {"immintrin.h"})
+    system = sorted({name for part in (common, avx512, avx2, last) for name in part.system} - {"emmintrin.h", "immintrin.h"})
     return Engines(tuple(system), common.text, avx512.text, avx2.text, _PORTABLE, last.text, functions, row, _RUN_SLICED)
 
 
