@@ -235,7 +235,7 @@ def parse_npy(data: bytes, place: str) -> npt.NDArray[Any]:
         damaged(place, "is no NumPy array")
     try:
         header = ast.literal_eval(text.strip())
-    except (ValueError, TypeError, SyntaxError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # the last two by long chains of operators
         damaged(place, "is no NumPy array")
     if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
         damaged(place, "is no NumPy array")

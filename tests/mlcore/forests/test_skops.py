@@ -467,3 +467,10 @@ def test_altered_schemas_never_crash(data: st.DataObject, histogram_file: bytes,
 
     with suppress(InputError):
         read(rewritten(data.draw(st.sampled_from([histogram_file, boosting_file])), change))
+
+
+@pytest.mark.parametrize("header", ["-" * 4000 + "1", "-" * 9000 + "1", "1" + "+1" * 4000, "(" * 4000])
+def test_headers_of_arrays_that_nest_too_deep_are_refused(header: str) -> None:
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    with pytest.raises(InputError, match="is no NumPy array"):
+        skops.parse_npy(data, "the array")
