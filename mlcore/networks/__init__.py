@@ -1,0 +1,1 @@
+"""Networks: ONNX, Keras and PyTorch models to standalone C++ (the job of ROOT's SOFIE)."""
