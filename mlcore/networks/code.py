@@ -239,6 +239,7 @@ class Writer:
         """Write a graph's nodes in order, each with a comment that says what it is."""
         for node in graph.nodes:
             self.write_node(node)
+        self.check_constraints()
 
     def write_node(self, node: Node) -> None:
         """Write one node: a comment, memory for what it computes, its code."""

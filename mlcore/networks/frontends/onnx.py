@@ -8,7 +8,7 @@ definitions. Nothing in a model is ever executed as code; data outside the model
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from mlcore.errors import InputError, UnsupportedOperatorError
 from mlcore.networks.ir import (
     Array,
+    Body,
     DType,
     Graph,
     Node,
@@ -81,15 +82,6 @@ def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InputError("the file holds no ONNX graph", hint="Export the model again.", code="network.empty")
     return _Reader(model, folder, shapes or {}).model_graph()
-
-
-@dataclass(eq=False)
-class Body:
-    """A subgraph that is read once the types of its inputs are known; an attribute of control flow until inference reads it."""
-
-    read: Callable[[Sequence[ValueType]], Graph]
-    n_inputs: int
-    names: tuple[str, ...]
 
 
 class _Scope:

@@ -8,7 +8,7 @@ the values around them directly.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,6 +262,15 @@ class Graph:
             yield from node.present()
             for graph in node.graphs:
                 yield from graph.used()
+
+
+@dataclass(eq=False)
+class Body:
+    """A subgraph that is read once the types of its inputs are known: an attribute of control flow until inference reads it."""
+
+    read: Callable[[Sequence[ValueType]], Graph]
+    n_inputs: int
+    names: tuple[str, ...]
 
 
 class Symbols:

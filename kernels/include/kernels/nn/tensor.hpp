@@ -222,6 +222,24 @@ inline void unsqueeze(const std::array<std::int64_t, rank>& from, const std::int
   for (std::int64_t axis = 0; axis < all; ++axis) to[axis] = added[axis] ? 1 : from[next++];
 }
 
+// One slice of an axis: `outer` blocks of n slices of `inner` elements.
+template <class T>
+inline void take_slice(const T* from, std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t index, T* to) {
+  for (std::int64_t i = 0; i < outer; ++i) copy(from + (i * n + index) * inner, inner, to + i * inner);
+}
+template <class T>
+inline void put_slice(const T* from, std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t index, T* to) {
+  for (std::int64_t i = 0; i < outer; ++i) copy(from + i * inner, inner, to + (i * n + index) * inner);
+}
+
+// Appends a tensor to others of its shape.
+template <class T>
+inline void stack(const T* from, std::vector<std::int64_t> shape, Tensor<T>& to) {
+  require(to.values.empty() || to.shape == shape, "a loop stacks tensors of different shapes");
+  to.shape = std::move(shape);
+  to.values.insert(to.values.end(), from, from + to.count());
+}
+
 template <class T>
 inline void fill(T* to, std::int64_t count, const T& value) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
