@@ -56,7 +56,15 @@ def broadcast_loops(shape: Shape, operands: Sequence[Shape]) -> tuple[list[Size]
     return loops, merged
 
 
-def write_map(code: Writer, expression: str, names: Sequence[str], inputs: Sequence[Value], output: Value) -> None:
+def write_map(
+    code: Writer,
+    expression: str,
+    names: Sequence[str],
+    inputs: Sequence[Value],
+    output: Value,
+    *,
+    statements: Sequence[str] = (),
+) -> None:
     """Write ``output = expression`` for every element, the inputs broadcast.
 
     Parameters
@@ -65,12 +73,15 @@ def write_map(code: Writer, expression: str, names: Sequence[str], inputs: Seque
         C++ in the operands' names, which have the type that their elements are computed in.
     names
         The operands' names in the expression, one for each input.
+    statements
+        C++ before the expression.
     """
     code.include("kernels/nn/map.hpp", "kernels/nn/functions.hpp")
     shape = output.shape
     loops, steps = broadcast_loops(shape, [value.shape for value in inputs])
     arguments = ", ".join(f"auto {name}" for name in names)
-    function = f"[&]({arguments}) {{ return {expression}; }}"
+    body = " ".join([*statements, f"return {expression};"])
+    function = f"[&]({arguments}) {{ {body} }}"
     indices = [f"i{axis}" for axis in range(len(loops) - 1)]
 
     def nest(axis: int) -> None:
