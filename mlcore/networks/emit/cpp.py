@@ -148,23 +148,25 @@ def _hand_over(port: Port, code: Writer) -> None:
     source = code.ref(port.value)
     if port.form == "plain":
         code.line(f"nn::copy({source}, {cpp_size(port.value.count)}, {port.variable});")
-    elif port.form == "late" or _is_text(port.value):
+    elif port.form == "late" or is_text(port.value):
         code.line(f"{port.variable} = {{{source}, {code.sizes(port.value.shape)}}};")
     else:
         code.line(f"{port.variable} = &{source};")
 
 
-def _is_text(value: Value) -> bool:
+def is_text(value: Value) -> bool:
+    """Whether it is a tensor of texts."""
     return isinstance(value.type, TensorType) and value.type.shape is not None and value.type.dtype is DType.STRING
 
 
-def _parameter(port: Port, *, output: bool) -> str:
+def parameter(port: Port, *, output: bool) -> str:
+    """A parameter of the generated function."""
     value = port.value
     if port.form == "plain":
         return f"{'' if output else 'const '}{value.dtype.cpp}* {port.variable}"
     if port.form == "late":
         return f"nn::View<{value.dtype.cpp}, {value.rank}>& {port.variable}"
-    if _is_text(value):
+    if is_text(value):
         return f"nn::View<std::string, {value.rank}>& {port.variable}" if output else f"const std::string* {port.variable}"
     return f"const {object_type(value.type)}*& {port.variable}" if output else f"const {object_type(value.type)}& {port.variable}"
 
@@ -184,7 +186,7 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
     lines += ["};", ""]
     parameters = ["const std::byte* weights", "Workspace& workspace"]
     parameters += [f"std::int64_t {item.name}" for item in sizes]
-    parameters += [_parameter(port, output=False) for port in inputs] + [_parameter(port, output=True) for port in outputs]
+    parameters += [parameter(port, output=False) for port in inputs] + [parameter(port, output=True) for port in outputs]
     lines.append(f"inline void run({', '.join(parameters)}) {{")
     lines.append("  (void)weights, (void)workspace;")
     lines += [f"  (void){item.name};" for item in sizes]
@@ -263,13 +265,13 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
         f"struct {name}_handle {{",
         "  const std::byte* weights;",
         f"  {name}::Workspace workspace;",
-        "  kernels::nn::Held held;",
+        f"  {name}::nn::Held held;",
     ]
-    lines += [f"  kernels::nn::Buffer out{i};" for i, port in enumerate(outputs) if port.form == "plain"]
+    lines += [f"  {name}::nn::Buffer out{i};" for i, port in enumerate(outputs) if port.form == "plain"]
     lines += [
         f"  {object_type(port.value.type)} in{i};"
         for i, port in enumerate(inputs)
-        if port.form == "object" and not _is_text(port.value)
+        if port.form == "object" and not is_text(port.value)
     ]
     lines += ["};", "}  // namespace", 'extern "C" {']
     lines.append(f"void* {name}_open(const void* weights) {{")
@@ -281,10 +283,10 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
     ]
     lines.append(f"void {name}_close(void* handle) {{ delete static_cast<{name}_handle*>(handle); }}")
     lines.append(
-        f"int {name}_call(void* opaque, const kernels::nn::Value* in, kernels::nn::Value* out, char* message, "
+        f"int {name}_call(void* opaque, const {name}::nn::Value* in, {name}::nn::Value* out, char* message, "
         "std::int64_t message_size) {"
     )
-    lines.append("  namespace nn = kernels::nn;")
+    lines.append(f"  namespace nn = {name}::nn;")
     lines.append(f"  auto& handle = *static_cast<{name}_handle*>(opaque);")
     lines.append("  (void)in, (void)out;")
     lines.append("  return nn::guarded([&] {")
@@ -294,7 +296,7 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
     for i, port in enumerate(inputs):
         if port.form != "object":
             arguments.append(f"static_cast<const {port.value.dtype.cpp}*>(in[{i}].data)")
-        elif _is_text(port.value):
+        elif is_text(port.value):
             arguments.append(f"nn::texts(in[{i}], handle.held)")
         else:
             lines.append(f"    nn::take(in[{i}], handle.in{i});")
@@ -304,7 +306,7 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
         if port.form == "plain":
             lines.append(f"    auto* const y{i} = handle.out{i}.get<{value.dtype.cpp}>({cpp_size(value.count)});")
             arguments.append(f"y{i}")
-        elif port.form == "late" or _is_text(value):
+        elif port.form == "late" or is_text(value):
             lines.append(f"    nn::View<{value.dtype.cpp}, {value.rank}> y{i};")
             arguments.append(f"y{i}")
         else:
@@ -317,7 +319,7 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
             lines.append(f"    nn::give({value.dtype.number}, static_cast<const void*>(y{i}), {_sizes(value)}, out[{i}]);")
         elif port.form == "late":
             lines.append(f"    nn::give({value.dtype.number}, static_cast<const void*>(y{i}.data), y{i}.shape, out[{i}]);")
-        elif _is_text(value):
+        elif is_text(value):
             lines.append(f"    nn::give({value.dtype.number}, y{i}.data, y{i}.shape, out[{i}], handle.held);")
         else:
             lines.append(f"    nn::give({_element_number(value)}, *y{i}, out[{i}], handle.held);")
@@ -341,7 +343,7 @@ def _bindings(inputs: tuple[Port, ...], sizes: tuple[Symbol, ...]) -> list[str]:
     lines = []
     bound: set[Symbol] = set()
     for i, port in enumerate(inputs):
-        if port.form == "object" and not _is_text(port.value):
+        if port.form == "object" and not is_text(port.value):
             continue
         value = port.value
         label = text_literal(f"input {port.name}: {value.type} is needed")
