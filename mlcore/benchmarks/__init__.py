@@ -1,0 +1,1 @@
+"""Benchmarks of inference: the models that engines are compared with (`mlcore.benchmarks.zoo`)."""
