@@ -346,7 +346,7 @@ class _Reader:
             name,
         )
         infer_node(node, self.facts)
-        arrays = folded(node)
+        arrays = _told(node) or folded(node)
         if arrays is not None:
             for value, array in zip(node.outputs, arrays, strict=True):
                 known = constant(value.name, array)
@@ -478,6 +478,14 @@ class _Reader:
                 self._node(copied, graph, scope, context)
             else:
                 self._node(proto, graph, scope, context)
+
+
+def _told(node: Node) -> list[Array] | None:
+    """The output of a node whose numbers inference has told, as for shapes that are partly symbols: nothing is left to run."""
+    value = node.output
+    if len(node.outputs) != 1 or value.elements is None or not all(isinstance(item, int) for item in value.elements):
+        return None
+    return [np.array(value.elements, value.dtype.numpy).reshape(value.shape)]  # type: ignore[arg-type]
 
 
 _ABSENT = Value("", TensorType(DType.FLOAT32))
