@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mlcore.networks.ir import Node, Shape, Size, TensorType, Value, product
 
@@ -121,7 +122,7 @@ def reshaped(shape: Shape, strides: Sequence[Size], wanted: Shape) -> tuple[Size
                 i += 1
             else:
                 return None
-        for (_, outer), (size, inner) in zip(taken, taken[1:], strict=False):
+        for (_, outer), (size, inner) in pairwise(taken):
             if outer != size * inner:
                 return None
         step = taken[-1][1]

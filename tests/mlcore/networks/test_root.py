@@ -1,4 +1,4 @@
-"""Generated code inside ROOT: the interpreter of the real wheel takes the header, a data frame runs the functor on several threads."""
+"""Generated code inside ROOT: the interpreter of the real wheel takes the header, a data frame runs it on several threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ import ROOT
 ROOT.EnableImplicitMT(2)
 ROOT.gInterpreter.Declare('#include "tiny.hpp"')
 ROOT.gInterpreter.Declare('tiny::Functor<ROOT::RVec<float>> score("tiny.weights", 64);')
-frame = ROOT.RDataFrame(2000).Define("x", "ROOT::RVec<float> v; for (int i = 0; i < 8; ++i) v.push_back(i - 0.003f * rdfentry_); return v;")
+fill = "ROOT::RVec<float> v; for (int i = 0; i < 8; ++i) v.push_back(i - 0.003f * rdfentry_); return v;"
+frame = ROOT.RDataFrame(2000).Define("x", fill)
 scored = frame.DefineSlot("y", ROOT.score, ["x"])
 found = scored.AsNumpy(["rdfentry_", "y"])
 order = np.argsort(found["rdfentry_"])
