@@ -11,7 +11,12 @@ from mlcore.networks.ir import Graph
 from mlcore.networks.passes.eliminate_common import eliminate_common
 from mlcore.networks.passes.eliminate_dead import eliminate_dead
 from mlcore.networks.passes.eliminate_identity import eliminate_identity
+from mlcore.networks.passes.fold_batch_normalization import fold_batch_normalization
+from mlcore.networks.passes.form_linear import form_linear
+from mlcore.networks.passes.fuse_attention import fuse_attention
 from mlcore.networks.passes.fuse_elementwise import fuse_elementwise
+from mlcore.networks.passes.fuse_epilogue import fuse_epilogue
+from mlcore.networks.passes.sink_transposes import sink_transposes
 
 Pass = Callable[[Graph], None]
 
@@ -19,7 +24,14 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_identity,
     eliminate_common,
     eliminate_dead,
+    fold_batch_normalization,
+    fuse_attention,
+    sink_transposes,
+    eliminate_identity,
+    form_linear,
+    fuse_epilogue,
     fuse_elementwise,
+    eliminate_dead,
 )
 
 

@@ -77,7 +77,9 @@ def _merged(node: Node, uses: Uses) -> list[Node] | None:
     if before is None or before.kind != "Transpose":
         return None
     first, second = order_of(before), order_of(node)
-    return [Node(node.operator, node.version, [before.input(0)], [node.output], {"perm": [first[axis] for axis in second]}, node.name)]
+    return [
+        Node(node.operator, node.version, [before.input(0)], [node.output], {"perm": [first[axis] for axis in second]}, node.name)
+    ]
 
 
 def _sunk(node: Node, uses: Uses) -> list[Node] | None:
