@@ -167,8 +167,9 @@ class Writer:
         return name
 
     def ref(self, value: Value) -> str:
-        """The name of a value's pointer, or of its object where it is no plain tensor."""
-        return self.storage(value).name
+        """The name of a value's pointer, or of its object where it is no tensor whose shape is known."""
+        storage = self.storage(value)
+        return f"{storage.name}.values.data()" if storage.cpp == "nn::Strings" else storage.name
 
     def refs(self, values: Iterable[Value]) -> str:
         return ", ".join(map(self.ref, values))
@@ -200,8 +201,11 @@ class Writer:
         storage = Storage(self.fresh("o"), "object", object_type(kind), 0, 0, self.position, self.position, value)
         self.bind(value, storage)
         if isinstance(kind, TensorType) and kind.shape is not None:
-            for item in self._pending(kind.shape):
+            pending = self._pending(kind.shape)
+            for item in pending:
                 self.line(f"std::int64_t {item.name} = 0;")
+            if not pending:
+                self.allocate(value)
 
     def _pending(self, shape: Sequence[Size]) -> list[Symbol]:
         found = {item for size in shape for item in symbols(size)} - self.known
@@ -213,6 +217,8 @@ class Writer:
         storage = self.storage(value)
         if storage.kind == "late":
             self.line(f"{storage.name} = workspace.{storage.name}.template get<{storage.cpp}>({cpp_size(value.count)});")
+        elif storage.cpp == "nn::Strings":
+            self.line(f"{storage.name}.get({cpp_size(value.count)});")
 
     def is_late(self, value: Value) -> bool:
         """Whether a value's memory is got on the way."""

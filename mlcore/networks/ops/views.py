@@ -20,11 +20,10 @@ class View(Operator):
         return node.input(0).elements
 
     def write(self, node: Node, code: Writer) -> None:
-        # Reached by texts only; all else is the input's memory.
-        code.line(
-            f"nn::copy(static_cast<const std::string*>({code.ref(node.input(0))}), {code.size(node.input(0).count)}, "
-            f"{code.ref(node.output)}.get({code.size(node.input(0).count)}));"
-        )
+        # Texts only come here; all else is the input's memory.
+        self.write_sizes(node, code)
+        code.allocate(node.output)
+        code.line(f"nn::copy({code.ref(node.input(0))}, {code.size(node.input(0).count)}, {code.ref(node.output)});")
 
 
 @operator("Identity", since=(1, 13, 14, 16, 19, 21, 23, 24, 25))
@@ -33,7 +32,10 @@ class Identity(View):
         return [node.input(0).type]
 
     def write(self, node: Node, code: Writer) -> None:
-        code.line(f"{code.ref(node.output)} = {code.ref(node.input(0))};")
+        if isinstance(node.output.type, TensorType) and node.output.type.shape is not None:
+            super().write(node, code)
+        else:
+            code.line(f"{code.ref(node.output)} = {code.ref(node.input(0))};")
 
 
 @operator("Reshape", since=(5, 13, 14, 19, 21, 23, 24, 25))
