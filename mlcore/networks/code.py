@@ -216,9 +216,10 @@ class Writer:
         """Get memory for an output whose sizes the node has just found out and assigned to its symbols."""
         storage = self.storage(value)
         if storage.kind == "late":
-            self.line(f"{storage.name} = workspace.{storage.name}.template get<{storage.cpp}>({cpp_size(value.count)});")
+            count = f"nn::elements({self.sizes(value.shape)})"
+            self.line(f"{storage.name} = workspace.{storage.name}.template get<{storage.cpp}>({count});")
         elif storage.cpp == "nn::Strings":
-            self.line(f"{storage.name}.get({cpp_size(value.count)});")
+            self.line(f"{storage.name}.get(nn::elements({self.sizes(value.shape)}));")
 
     def is_late(self, value: Value) -> bool:
         """Whether a value's memory is got on the way."""

@@ -83,9 +83,9 @@ def _loaded(test: Any, kind: str) -> Case | None:
         return None
     model = onnx.load(folder / "model.onnx")
     sets = []
-    for data in sorted(folder.glob("test_data_set*")):
-        inputs = _files(data, "input", [item.type for item in model.graph.input])
-        outputs = _files(data, "output", [item.type for item in model.graph.output])
+    for place in sorted(folder.glob("test_data_set*")):
+        inputs = _files(place, "input", [item.type for item in model.graph.input])
+        outputs = _files(place, "output", [item.type for item in model.graph.output])
         sets.append((inputs, outputs))
     return Case(test.name, kind, model, tuple(sets), test.rtol, test.atol)
 

@@ -25,7 +25,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from mlcore.errors import InputError
-from mlcore.networks.ir import Constraint, Expr, Graph, Node, Size, Symbols, Value, ValueType
+from mlcore.networks.ir import Constraint, Expr, Graph, Node, Size, Symbols, Value, ValueType, larger
+from mlcore.networks.ir.sizes import is_nonnegative
 
 if TYPE_CHECKING:
     from mlcore.networks.code import Writer
@@ -56,6 +57,21 @@ class Facts:
             raise InputError(f"{why}: {left} and {right} differ", code="network.shape")
         self.graph.constraints.append(Constraint(left, right, why))
         return left if isinstance(left, int) else right
+
+    def nonnegative(self, size: Size, why: str) -> Size:
+        """A size that may come out below zero, which is refused: here, or when the code runs.
+
+        Raises
+        ------
+        InputError
+            It is a negative number.
+        """
+        if isinstance(size, int):
+            if size < 0:
+                raise InputError(f"{why}, and is given {size}", code="network.shape")
+        elif not is_nonnegative(size):
+            self.graph.constraints.append(Constraint(larger(-size, 0), 0, why))
+        return size
 
     def broadcast(self, *shapes: Sequence[Size], why: str) -> tuple[Size, ...]:
         """The shape that some shapes broadcast to.

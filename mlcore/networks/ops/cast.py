@@ -24,9 +24,10 @@ def write_cast(node: Node, code: Writer, saturate: bool, rounding: str) -> None:
 def _known(node: Node, source: Value, target: DType) -> tuple[Size, ...] | None:
     """Whole numbers stay as they are; what a narrower type would change is not told."""
     known = source.elements
-    if known is None or not target.is_integer or target.bytes < 4:
+    if known is None or not target.is_integer or target.bytes < 4 or not target.is_signed:
         return None
-    return known
+    limit = 2 ** (8 * target.bytes - 1)
+    return known if all(not isinstance(item, int) or -limit <= item < limit for item in known) else None
 
 
 class _Cast(Operator):
@@ -65,7 +66,7 @@ class Cast(_Cast):
         return found
 
 
-@operator("CastLike", since=(15, 19, 21, 23, 24, 25, 28))
+@operator("CastLike", since=(15, 19, 21, 23, 24, 25))
 class CastLike(_Cast):
     """To the type of another value."""
 
@@ -84,6 +85,5 @@ class BitCast(Operator):
         return [TensorType(target, data.shape)]
 
     def write(self, node: Node, code: Writer) -> None:
-        code.line(
-            f"std::memcpy({code.ref(node.output)}, {code.ref(node.input(0))}, {code.size(node.output.count)} * {node.output.dtype.bytes});"
-        )
+        target, source = code.ref(node.output), code.ref(node.input(0))
+        code.line(f"nn::copy_bytes({source}, {code.size(node.output.count)} * {node.output.dtype.bytes}, {target});")

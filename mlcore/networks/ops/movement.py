@@ -1,4 +1,4 @@
-"""Operators that move elements: transpose, slice, join, repeat, pad; and those that make tensors of a pattern."""
+"""Operators that move elements: transpose, slice, join, repeat, pad."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ class Expand(Operator):
             if not isinstance(rank, int):
                 raise InputError(f"{node.where} has a result whose rank is not known before it runs", code="network.rank")
             return [TensorType(data.dtype, tuple(facts.late() for _ in range(max(rank, data.rank))))]
+        for size in wanted:
+            facts.nonnegative(size, f"{node.where} broadcasts to sizes of 0 or more")
         return [TensorType(data.dtype, facts.broadcast(data.shape, wanted, why=f"{node.where} broadcasts"))]
 
     def elements(self, node: Node) -> tuple[Size, ...] | None:
@@ -111,34 +113,47 @@ class Expand(Operator):
 class Tile(Operator):
     """Each axis repeated as a whole."""
 
+    def _repeats(self, node: Node) -> tuple[Size, ...] | None:
+        """How often, axis by axis; None where only running tells."""
+        if node.version >= 6:
+            return node.input(1).elements
+        # The first version has a number and an axis, each a tensor of one element.
+        known = [node.constant(index) for index in (1, 2)]
+        if any(array is None or array.size != 1 for array in known):
+            raise InputError(f"{node.where} computes its axis", hint="Convert the model to opset 13.", code="network.unsupported")
+        count, axis = (int(array.reshape(-1)[0]) for array in known if array is not None)
+        rank = node.input(0).rank
+        axis = node.axis(axis, rank)
+        return tuple(count if i == axis else 1 for i in range(rank))
+
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
-        data = node.input(0)
-        if node.version < 6:
-            raise InputError(f"{node.where} is of a version that names a single axis", hint="Convert the model to opset 13.")
-        repeats = node.input(1).elements
+        data, repeats = node.input(0), self._repeats(node)
         if repeats is None:
+            facts.same(node.input(1).count, data.rank, f"{node.where} has one number for each axis")
             return [TensorType(data.dtype, tuple(facts.late() for _ in range(data.rank)))]
-        if len(repeats) != data.rank or any(isinstance(item, int) and item < 0 for item in repeats):
+        if len(repeats) != data.rank:
             raise InputError(f"{node.where} repeats {data.rank} axes {list(repeats)} times", code="network.shape")
+        for item in repeats:
+            facts.nonnegative(item, f"{node.where} repeats its axes 0 or more times")
         return [TensorType(data.dtype, tuple(size * count for size, count in zip(data.shape, repeats, strict=True)))]
 
     def elements(self, node: Node) -> tuple[Size, ...] | None:
-        known, repeats = node.input(0).elements, node.input(1).elements
-        if known is None or repeats is None or len(repeats) != 1 or not isinstance(repeats[0], int):
+        known, repeats = node.input(0).elements, self._repeats(node)
+        if known is None or repeats is None:
             return None
-        return known * repeats[0]
+        count = product(repeats)
+        return known * count if isinstance(count, int) else None
 
     def write(self, node: Node, code: Writer) -> None:
+        code.include(_HEADER)
         data, output = node.input(0), node.output
-        repeats: Sequence[Size | str] | None = node.input(1).elements
+        repeats: Sequence[Size | str] | None = self._repeats(node)
         if repeats is None:
             name = code.ref(node.input(1))
             for axis, size in enumerate(output.shape):
-                code.line(f'nn::require({name}[{axis}] >= 0, "Tile repeats an axis less than no time");')
-                code.assign(size, f"{cpp_size(data.shape[axis])} * {name}[{axis}]")
+                code.assign(size, f"nn::repeated({cpp_size(data.shape[axis])}, {name}[{axis}])")
             code.allocate(output)
             repeats = [f"{name}[{axis}]" for axis in range(data.rank)]
-        code.include(_HEADER)
         sizes, steps = [], []
         for count, size, step in zip(repeats, data.shape, dense(data).strides, strict=True):
             sizes += [count if isinstance(count, str) else cpp_size(count), cpp_size(size)]
@@ -199,20 +214,32 @@ class Split(Operator):
         if node.has(1):
             given = node.input(1).elements
             if given is None:
-                return [facts.late() for _ in node.outputs] if facts else []
+                if facts is None:
+                    return []
+                facts.same(node.input(1).count, len(node.outputs), f"{node.where} has one part for each output")
+                return [facts.late() for _ in node.outputs]
         if given is not None:
             if len(given) != len(node.outputs):
                 raise InputError(f"{node.where} has {len(node.outputs)} outputs for {len(given)} parts", code="network.shape")
             if facts is not None:
                 total: Size = 0
                 for part in given:
-                    total = total + part
+                    total = total + facts.nonnegative(part, f"{node.where} has parts of sizes of 0 or more")
                 facts.same(total, size, f"{node.where} cuts an axis into parts")
             return list(given)
         n = len(node.outputs)
+        if facts is not None and node.integer("num_outputs", n) != n:
+            raise InputError(
+                f"{node.where} has {n} outputs, and says that it has {node.integer('num_outputs')}", code="network.outputs"
+            )
         # Equal parts, the last of which is smaller where that does not come out even.
         whole = floordiv(size + (n - 1), n) if node.version >= 18 else floordiv(size, n)
-        return [*[whole] * (n - 1), size - whole * (n - 1)]
+        rest = size - whole * (n - 1)
+        if facts is not None:
+            if node.version < 18:
+                facts.same(rest, whole, f"{node.where} cuts an axis into equal parts")
+            facts.nonnegative(rest, f"{node.where} cuts an axis into equal parts, of which the last is the smallest")
+        return [*[whole] * (n - 1), rest]
 
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         data = node.input(0)
@@ -226,14 +253,11 @@ class Split(Operator):
         axis = node.axis(node.integer("axis", 0), data.rank)
         outer, inner, pitch = product(data.shape[:axis]), product(data.shape[axis + 1 :]), product(data.shape[axis:])
         if node.has(1) and node.input(1).elements is None:
-            given, total = code.ref(node.input(1)), code.fresh("total")
-            code.line(f"std::int64_t {total} = 0;")
+            given = code.ref(node.input(1))
+            code.line(f"nn::check_parts({given}, {len(node.outputs)}, {code.size(data.shape[axis])});")
             for i, value in enumerate(node.outputs):
-                code.line(f'nn::require({given}[{i}] >= 0, "Split has a negative part");')
-                code.line(f"{total} += {given}[{i}];")
                 if value.name:
                     code.assign(value.shape[axis], f"{given}[{i}]")
-            code.line(f'nn::require({total} == {code.size(data.shape[axis])}, "Split has parts that are not the whole");')
             start = code.fresh("start")
             code.line(f"std::int64_t {start} = 0;")
             for i, value in enumerate(node.outputs):
@@ -261,11 +285,10 @@ class Slice(Operator):
 
     def _known(self, node: Node) -> tuple[Sequence[Size], Sequence[Size], list[int], list[int]] | None:
         """Starts, ends, axes and steps, where they are known; the axes and steps as numbers."""
-        data = node.input(0)
         if node.version < 10:
             starts, ends = node.integers("starts", REQUIRED), node.integers("ends", REQUIRED)
             axes = node.integers("axes") or list(range(len(starts)))
-            return starts, ends, [node.axis(axis, data.rank) for axis in axes], [1] * len(starts)
+            return self._checked(node, starts, ends, axes, [1] * len(starts))
         starts, ends = node.input(1).elements, node.input(2).elements
         if starts is None or ends is None or late_axes(node, 3):
             return None
@@ -273,9 +296,20 @@ class Slice(Operator):
         steps: Sequence[Size] | None = node.input(4).elements if node.has(4) else [1] * len(starts)
         if steps is None or axes is None or not all(isinstance(step, int) for step in steps):
             return None
+        return self._checked(node, starts, ends, axes, [step for step in steps if isinstance(step, int)])
+
+    @staticmethod
+    def _checked(
+        node: Node, starts: Sequence[Size], ends: Sequence[Size], axes: Sequence[int], steps: list[int]
+    ) -> tuple[Sequence[Size], Sequence[Size], list[int], list[int]]:
         if not len(starts) == len(ends) == len(axes) == len(steps):
             raise InputError(f"{node.where} has starts, ends, axes and steps of different lengths", code="network.shape")
-        return starts, ends, [node.axis(axis, data.rank) for axis in axes], [step for step in steps if isinstance(step, int)]
+        counted = [node.axis(axis, node.input(0).rank) for axis in axes]
+        if len(set(counted)) != len(counted):
+            raise InputError(f"{node.where} names an axis twice: {list(axes)}", code="network.axis")
+        if 0 in steps:
+            raise InputError(f"{node.where} has a step of zero", code="network.attribute")
+        return starts, ends, counted, steps
 
     def _ranges(self, node: Node) -> list[tuple[Size, Size, int]] | None:
         """For each axis the first element, how many, and the step; None where only running tells."""
@@ -286,8 +320,6 @@ class Slice(Operator):
         ranges: list[tuple[Size, Size, int]] = [(0, size, 1) for size in shape]
         for start, end, axis, step in zip(*known, strict=True):
             found = _range(shape[axis], start, end, step)
-            if step == 0:
-                raise InputError(f"{node.where} has a step of zero", code="network.attribute")
             if found is None:
                 return None
             ranges[axis] = (*found, step)
@@ -296,7 +328,14 @@ class Slice(Operator):
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         data, ranges = node.input(0), self._ranges(node)
         if ranges is not None:
+            for place in (place for listed in (self._known(node) or ())[:2] for place in listed):
+                # A place that is computed from sizes is taken to count from the front.
+                if not isinstance(place, int):
+                    facts.nonnegative(place, f"{node.where} counts from the front")
             return [TensorType(data.dtype, tuple(count for _, count, _ in ranges))]
+        for index in (2, 3, 4):
+            if node.has(index):
+                facts.same(node.input(1).count, node.input(index).count, f"{node.where} has as many starts as ends, axes, steps")
         touched = set(range(data.rank))
         if not late_axes(node, 3):
             axes = axes_of(node, 3) if node.has(3) else None
@@ -330,10 +369,8 @@ class Slice(Operator):
             return
         name, count = code.fresh("slice"), code.size(node.input(1).count)
         pointers = [code.ref(node.input(i)) if node.has(i) else "nullptr" for i in range(1, 5)]
-        index = node.input(1).dtype.cpp
-        code.line(
-            f"const auto {name} = nn::slice_range<{data.rank}, {index}>({code.sizes(data.shape)}, {', '.join(pointers)}, {count});"
-        )
+        kinds = f"{data.rank}, {node.input(1).dtype.cpp}"
+        code.line(f"const auto {name} = nn::slice_range<{kinds}>({code.sizes(data.shape)}, {', '.join(pointers)}, {count});")
         for axis, size in enumerate(output.shape):
             if size != data.shape[axis]:
                 code.assign(size, f"{name}.shape[{axis}]")
@@ -343,17 +380,21 @@ class Slice(Operator):
 
 def _range(size: Size, start: Size, end: Size, step: int) -> tuple[Size, Size] | None:
     """The first element and how many, of an axis; None where it cannot be told in advance."""
-    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int) and step != 0:
-        found = range(size)[slice(start, None if step < 0 and end < -size else end, step)]
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        # Python's rule, but for starts before the axis of slices that go backwards: ONNX has them begin with the first element.
+        found = range(size)[slice(max(start, -size), None if step < 0 and end < -size else end, step)]
         return (found.start if len(found) else 0), len(found)
-    if step != 1:
-        return None
+    if step < 0:
+        whole = isinstance(start, int) and isinstance(end, int) and (start == -1 or start >= _FAR) and end <= -_FAR
+        return (size - 1, floordiv(size + (-step - 1), -step)) if whole else None
     first = _bounded(start, size)
     last = _bounded(end, size)
     if first is None or last is None:
         return None
     count = last - first
-    return first, count if is_nonnegative(count) else larger(count, 0)
+    if not is_nonnegative(count):
+        count = larger(count, 0)
+    return first, floordiv(count + (step - 1), step)
 
 
 def _bounded(place: Size, size: Size) -> Size | None:
@@ -397,18 +438,19 @@ class Gather(Operator):
         )
 
 
-@operator("Pad", since=(2, 11, 13, 18, 19, 21, 23, 24, 25))
+@operator("Pad", since=(1, 2, 11, 13, 18, 19, 21, 23, 24, 25))
 class Pad(Operator):
     """More elements, or fewer, at the ends of axes: a constant, the mirror image, the edge, or the other end."""
 
     def _amounts(self, node: Node) -> list[tuple[Size, Size]] | None:
         """Before and behind each axis; None where only running tells."""
         rank = node.input(0).rank
-        given: Sequence[Size] | None = node.integers("pads") if node.version < 11 else node.input(1).elements
+        key = "paddings" if node.version < 2 else "pads"
+        given: Sequence[Size] | None = node.integers(key, REQUIRED) if node.version < 11 else node.input(1).elements
         if given is None or late_axes(node, 3):
             return None
         axes = [node.axis(axis, rank) for axis in (axes_of(node, 3) or [])] if node.has(3) else list(range(rank))
-        if len(given) != 2 * len(axes):
+        if len(given) != 2 * len(axes) or len(set(axes)) != len(axes):
             raise InputError(f"{node.where} has {len(given)} amounts for {len(axes)} axes", code="network.shape")
         amounts: list[tuple[Size, Size]] = [(0, 0)] * rank
         for i, axis in enumerate(axes):
@@ -421,10 +463,11 @@ class Pad(Operator):
             raise InputError(f"{node.where} has the unknown mode {node.text('mode')!r}", code="network.attribute")
         if amounts is None:
             return [TensorType(data.dtype, tuple(facts.late() for _ in data.shape))]
-        sizes = tuple(size + before + behind for size, (before, behind) in zip(data.shape, amounts, strict=True))
-        if any(isinstance(size, int) and size < 0 for size in sizes):
-            raise InputError(f"{node.where} cuts off more than there is", code="network.shape")
-        return [TensorType(data.dtype, sizes)]
+        sizes = [
+            facts.nonnegative(size + before + behind, f"{node.where} cuts off no more than there is")
+            for size, (before, behind) in zip(data.shape, amounts, strict=True)
+        ]
+        return [TensorType(data.dtype, tuple(sizes))]
 
     def write(self, node: Node, code: Writer) -> None:
         code.include(_HEADER)
@@ -437,17 +480,17 @@ class Pad(Operator):
         if amounts is not None:
             before = code.sizes(item for item, _ in amounts)
         else:
-            rank, name = data.rank, code.fresh("pads")
+            name = code.fresh("pads")
             given, count = code.ref(node.input(1)), code.size(node.input(1).count)
             axes = code.ref(node.input(3)) if node.has(3) else "static_cast<const std::int64_t*>(nullptr)"
-            code.line(f"const auto {name} = nn::pad_amounts<{rank}>({given}, {count}, {axes});")
+            code.line(f"const auto {name} = nn::pad_amounts({code.sizes(data.shape)}, {given}, {count}, {axes});")
             for axis, size in enumerate(output.shape):
                 code.assign(size, f"{cpp_size(data.shape[axis])} + {name}.first[{axis}] + {name}.second[{axis}]")
             code.allocate(output)
             before = f"{name}.first"
         code.line(
-            f"nn::pad({code.ref(data)}, {code.sizes(data.shape)}, {before}, nn::PadMode::{mode}, {value}, {code.sizes(output.shape)}, "
-            f"{code.ref(output)});"
+            f"nn::pad({code.ref(data)}, {code.sizes(data.shape)}, {before}, nn::PadMode::{mode}, {value}, "
+            f"{code.sizes(output.shape)}, {code.ref(output)});"
         )
 
 
@@ -472,7 +515,7 @@ class Trilu(Operator):
         )
 
 
-@operator("ReverseSequence", since=(10,))
+@operator("ReverseSequence", since=(10, 28))
 class ReverseSequence(Operator):
     """The beginnings of sequences in reverse order, of a length for each."""
 
@@ -508,31 +551,43 @@ class _Blocks(Operator):
             )
         return data.shape, block
 
+    @staticmethod
+    def _depth_first(node: Node) -> bool:
+        """Whether the pixels of a square stand farther apart than the channels."""
+        mode = node.text("mode", "DCR")
+        if mode not in ("DCR", "CRD"):
+            raise InputError(f"{node.where} has the unknown mode {mode!r}", hint="DCR or CRD.", code="network.attribute")
+        return bool(mode == "DCR")
 
-@operator("DepthToSpace", since=(1, 11, 13))
+
+@operator("DepthToSpace", since=(1, 11, 13, 28))
 class DepthToSpace(_Blocks):
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         (n, c, h, w), block = self._sizes(node)
+        facts.same(c % (block * block), 0, f"{node.where} makes squares of {block} x {block} channels")
         return [TensorType(node.input(0).dtype, (n, floordiv(c, block * block), h * block, w * block))]
 
     def write(self, node: Node, code: Writer) -> None:
         (n, c, h, w), block = self._sizes(node)
         depth = floordiv(c, block * block)
-        if node.text("mode", "DCR") == "DCR":
+        if self._depth_first(node):
             _write_turned(node, code, (n, block, block, depth, h, w), (0, 3, 4, 1, 5, 2))
         else:
             _write_turned(node, code, (n, depth, block, block, h, w), (0, 1, 4, 2, 5, 3))
 
 
-@operator("SpaceToDepth", since=(1, 13))
+@operator("SpaceToDepth", since=(1, 13, 28))
 class SpaceToDepth(_Blocks):
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         (n, c, h, w), block = self._sizes(node)
+        for size in (h, w):
+            facts.same(size % block, 0, f"{node.where} takes squares of {block} x {block} pixels")
         return [TensorType(node.input(0).dtype, (n, c * (block * block), floordiv(h, block), floordiv(w, block)))]
 
     def write(self, node: Node, code: Writer) -> None:
         (n, c, h, w), block = self._sizes(node)
-        _write_turned(node, code, (n, c, floordiv(h, block), block, floordiv(w, block), block), (0, 3, 5, 1, 2, 4))
+        order = (0, 3, 5, 1, 2, 4) if self._depth_first(node) else (0, 1, 3, 5, 2, 4)
+        _write_turned(node, code, (n, c, floordiv(h, block), block, floordiv(w, block), block), order)
 
 
 def _write_turned(node: Node, code: Writer, inner: Shape, order: Sequence[int]) -> None:
@@ -544,111 +599,6 @@ def _write_turned(node: Node, code: Writer, inner: Shape, order: Sequence[int]) 
         step = step * size
     strides.reverse()
     write_strided(code, code.ref(node.input(0)), [inner[i] for i in order], [strides[i] for i in order], code.ref(node.output))
-
-
-# Patterns.
-
-
-@operator("ConstantOfShape", since=(9, 20, 21, 23, 24, 25))
-class ConstantOfShape(Operator):
-    """One number in every element."""
-
-    def _value(self, node: Node) -> tuple[DType, str, int | None]:
-        array = node.array("value")
-        if array is None:
-            return DType.FLOAT32, "0.0f", None
-        dtype = DType.of(array)
-        number = array.reshape(-1)[0]
-        if dtype is DType.STRING:
-            raise InputError(f"{node.where} repeats a text", code="network.dtype")
-        known = int(number) if dtype.is_integer or dtype is DType.BOOL else None
-        return (
-            dtype,
-            literal(number, dtype) if not dtype.is_small else f"{dtype.cpp}({literal(float(number), DType.FLOAT32)})",
-            known,
-        )
-
-    def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
-        dtype, _, _ = self._value(node)
-        wanted = node.input(0).elements
-        if wanted is None:
-            (rank,) = node.input(0).shape
-            if not isinstance(rank, int):
-                raise InputError(f"{node.where} has a result whose rank is not known before it runs", code="network.rank")
-            return [TensorType(dtype, tuple(facts.late() for _ in range(rank)))]
-        if any(isinstance(size, int) and size < 0 for size in wanted):
-            raise InputError(f"{node.where} wants the shape {list(wanted)}", code="network.shape")
-        return [TensorType(dtype, tuple(wanted))]
-
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        _, _, known = self._value(node)
-        count = node.output.count
-        return (known,) * count if known is not None and isinstance(count, int) else None
-
-    def write(self, node: Node, code: Writer) -> None:
-        _, text, _ = self._value(node)
-        if node.input(0).elements is None:
-            for axis, size in enumerate(node.output.shape):
-                code.line(f'nn::require({code.ref(node.input(0))}[{axis}] >= 0, "ConstantOfShape is given a negative size");')
-                code.assign(size, f"{code.ref(node.input(0))}[{axis}]")
-            code.allocate(node.output)
-        code.line(f"nn::fill({code.ref(node.output)}, {code.size(node.output.count)}, {text});")
-
-
-@operator("Range", since=(11, 27))
-class Range(Operator):
-    """Numbers at equal distances."""
-
-    def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
-        known = [node.input(i).elements for i in range(3)]
-        if all(item is not None and len(item) == 1 for item in known):
-            start, limit, delta = (item[0] for item in known if item is not None)
-            if isinstance(delta, int) and delta == 0:
-                raise InputError(f"{node.where} has a step of zero", code="network.attribute")
-            if isinstance(delta, int) and delta > 0:
-                span = limit - start
-                count = floordiv(span + (delta - 1), delta)
-                return [TensorType(node.input(0).dtype, (count if is_nonnegative(count) else larger(count, 0),))]
-        return [TensorType(node.input(0).dtype, (facts.late(),))]
-
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        known = [node.input(i).elements for i in range(3)]
-        (count,) = node.output.shape
-        if not isinstance(count, int) or known[0] is None or known[2] is None:
-            return None
-        return tuple(known[0][0] + known[2][0] * i for i in range(count))
-
-    def write(self, node: Node, code: Writer) -> None:
-        code.include(_HEADER)
-        start, limit, delta = (code.ref(node.input(i)) for i in range(3))
-        cpp = "float" if node.output.dtype.is_small else node.output.dtype.cpp
-        (count,) = node.output.shape
-        if node.output.tensor.is_late:
-            code.assign(count, f"nn::range_count<{cpp}>({start}[0], {limit}[0], {delta}[0])")
-            code.allocate(node.output)
-        if cpp == node.output.dtype.cpp:
-            code.line(f"nn::range<{cpp}>({start}[0], {delta}[0], {code.size(count)}, {code.ref(node.output)});")
-            return
-        name = code.fresh("i")
-        with code.block(f"for (std::int64_t {name} = 0; {name} < {code.size(count)}; ++{name})"):
-            code.line(f"{code.ref(node.output)}[{name}] = float({start}[0]) + float({name}) * float({delta}[0]);")
-
-
-@operator("EyeLike", since=(9, 22))
-class EyeLike(Operator):
-    """Ones on a diagonal of a matrix of the input's shape."""
-
-    def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
-        data = node.input(0)
-        dtype = DType.of_number(node.integer("dtype", data.dtype.number))
-        if data.rank != 2 or dtype is None:
-            raise InputError(f"{node.where} needs a matrix and an element type that is known", code="network.shape")
-        return [TensorType(dtype, data.shape)]
-
-    def write(self, node: Node, code: Writer) -> None:
-        code.include(_HEADER)
-        rows, columns = node.output.shape
-        code.line(f"nn::eye({code.size(rows)}, {code.size(columns)}, {node.integer('k', 0)}, {code.ref(node.output)});")
 
 
 @operator("CenterCropPad", since=(18,))
@@ -669,7 +619,10 @@ class CenterCropPad(Operator):
         data, targets = node.input(0), self._targets(node)
         if targets is None:
             axes = {node.axis(axis, data.rank) for axis in (node.integers("axes") or range(data.rank))}
+            facts.same(node.input(1).count, len(axes), f"{node.where} has one size for each axis")
             return [TensorType(data.dtype, tuple(facts.late() if axis in axes else size for axis, size in enumerate(data.shape)))]
+        for size in targets.values():
+            facts.nonnegative(size, f"{node.where} needs sizes of 0 or more")
         return [TensorType(data.dtype, tuple(targets.get(axis, size) for axis, size in enumerate(data.shape)))]
 
     def write(self, node: Node, code: Writer) -> None:
@@ -678,7 +631,6 @@ class CenterCropPad(Operator):
         if self._targets(node) is None:
             axes = [node.axis(axis, data.rank) for axis in (node.integers("axes") or range(data.rank))]
             for i, axis in enumerate(axes):
-                code.line(f'nn::require({code.ref(node.input(1))}[{i}] >= 0, "CenterCropPad is given a negative size");')
                 code.assign(output.shape[axis], f"{code.ref(node.input(1))}[{i}]")
             code.allocate(output)
         # What is cut off or added in front is the smaller half, so that negative differences round towards zero too.
@@ -687,6 +639,6 @@ class CenterCropPad(Operator):
             for size, mine in zip(data.shape, output.shape, strict=True)
         )
         code.line(
-            f"nn::pad({code.ref(data)}, {code.sizes(data.shape)}, nn::sizes({before}), nn::PadMode::constant, {data.dtype.cpp}{{}}, "
-            f"{code.sizes(output.shape)}, {code.ref(output)});"
+            f"nn::pad({code.ref(data)}, {code.sizes(data.shape)}, nn::sizes({before}), nn::PadMode::constant, "
+            f"{data.dtype.cpp}{{}}, {code.sizes(output.shape)}, {code.ref(output)});"
         )

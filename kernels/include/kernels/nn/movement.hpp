@@ -64,29 +64,32 @@ inline SliceRange<rank> slice_range(const std::array<std::int64_t, rank>& shape,
   range.shape = shape;
   range.strides = row_major(shape);
   require(n <= static_cast<std::int64_t>(rank), "Slice names more axes than its tensor has");
+  bool taken[rank + 1] = {};
   for (std::int64_t i = 0; i < n; ++i) {
     const auto axis = static_cast<std::size_t>(wrapped(axes ? static_cast<std::int64_t>(axes[i]) : i, static_cast<std::int64_t>(rank), "Slice names an axis that its tensor has not"));
+    require(!taken[axis], "Slice names an axis twice");
+    taken[axis] = true;
     const std::int64_t size = shape[axis], step = steps ? static_cast<std::int64_t>(steps[i]) : 1;
     require(step != 0 && step > -std::numeric_limits<std::int64_t>::max(), "Slice has a step of zero");
+    // A place counted from the front, within bounds.
     const auto bounded = [&](std::int64_t place, std::int64_t low, std::int64_t high) {
       if (place < 0) place = place < -size ? low : place + size;
       return place < low ? low : place > high ? high : place;
     };
-    std::int64_t count;
-    std::int64_t start;
-    if (step > 0) {
-      start = bounded(starts[i], 0, size);
-      const std::int64_t end = bounded(ends[i], 0, size);
+    std::int64_t count = 0, start = 0;
+    if (size > 0 && step > 0) {
+      start = bounded(static_cast<std::int64_t>(starts[i]), 0, size);
+      const std::int64_t end = bounded(static_cast<std::int64_t>(ends[i]), 0, size);
       count = end > start ? (end - start - 1) / step + 1 : 0;
-    } else {
-      start = bounded(starts[i], -1, size - 1);
-      const std::int64_t given = ends[i];
-      const std::int64_t end = given < -size ? -1 : bounded(given, -1, size - 1);
+    } else if (size > 0) {
+      start = bounded(static_cast<std::int64_t>(starts[i]), 0, size - 1);
+      const std::int64_t end = bounded(static_cast<std::int64_t>(ends[i]), -1, size - 1);
       count = start > end ? (start - end - 1) / -step + 1 : 0;
     }
     if (count > 0) range.offset += range.strides[axis] * start;
     range.shape[axis] = count;
-    range.strides[axis] *= step;
+    // Steps beyond the axis reach one element, and are never taken.
+    range.strides[axis] *= count > 1 ? step : 1;
   }
   return range;
 }
@@ -99,6 +102,23 @@ inline void put_part(const T* part, std::int64_t outer, std::int64_t inner, T* w
 template <class T>
 inline void take_part(const T* whole, std::int64_t outer, std::int64_t inner, std::int64_t pitch, T* part) {
   for (std::int64_t i = 0; i < outer; ++i) copy(whole + i * pitch, inner, part + i * inner);
+}
+
+// Parts of an axis as Split has them: together they are the whole.
+template <class I>
+inline void check_parts(const I* parts, std::int64_t n, std::int64_t size) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    require(parts[i] >= 0 && static_cast<std::int64_t>(parts[i]) <= size, "Split has parts that are not the whole");
+    size -= static_cast<std::int64_t>(parts[i]);
+  }
+  require(size == 0, "Split has parts that are not the whole");
+}
+
+// The size of an axis that is repeated.
+inline std::int64_t repeated(std::int64_t size, std::int64_t times) {
+  require(times >= 0, "Tile repeats an axis less than no time");
+  require(size == 0 || times <= std::numeric_limits<std::int64_t>::max() / 64 / size, "a tensor is larger than memory");
+  return size * times;
 }
 
 // Slices of an axis by number: from[outer, n, inner] to to[outer, indices, inner].
@@ -136,15 +156,27 @@ inline std::int64_t broadcast_size(std::int64_t size, std::int64_t wanted) {
 }
 
 // Before and behind each axis, as Pad has them; axes may be null.
+template <std::size_t rank>
+struct Padding {
+  std::array<std::int64_t, rank> first{}, second{};
+};
 template <std::size_t rank, class I>
-inline std::pair<std::array<std::int64_t, rank>, std::array<std::int64_t, rank>> pad_amounts(const std::int64_t* pads, std::int64_t n, const I* axes) {
-  std::pair<std::array<std::int64_t, rank>, std::array<std::int64_t, rank>> amounts{};
+inline Padding<rank> pad_amounts(const std::array<std::int64_t, rank>& shape, const std::int64_t* pads, std::int64_t n, const I* axes) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / 256;
+  Padding<rank> amounts;
   require(n % 2 == 0 && n / 2 <= static_cast<std::int64_t>(rank), "Pad is given a wrong number of amounts");
+  bool taken[rank + 1] = {};
   for (std::int64_t i = 0; i < n / 2; ++i) {
     const auto axis = static_cast<std::size_t>(wrapped(axes ? static_cast<std::int64_t>(axes[i]) : i, static_cast<std::int64_t>(rank), "Pad names an axis that its tensor has not"));
-    amounts.first[axis] = pads[i];
-    amounts.second[axis] = pads[n / 2 + i];
+    require(!taken[axis], "Pad names an axis twice");
+    taken[axis] = true;
+    const std::int64_t before = pads[i], behind = pads[n / 2 + i];
+    require(before > -most && before < most && behind > -most && behind < most, "a tensor is larger than memory");
+    require(shape[axis] + before + behind >= 0, "Pad cuts off more than there is");
+    amounts.first[axis] = before;
+    amounts.second[axis] = behind;
   }
+  require(axes != nullptr || n / 2 == static_cast<std::int64_t>(rank), "Pad is given a wrong number of amounts");
   return amounts;
 }
 
@@ -152,22 +184,40 @@ inline std::pair<std::array<std::int64_t, rank>, std::array<std::int64_t, rank>>
 template <class T, std::size_t rank>
 inline void pad(const T* from, const std::array<std::int64_t, rank>& shape, const std::array<std::int64_t, rank>& before, PadMode mode, const T& value,
                 const std::array<std::int64_t, rank>& to_shape, T* to) {
-  const auto strides = row_major(shape);
-  const std::int64_t count = product(to_shape);
-  for (std::int64_t size : to_shape) require(size >= 0, "Pad cuts off more than there is");
-  std::array<std::int64_t, rank> index{};
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::int64_t offset = 0;
-    bool inside = true;
-    for (std::size_t axis = 0; axis < rank; ++axis) {
-      const std::int64_t source = pad_source(index[axis] - before[axis], shape[axis], mode);
-      if (source < 0) inside = false;
-      else offset += source * strides[axis];
-    }
-    to[i] = inside ? from[offset] : value;
-    for (std::size_t axis = rank; axis-- > 0;) {
-      if (++index[axis] < to_shape[axis]) break;
-      index[axis] = 0;
+  if constexpr (rank == 0) {
+    *to = *from;
+  } else {
+    const auto strides = row_major(shape);
+    constexpr std::size_t last = rank - 1;
+    const std::int64_t width = to_shape[last], size = shape[last], shift = before[last];
+    std::int64_t rows = width > 0 ? 1 : 0;
+    for (std::size_t axis = 0; axis < last; ++axis) rows *= to_shape[axis];
+    // Within a row, elements from `begin` to `end` are those of the tensor itself.
+    const std::int64_t begin = smaller(larger(shift, 0), width), end = larger(smaller(shift + size, width), begin);
+    std::array<std::int64_t, rank> index{};
+    for (std::int64_t row = 0; row < rows; ++row, to += width) {
+      std::int64_t offset = 0;
+      bool inside = true;
+      for (std::size_t axis = 0; axis < last; ++axis) {
+        const std::int64_t source = pad_source(index[axis] - before[axis], shape[axis], mode);
+        if (source < 0) inside = false;
+        else offset += source * strides[axis];
+      }
+      if (!inside) {
+        fill(to, width, value);
+      } else {
+        for (std::int64_t i = 0; i < width; ++i) {
+          if (i == begin) i = end;
+          if (i >= width) break;
+          const std::int64_t source = pad_source(i - shift, size, mode);
+          to[i] = source < 0 ? value : from[offset + source];
+        }
+        if (end > begin) copy(from + offset + (begin - shift), end - begin, to + begin);
+      }
+      for (std::size_t axis = last; axis-- > 0;) {
+        if (++index[axis] < to_shape[axis]) break;
+        index[axis] = 0;
+      }
     }
   }
 }
@@ -204,7 +254,7 @@ template <class T>
 inline std::int64_t range_count(T start, T limit, T delta) {
   if constexpr (std::is_floating_point<T>::value) {
     require(delta != 0, "Range has a step of zero");
-    const double count = std::ceil((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta));
+    const double count = std::ceil((limit - start) / delta);
     require(count < 1e15 && count == count, "Range is without end");
     return count > 0 ? static_cast<std::int64_t>(count) : 0;
   } else {

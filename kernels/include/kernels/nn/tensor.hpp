@@ -43,6 +43,17 @@ constexpr std::int64_t product(const std::array<std::int64_t, rank>& shape) {
   return result;
 }
 
+// The number of elements of a shape that is found out on the way; shapes whose product has no number are refused.
+template <std::size_t rank>
+inline std::int64_t elements(const std::array<std::int64_t, rank>& shape) {
+  std::int64_t result = 1;
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (shape[i] < 0 || (shape[i] > 0 && result > std::numeric_limits<std::int64_t>::max() / 64 / shape[i])) fail("a tensor is larger than memory");
+    result *= shape[i];
+  }
+  return result;
+}
+
 constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   const std::int64_t q = a / b;
   return q * b != a && (a < 0) != (b < 0) ? q - 1 : q;
@@ -162,6 +173,10 @@ inline void copy(const T* from, std::int64_t count, T* to) {
   } else {
     for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
   }
+}
+
+inline void copy_bytes(const void* from, std::int64_t bytes, void* to) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
 }
 
 // The shape that Reshape asks for: 0 keeps a size (unless `keep_zero`), -1 is what is left.

@@ -123,7 +123,7 @@ struct float4e2m1 {
     return bits & 8 ? -magnitude : magnitude;
   }
   static std::uint8_t encoded(double x) {
-    if (x != x) return 7;
+    if (x != x) return std::signbit(x) ? 0 : 8;  // there is no NaN; as ONNX's reference has it, a zero
     return static_cast<std::uint8_t>((std::signbit(x) ? 8u : 0u) | narrowed<1>(std::fabs(x), 1, 7, 7));
   }
 };
@@ -150,20 +150,22 @@ struct float8e8m0 {
   }
 };
 
-// Whole numbers of a few bits, one in a byte; the value wraps around.
+// Whole numbers of a few bits, in the low bits of a byte; the value wraps around.
 template <int width, bool is_signed>
 struct narrow_int {
   using value_type = std::conditional_t<is_signed, std::int8_t, std::uint8_t>;
-  value_type value = 0;
+  std::uint8_t bits = 0;
 
   narrow_int() = default;
   template <class T, class = std::enable_if_t<std::is_arithmetic<T>::value>>
-  explicit narrow_int(T x) : value(wrapped_value(static_cast<std::int64_t>(x))) {}
-  operator value_type() const { return value; }
-  static value_type wrapped_value(std::int64_t x) {
-    const int low = static_cast<int>(x & ((1 << width) - 1));
-    return static_cast<value_type>(is_signed && low >> (width - 1) ? low - (1 << width) : low);
+  explicit narrow_int(T x) : bits(static_cast<std::uint8_t>(static_cast<std::int64_t>(x) & mask)) {}
+  operator value_type() const {
+    const int low = bits & mask;
+    return static_cast<value_type>(is_signed && low >> (width - 1) ? low - (mask + 1) : low);
   }
+
+ private:
+  static constexpr int mask = (1 << width) - 1;
 };
 using int4 = narrow_int<4, true>;
 using uint4 = narrow_int<4, false>;
