@@ -181,7 +181,7 @@ def zero_points(node: Node, index: int, code: Writer) -> str:
 
 @operator("ConvTranspose", since=(1, 11, 22))
 class ConvTranspose(Operator):
-    """The transpose of a convolution: each input adds its multiple of the kernel to the output. W is (inputs, outputs, kernel)."""
+    """The transpose of a convolution: inputs add multiples of the kernel to the output. W is (inputs, outputs, kernel)."""
 
     def windows(self, node: Node, facts: Facts | None = None) -> Windows:
         """The windows of the convolution whose transpose it is: over the output, as many as there are inputs."""
