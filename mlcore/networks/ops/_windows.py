@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mlcore.errors import InputError
 from mlcore.networks.code import Writer
-from mlcore.networks.ir import Constraint, Node, Shape, Size, larger, smaller
-from mlcore.networks.ir.sizes import floordiv, is_nonnegative
+from mlcore.networks.ir import Constraint, Node, Shape, Size, TensorType, larger, smaller
+from mlcore.networks.ir.sizes import floordiv, is_late, is_nonnegative, symbols
 from mlcore.networks.ops import Facts
 
 MOST = 2**31
@@ -212,3 +212,19 @@ def same_sizes(facts: Facts, left: Sequence[Size], right: Sequence[Size], why: s
         raise InputError(f"{why}: {list(left)} and {list(right)} differ", code="network.shape")
     for one, other in zip(left, right, strict=True):
         facts.same(one, other, why)
+
+
+def found_out(node: Node) -> list[int]:
+    """The axes of the output whose sizes the node finds out itself when it runs: its code has to assign them."""
+    told = {
+        item
+        for value in node.present()
+        if isinstance(value.type, TensorType)
+        for size in (*(value.type.shape or ()), *(value.elements or ()))
+        for item in symbols(size)
+    }
+    return [
+        axis
+        for axis, size in enumerate(node.output.shape)
+        if not isinstance(size, int) and is_late(size) and not told.intersection(symbols(size))
+    ]

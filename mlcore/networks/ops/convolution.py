@@ -13,6 +13,7 @@ from mlcore.networks.ops._windows import (
     Windows,
     auto_pad,
     extent,
+    found_out,
     halves,
     kernel_shape,
     nonnegative,
@@ -338,7 +339,7 @@ class Col2Im(Operator):
         if node.input(1).elements is None:
             for axis in range(rank):
                 code.assign(output.shape[2 + axis], f"{image}[{axis}]")
-        if code.is_late(output) and any(node.input(index).elements is None for index in (1, 2)):
+        if found_out(node):
             code.allocate(output)
         dtype = computed(output.dtype)
         row = code.scratch(dtype.cpp, output.shape[-1], dtype.bytes)
