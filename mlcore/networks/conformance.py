@@ -76,7 +76,8 @@ def _loaded(test: Any, kind: str) -> Case | None:
     import onnx
 
     if test.model is not None and test.data_sets is not None:
-        return Case(test.name, kind, test.model, tuple((list(i), list(o)) for i, o in test.data_sets), test.rtol, test.atol)
+        sets = tuple((list(map(_plain, i)), list(map(_plain, o))) for i, o in test.data_sets)
+        return Case(test.name, kind, test.model, sets, test.rtol, test.atol)
     folder = Path(test.model_dir) if test.model_dir else None
     if folder is None or not (folder / "model.onnx").is_file():
         return None
@@ -87,6 +88,13 @@ def _loaded(test: Any, kind: str) -> Case | None:
         outputs = _files(data, "output", [item.type for item in model.graph.output])
         sets.append((inputs, outputs))
     return Case(test.name, kind, model, tuple(sets), test.rtol, test.atol)
+
+
+def _plain(item: Any) -> Any:
+    """A value as an array, where a test holds it as a message."""
+    from onnx import TensorProto, numpy_helper
+
+    return numpy_helper.to_array(item) if isinstance(item, TensorProto) else item
 
 
 def _files(folder: Path, prefix: str, types: Sequence[Any]) -> list[Any]:
