@@ -76,8 +76,8 @@ def _loaded(test: Any, kind: str) -> Case | None:
     import onnx
 
     if test.model is not None and test.data_sets is not None:
-        sets = tuple((list(map(_plain, i)), list(map(_plain, o))) for i, o in test.data_sets)
-        return Case(test.name, kind, test.model, sets, test.rtol, test.atol)
+        given = tuple((list(map(_plain, i)), list(map(_plain, o))) for i, o in test.data_sets)
+        return Case(test.name, kind, test.model, given, test.rtol, test.atol)
     folder = Path(test.model_dir) if test.model_dir else None
     if folder is None or not (folder / "model.onnx").is_file():
         return None
