@@ -41,6 +41,32 @@ class UnsupportedFeatureError(InputError):
     code = "unsupported"
 
 
+class UnsupportedOperatorError(UnsupportedFeatureError):
+    """A network uses an operator, or a version or form of one, that is not supported.
+
+    Parameters
+    ----------
+    operator
+        Its name, with its domain where that is not ONNX's own.
+    opset
+        The model's opset of that domain; 0 where the model names none.
+    node
+        The node's name, or "".
+    why
+        What is not supported about it.
+    """
+
+    code = "network.operator"
+
+    def __init__(self, operator: str, opset: int, node: str, why: str, *, hint: str = "") -> None:
+        named = f" {node!r}" if node else ""
+        super().__init__(f"{operator} (opset {opset or 'unknown'}), node{named}: {why}", hint=hint)
+        self.operator = operator
+        self.opset = opset
+        self.node = node
+        self.why = why
+
+
 class DataError(MLCoreError, LookupError):
     """Something asked for is not in the data, for example a branch; the hint lists the nearest names."""
 

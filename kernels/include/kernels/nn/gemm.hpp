@@ -1,0 +1,244 @@
+// Matrix products with packed weights: c[m, n] = finish(sum over k of a[m, k] b[k, n]).
+//
+// b is packed in blocks of 16 columns, [ceil(N / 16)][K][16], the last filled up with zeros: one layout for every target. A tile of MR rows
+// and NV vectors of columns is summed in registers, k by k in order, and handed to a *finish*, which applies what follows (bias, activation,
+// residual) and stores it: nothing is stored beyond column N. Sizes are `fixed<64>{}` or plain numbers; the tile is chosen by the
+// compiler where they are fixed.
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+
+#include "kernels/nn/math.hpp"
+#include "kernels/nn/size.hpp"
+
+#define KERNELS_NN_UNROLL _Pragma("GCC unroll 64")
+
+namespace kernels {
+namespace nn {
+
+constexpr std::int64_t block_columns = 16;
+
+// Elements of b[K, N] when it is packed.
+constexpr std::int64_t packed_size(std::int64_t k, std::int64_t n) { return (n + block_columns - 1) / block_columns * block_columns * k; }
+
+// Packs a matrix whose element (k, n) stands at k * row + n * column.
+template <class T>
+inline void pack(const T* b, std::int64_t k, std::int64_t n, std::int64_t row, std::int64_t column, T* to) {
+  for (std::int64_t block = 0; block < n; block += block_columns) {
+    const std::int64_t width = n - block < block_columns ? n - block : block_columns;
+    for (std::int64_t l = 0; l < k; ++l) {
+      for (std::int64_t j = 0; j < width; ++j) to[j] = b[l * row + (block + j) * column];
+      for (std::int64_t j = width; j < block_columns; ++j) to[j] = T(0);
+      to += block_columns;
+    }
+  }
+}
+
+// ---- finishing a tile
+
+// Operands of a finish: how element (m, n) of the result finds its number.
+template <class T>
+struct Along {  // at m * row + n
+  const T* data;
+  std::int64_t row;
+  KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t n) const { return vec<T>::load(data + m * row + n); }
+  KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t n, std::int64_t width) const { return vec<T>::load(data + m * row + n, width); }
+};
+template <class T>
+struct Each {  // at m * row, for all n
+  const T* data;
+  std::int64_t row;
+  KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t) const { return vec<T>(data[m * row]); }
+  KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t, std::int64_t) const { return vec<T>(data[m * row]); }
+};
+template <class T>
+inline Along<T> along(const T* data, std::int64_t row) {
+  return {data, row};
+}
+template <class T>
+inline Each<T> each(const T* data, std::int64_t row) {
+  return {data, row};
+}
+
+// Stores f(sum, operands...) at c[m * ldc + n].
+template <class T, class N, class F, class... Operands>
+struct Finish {
+  T* c;
+  std::int64_t ldc;
+  N columns;
+  F f;
+  std::tuple<Operands...> operands;
+
+  template <int MR, int NV>
+  KERNELS_NN_INLINE void operator()(vec<T> (&acc)[MR][NV], std::int64_t m, std::int64_t n) const {
+    std::apply([&](const auto&... operand) {
+      KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+        const std::int64_t column = n + v * vec<T>::lanes, width = columns - column;
+        if (width >= vec<T>::lanes) {
+          KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) f(acc[r][v], operand.at(m + r, column)...).store(c + (m + r) * ldc + column);
+        } else if (width > 0) {
+          KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) f(acc[r][v], operand.at(m + r, column, width)...).store(c + (m + r) * ldc + column, width);
+        }
+      }
+    }, operands);
+  }
+};
+template <class T, class N, class F, class... Operands>
+inline Finish<T, N, F, Operands...> finish(T* c, std::int64_t ldc, N columns, F f, Operands... operands) {
+  return {c, ldc, columns, f, {operands...}};
+}
+
+// ---- tiles
+
+template <class T>
+constexpr int block_vectors = static_cast<int>(block_columns) / vec<T>::lanes;
+
+// MR rows, lda apart, times NV vectors of columns.
+template <int MR, int NV, class T, class Epilogue>
+KERNELS_NN_INLINE void tile(const T* __restrict a, std::int64_t lda, const T* __restrict b, std::int64_t k, std::int64_t m, std::int64_t n,
+                            const Epilogue& epilogue) {
+  constexpr int VB = block_vectors<T>;
+  vec<T> acc[MR][NV];
+  KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = vec<T>(0);
+#pragma GCC unroll 1
+  for (std::int64_t l = 0; l < k; ++l) {
+    vec<T> row[NV];
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+      row[v] = vec<T>::load(b + l * block_columns + (v / VB) * k * block_columns + (v % VB) * vec<T>::lanes);
+    }
+    KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
+      const vec<T> x(a[r * lda + l]);
+      KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[r][v] = fma(x, row[v], acc[r][v]);
+    }
+  }
+  epilogue(acc, m, n);
+}
+
+// One row: several sums for each vector, so that additions need not wait for each other.
+template <int NV, class T, class Epilogue>
+KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
+  constexpr int VB = block_vectors<T>;
+  constexpr int U = NV >= 8 ? 1 : NV >= 4 ? 2 : 4;
+  vec<T> acc[U][NV];
+  KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = vec<T>(0);
+  const auto step = [&](int u, std::int64_t l) __attribute__((always_inline)) {
+    const vec<T> x(a[l]);
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+      acc[u][v] = fma(x, vec<T>::load(b + l * block_columns + (v / VB) * k * block_columns + (v % VB) * vec<T>::lanes), acc[u][v]);
+    }
+  };
+  std::int64_t l = 0;
+#pragma GCC unroll 1
+  for (; l + U <= k; l += U) KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) step(u, l + u);
+  for (; l < k; ++l) step(0, l);
+  vec<T> total[1][NV];
+  KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+    total[0][v] = acc[0][v];
+    KERNELS_NN_UNROLL for (int u = 1; u < U; ++u) total[0][v] = total[0][v] + acc[u][v];
+  }
+  epilogue(total, 0, n);
+}
+
+// ---- the choice of tiles
+
+// The most rows that NV vectors leave registers for.
+constexpr int most_rows(int nv) {
+  const int rows = (vector_registers - nv - 1) / nv;
+  return rows < 1 ? 1 : rows > 16 ? 16 : rows;
+}
+// `count` items in as few parts of at most `most` as possible: `large` parts of `size` + 1, the others of `size`.
+struct Parts {
+  std::int64_t parts, size, large;
+};
+constexpr Parts in_parts(std::int64_t count, std::int64_t most) {
+  const std::int64_t parts = (count + most - 1) / most;
+  return parts == 0 ? Parts{0, 0, 0} : Parts{parts, count / parts, count % parts};
+}
+// Modelled cycles of a tile and one k: two multiply-adds or two loads a cycle, and no less than the latency of a chain.
+constexpr std::int64_t tile_cost(std::int64_t rows, std::int64_t nv) {
+  const std::int64_t adds = rows * nv, loads = rows + nv, cost = adds > loads ? adds : loads;
+  return cost < 8 ? 8 : cost;
+}
+constexpr std::int64_t rows_cost(std::int64_t m, int nv) {
+  const Parts p = in_parts(m, most_rows(nv));
+  return p.large * tile_cost(p.size + 1, nv) + (p.parts - p.large) * (p.size ? tile_cost(p.size, nv) : 0);
+}
+constexpr std::int64_t columns_cost(std::int64_t m, std::int64_t vectors, int nv) {
+  return vectors / nv * rows_cost(m, nv) + (vectors % nv ? rows_cost(m, static_cast<int>(vectors % nv)) : 0);
+}
+constexpr int best_vectors(std::int64_t m, std::int64_t vectors) {
+  int best = 1;
+  for (int nv = 2; nv <= (vector_registers == 32 ? 4 : 2) && nv <= vectors; ++nv) {
+    if (columns_cost(m, vectors, nv) < columns_cost(m, vectors, best)) best = nv;
+  }
+  return best;
+}
+
+// All rows of NV vectors of columns, from column n on.
+template <int NV, class M, class T, class Epilogue>
+KERNELS_NN_INLINE void column_of_tiles(M rows, const T* a, std::int64_t lda, const T* b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
+  constexpr int most = most_rows(NV);
+  if constexpr (is_fixed_v<M>) {
+    if constexpr (M::value == 1) {
+      row_tile<NV>(a, b, k, n, epilogue);
+    } else {
+      constexpr Parts p = in_parts(M::value, most);
+      std::int64_t m = 0;
+      if constexpr (p.large > 0) {
+        for (std::int64_t i = 0; i < p.large; ++i, m += p.size + 1) tile<static_cast<int>(p.size) + 1, NV>(a + m * lda, lda, b, k, m, n, epilogue);
+      }
+      if constexpr (p.size > 0) {
+        for (std::int64_t i = p.large; i < p.parts; ++i, m += p.size) tile<static_cast<int>(p.size), NV>(a + m * lda, lda, b, k, m, n, epilogue);
+      }
+    }
+  } else {
+    std::int64_t m = 0;
+    if (rows == 1) return row_tile<NV>(a, b, k, n, epilogue);
+    for (; m + most <= rows; m += most) tile<most, NV>(a + m * lda, lda, b, k, m, n, epilogue);
+    // What is left, in tiles of 4, 2 and 1 rows: few of them, so that they need not be many functions.
+    if constexpr (most > 4) {
+      for (; m + 4 <= rows; m += 4) tile<4, NV>(a + m * lda, lda, b, k, m, n, epilogue);
+    }
+    if constexpr (most > 2) {
+      for (; m + 2 <= rows; m += 2) tile<2, NV>(a + m * lda, lda, b, k, m, n, epilogue);
+    }
+    for (; m < rows; ++m) tile<1, NV>(a + m * lda, lda, b, k, m, n, epilogue);
+  }
+}
+
+// The product of `rows` rows of a, lda apart, with packed b; the epilogue gets every tile once.
+template <class M, class N, class K, class T, class Epilogue>
+__attribute__((noinline)) void gemm(M rows, N columns, K depth, const T* __restrict a, std::int64_t lda, const T* __restrict b,
+                                    const Epilogue epilogue) {
+  constexpr int L = vec<T>::lanes, VB = block_vectors<T>;
+  const std::int64_t k = depth;
+  const auto at = [&](std::int64_t n) { return b + n / block_columns * k * block_columns + n % block_columns; };
+  const std::int64_t vectors = (columns + L - 1) / L;
+  constexpr int NV = [] {
+    if constexpr (is_fixed_v<N>) {
+      constexpr std::int64_t all = (N::value + L - 1) / L;
+      if constexpr (is_fixed_v<M>) {
+        if constexpr (M::value == 1) return static_cast<int>(all < 7 ? (all < 1 ? 1 : all) : vector_registers == 32 ? 7 : 4);
+        else return best_vectors(M::value, all);
+      } else {
+        return best_vectors(192, all);
+      }
+    } else {
+      return vector_registers == 32 ? 4 : 2;
+    }
+  }();
+  // Tiles begin at a block's start, or hold vectors of one block only.
+  constexpr int W = NV >= VB ? NV / VB * VB : NV >= 2 ? 2 : 1;
+  std::int64_t v = 0;
+  for (; v + W <= vectors; v += W) column_of_tiles<W>(rows, a, lda, at(v * L), k, v * L, epilogue);
+  if constexpr (is_fixed_v<N>) {
+    constexpr int rest = static_cast<int>(((N::value + L - 1) / L) % W);
+    if constexpr (rest > 0) column_of_tiles<rest>(rows, a, lda, at(v * L), k, v * L, epilogue);
+  } else {
+    for (; v < vectors; ++v) column_of_tiles<1>(rows, a, lda, at(v * L), k, v * L, epilogue);
+  }
+}
+
+}  // namespace nn
+}  // namespace kernels

@@ -1,0 +1,344 @@
+// Elementary functions and activations on vectors. Floats have polynomials of their own; doubles call the C library lane by lane.
+//
+// Largest errors of the float functions, found against double precision over all floats (`tests/kernels/nn/test_math.py`): exp 2 ulp,
+// log 2 ulp, tanh 3 ulp, erf 3 ulp, sigmoid 3 ulp where the result is a normal number.
+#pragma once
+
+#include "kernels/nn/vector.hpp"
+
+namespace kernels {
+namespace nn {
+namespace fn {
+
+namespace of_vec {
+using F = vec<float>;
+
+KERNELS_NN_INLINE F bits(std::int32_t x) {
+  typename F::ints v = x - typename F::ints{};
+  return (typename F::raw)v;
+}
+
+// 2^n times x, for a whole number n of floating-point type within the exponents that exist.
+KERNELS_NN_INLINE F scaled(F x, F n) {
+#if defined(KERNELS_NN_AVX512)
+  return (typename F::raw)_mm512_scalef_ps((__m512)x.v, (__m512)n.v);
+#else
+  // In two steps, so that results without a leading one come out rounded once.
+  const typename F::ints whole = __builtin_convertvector(n.v, typename F::ints);
+  const typename F::ints half = whole >> 1;
+  const F a = (typename F::raw)((half + 127) << 23), b = (typename F::raw)((whole - half + 127) << 23);
+  return x * a * b;
+#endif
+}
+
+KERNELS_NN_INLINE F rounded(F x) {
+#if defined(KERNELS_NN_AVX512)
+  return (typename F::raw)_mm512_roundscale_ps((__m512)x.v, 8);
+#else
+  // Adding 1.5 * 2^23 leaves no place for a fraction.
+  return (x + F(12582912.0f)) - F(12582912.0f);
+#endif
+}
+}  // namespace of_vec
+
+// e^x: x = n log 2 + r with |r| <= log(2) / 2, log 2 in two parts so that n log 2 is exact; a polynomial for e^r (S. L. Moshier, Cephes).
+KERNELS_NN_INLINE vec<float> exp(vec<float> x) {
+  using F = vec<float>;
+  const F limited = larger_or_second(F(-104.0f), smaller_or_second(F(89.0f), x));
+  const F n = of_vec::rounded(limited * F(1.44269504088896341f));
+  F r = fma(n, F(-0.693359375f), limited);
+  r = fma(n, F(2.12194440e-4f), r);
+  F p = fma(F(1.9875691500e-4f), r, F(1.3981999507e-3f));
+  p = fma(p, r, F(8.3334519073e-3f));
+  p = fma(p, r, F(4.1665795894e-2f));
+  p = fma(p, r, F(1.6666665459e-1f));
+  p = fma(p, r, F(5.0000001201e-1f));
+  p = fma(p, r * r, r) + F(1.0f);
+  return of_vec::scaled(p, n);
+}
+
+// log x: x = 2^n m with m in [sqrt(1/2), sqrt(2)), a polynomial for log m (Cephes).
+KERNELS_NN_INLINE vec<float> log(vec<float> x) {
+  using F = vec<float>;
+  const auto tiny = x < F(1.17549435e-38f);
+  const F y = select(tiny, x * F(33554432.0f), x);
+  const typename F::ints raw = (typename F::ints)y.v;
+  const typename F::ints exponent = ((raw >> 23) & 255) - 126;
+  F m = (typename F::raw)((raw & 0x007FFFFF) | 0x3F000000);
+  F n = __builtin_convertvector(exponent, typename F::raw);
+  n = n - select(tiny, F(25.0f), F(0.0f));
+  const auto low = m < F(0.707106781186547524f);
+  n = n - select(low, F(1.0f), F(0.0f));
+  m = select(low, m + m, m) - F(1.0f);
+  const F z = m * m;
+  F p = fma(F(7.0376836292e-2f), m, F(-1.1514610310e-1f));
+  p = fma(p, m, F(1.1676998740e-1f));
+  p = fma(p, m, F(-1.2420140846e-1f));
+  p = fma(p, m, F(1.4249322787e-1f));
+  p = fma(p, m, F(-1.6668057665e-1f));
+  p = fma(p, m, F(2.0000714765e-1f));
+  p = fma(p, m, F(-2.4999993993e-1f));
+  p = fma(p, m, F(3.3333331174e-1f));
+  p = p * m * z;
+  p = fma(n, F(-2.12194440e-4f), p);
+  p = fma(z, F(-0.5f), p);
+  F r = m + p;
+  r = fma(n, F(0.693359375f), r);
+  const F infinity(std::numeric_limits<float>::infinity());
+  r = select(x == infinity, infinity, r);
+  r = select(x == F(0.0f), -infinity, r);
+  const F nan(std::numeric_limits<float>::quiet_NaN());
+  return select(x >= F(0.0f), r, nan);
+}
+
+KERNELS_NN_INLINE vec<float> copy_sign(vec<float> magnitude, vec<float> sign) {
+  using F = vec<float>;
+  const typename F::ints top = std::int32_t(0x80000000) - typename F::ints{};
+  return (typename F::raw)(((typename F::ints)magnitude.v & ~top) | ((typename F::ints)sign.v & top));
+}
+
+KERNELS_NN_INLINE vec<float> abs(vec<float> x) {
+  using F = vec<float>;
+  return (typename F::raw)((typename F::ints)x.v & 0x7FFFFFFF);
+}
+
+// tanh: an odd polynomial near zero (Cephes), else from e^2|x|.
+KERNELS_NN_INLINE vec<float> tanh(vec<float> x) {
+  using F = vec<float>;
+  const F a = abs(x), z = x * x;
+  F p = fma(F(-5.70498872745e-3f), z, F(2.06390887954e-2f));
+  p = fma(p, z, F(-5.37397155531e-2f));
+  p = fma(p, z, F(1.33314422036e-1f));
+  p = fma(p, z, F(-3.33332819422e-1f));
+  p = fma(p * z, x, x);
+  const F e = exp(a + a);
+  const F q = F(1.0f) - F(2.0f) / (e + F(1.0f));
+  return select(a < F(0.625f), p, copy_sign(q, x));
+}
+
+// erf: x P(x^2) below 0.9; above, 1 - exp(-G(x)) with a polynomial G for -log erfc, both fitted to least largest error.
+KERNELS_NN_INLINE vec<float> erf(vec<float> x) {
+  using F = vec<float>;
+  const F a = abs(x), z = x * x;
+  F p = fma(F(8.223985059885308e-05f), z, F(-0.0008108082110993564f));
+  p = fma(p, z, F(0.005197991617023945f));
+  p = fma(p, z, F(-0.026858186349272728f));
+  p = fma(p, z, F(0.11283674091100693f));
+  p = fma(p, z, F(-0.37612631916999817f));
+  p = fma(p, z, F(1.128379225730896f));
+  p = p * x;
+  const F b = smaller_or_second(F(4.0f), a);
+  F g = fma(F(1.7176808086341704e-05f), b, F(-0.00038219413860755884f));
+  g = fma(g, b, F(0.0038838038504437275f));
+  g = fma(g, b, F(-0.024276335965119956f));
+  g = fma(g, b, F(0.10685166146419871f));
+  g = fma(g, b, F(0.6347462304997615f));
+  g = fma(g, b, F(1.1287795476067815f));
+  g = fma(g, b, F(-1.438829894649525e-05f));
+  const F q = F(1.0f) - exp(-g);
+  return select(a < F(0.9f), p, copy_sign(q, x));
+}
+
+KERNELS_NN_INLINE vec<float> sigmoid(vec<float> x) { return vec<float>(1.0f) / (vec<float>(1.0f) + exp(-x)); }
+
+// Doubles, and what has no polynomial: the function of single numbers in each lane.
+#define KERNELS_NN_BY_LANE(name, T)                                                                   \
+  KERNELS_NN_INLINE vec<T> name(vec<T> x) {                                                           \
+    return by_lane([](T a) { return static_cast<T>(fn::name(a)); }, x);                               \
+  }
+KERNELS_NN_BY_LANE(exp, double)
+KERNELS_NN_BY_LANE(log, double)
+KERNELS_NN_BY_LANE(tanh, double)
+KERNELS_NN_BY_LANE(erf, double)
+KERNELS_NN_BY_LANE(sigmoid, double)
+KERNELS_NN_BY_LANE(abs, double)
+#define KERNELS_NN_BOTH(name) KERNELS_NN_BY_LANE(name, float) KERNELS_NN_BY_LANE(name, double)
+KERNELS_NN_BOTH(floor)
+KERNELS_NN_BOTH(ceil)
+KERNELS_NN_BOTH(round)
+KERNELS_NN_BOTH(sqrt)
+KERNELS_NN_BOTH(sin)
+KERNELS_NN_BOTH(cos)
+KERNELS_NN_BOTH(tan)
+KERNELS_NN_BOTH(asin)
+KERNELS_NN_BOTH(acos)
+KERNELS_NN_BOTH(atan)
+KERNELS_NN_BOTH(sinh)
+KERNELS_NN_BOTH(cosh)
+KERNELS_NN_BOTH(asinh)
+KERNELS_NN_BOTH(acosh)
+KERNELS_NN_BOTH(atanh)
+KERNELS_NN_BOTH(softplus)
+KERNELS_NN_BOTH(sign)
+#undef KERNELS_NN_BOTH
+#undef KERNELS_NN_BY_LANE
+
+template <class T>
+KERNELS_NN_INLINE vec<T> mod(vec<T> a, vec<T> b) {
+  return by_lane([](T x, T y) { return fn::mod(x, y); }, a, b);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> fmod(vec<T> a, vec<T> b) {
+  return by_lane([](T x, T y) { return fn::fmod(x, y); }, a, b);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> pow(vec<T> a, vec<T> b) {
+  return by_lane([](T x, T y) { return fn::pow(x, y); }, a, b);
+}
+
+template <class T>
+KERNELS_NN_INLINE vec<T> add(vec<T> a, vec<T> b) {
+  return a + b;
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> sub(vec<T> a, vec<T> b) {
+  return a - b;
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> mul(vec<T> a, vec<T> b) {
+  return a * b;
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> div(vec<T> a, vec<T> b) {
+  return a / b;
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> neg(vec<T> a) {
+  return -a;
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> reciprocal(vec<T> a) {
+  return vec<T>(1) / a;
+}
+// NaN wins, as in the functions of single numbers.
+template <class T>
+KERNELS_NN_INLINE vec<T> max(vec<T> a, vec<T> b) {
+  const vec<T> r = larger_or_second(a, b);
+  return select(a == a, r, a);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> min(vec<T> a, vec<T> b) {
+  const vec<T> r = smaller_or_second(a, b);
+  return select(a == a, r, a);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> clip(vec<T> x, vec<T> low, vec<T> high) {
+  return min(max(x, low), high);
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> equal(vec<T> a, vec<T> b) {
+  return a == b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> less(vec<T> a, vec<T> b) {
+  return a < b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> less_equal(vec<T> a, vec<T> b) {
+  return a <= b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> greater(vec<T> a, vec<T> b) {
+  return a > b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> greater_equal(vec<T> a, vec<T> b) {
+  return a >= b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> is_nan(vec<T> a) {
+  return !(a == a);
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> is_inf(vec<T> a, bool negative, bool positive) {
+  const vec<T> infinity(std::numeric_limits<T>::infinity());
+  const vmask<T> none = !(infinity == infinity);
+  return (positive ? a == infinity : none) | (negative ? a == -infinity : none);
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> logical_and(vmask<T> a, vmask<T> b) {
+  return a & b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> logical_or(vmask<T> a, vmask<T> b) {
+  return a | b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> logical_xor(vmask<T> a, vmask<T> b) {
+  return a ^ b;
+}
+template <class T>
+KERNELS_NN_INLINE vmask<T> logical_not(vmask<T> a) {
+  return !a;
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> where(vmask<T> m, vec<T> a, vec<T> b) {
+  return select(m, a, b);
+}
+
+template <class T>
+KERNELS_NN_INLINE vec<T> relu(vec<T> a) {
+  return larger_or_second(vec<T>(0), a);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> leaky_relu(vec<T> a, vec<T> alpha) {
+  return select(a < vec<T>(0), alpha * a, a);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> prelu(vec<T> a, vec<T> slope) {
+  return leaky_relu(a, slope);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> elu(vec<T> a, vec<T> alpha) {
+  return by_lane([](T x, T y) { return fn::elu(x, y); }, a, alpha);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> selu(vec<T> a, vec<T> alpha, vec<T> gamma) {
+  return by_lane([](T x, T y, T z) { return fn::selu(x, y, z); }, a, alpha, gamma);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> celu(vec<T> a, vec<T> alpha) {
+  return by_lane([](T x, T y) { return fn::celu(x, y); }, a, alpha);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> hard_sigmoid(vec<T> a, vec<T> alpha, vec<T> beta) {
+  return max(vec<T>(0), min(vec<T>(1), alpha * a + beta));
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> hard_swish(vec<T> a) {
+  return a * hard_sigmoid(a, vec<T>(T(1) / T(6)), vec<T>(0.5));
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> softsign(vec<T> a) {
+  return a / (vec<T>(1) + abs(a));
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> mish(vec<T> a) {
+  return a * tanh(softplus(a));
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> gelu(vec<T> a) {
+  return vec<T>(0.5) * a * (vec<T>(1) + erf(a * vec<T>(0.70710678118654752440)));
+}
+// 1 + tanh(u) is 2 / (1 + exp(-2u)).
+template <class T>
+KERNELS_NN_INLINE vec<T> gelu_tanh(vec<T> a) {
+  const vec<T> u = vec<T>(0.79788456080286535588) * (a + vec<T>(0.044715) * a * a * a);
+  return a * sigmoid(u + u);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> swish(vec<T> a, vec<T> alpha) {
+  return a * sigmoid(alpha * a);
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> thresholded_relu(vec<T> a, vec<T> alpha) {
+  return select(a > alpha, a, vec<T>(0));
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> shrink(vec<T> a, vec<T> bias, vec<T> lambd) {
+  return select(a < -lambd, a + bias, select(a > lambd, a - bias, vec<T>(0)));
+}
+
+}  // namespace fn
+}  // namespace nn
+}  // namespace kernels

@@ -1,0 +1,182 @@
+// Vectors of floats and doubles, as wide as the target has them: AVX-512, AVX2, or 16 bytes that any compiler makes do with.
+//
+// All operations are those of IEEE 754 lane by lane. Multiplications and additions are fused only where `fma` says so, and there on
+// every target that has the instruction. Partial loads fill up with zeros, so that a tail gives the bits that a full vector gives.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "kernels/nn/functions.hpp"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#define KERNELS_NN_AVX512 1
+#elif defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define KERNELS_NN_AVX2 1
+#endif
+
+#define KERNELS_NN_INLINE inline __attribute__((always_inline))
+
+namespace kernels {
+namespace nn {
+
+#if defined(KERNELS_NN_AVX512)
+constexpr int vector_bytes = 64, vector_registers = 32;
+#elif defined(KERNELS_NN_AVX2)
+constexpr int vector_bytes = 32, vector_registers = 16;
+#else
+constexpr int vector_bytes = 16, vector_registers = 16;
+#endif
+
+template <class T>
+using lane_int = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+
+// One truth a lane: all bits of the lane, or none.
+template <class T>
+struct vmask {
+  typedef lane_int<T> raw __attribute__((vector_size(vector_bytes)));
+  raw v;
+
+  KERNELS_NN_INLINE friend vmask operator&(vmask a, vmask b) { return {a.v & b.v}; }
+  KERNELS_NN_INLINE friend vmask operator|(vmask a, vmask b) { return {a.v | b.v}; }
+  KERNELS_NN_INLINE friend vmask operator^(vmask a, vmask b) { return {a.v ^ b.v}; }
+  KERNELS_NN_INLINE vmask operator!() const { return {~v}; }
+};
+
+template <class T>
+struct vec {
+  static constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+  typedef T raw __attribute__((vector_size(vector_bytes)));
+  typedef lane_int<T> ints __attribute__((vector_size(vector_bytes)));
+  raw v;
+
+  vec() = default;
+  KERNELS_NN_INLINE vec(raw x) : v(x) {}
+  // From a number; x - 0 keeps the sign of zero.
+  template <class U, class = std::enable_if_t<std::is_arithmetic<U>::value>>
+  KERNELS_NN_INLINE explicit vec(U x) : v(static_cast<T>(x) - raw{}) {}
+
+  KERNELS_NN_INLINE static vec load(const T* p) {
+    vec r;
+    std::memcpy(&r.v, p, sizeof r.v);
+    return r;
+  }
+  KERNELS_NN_INLINE void store(T* p) const { std::memcpy(p, &v, sizeof v); }
+
+  // The first n lanes, fewer than all; the others are zero.
+  KERNELS_NN_INLINE static vec load(const T* p, std::int64_t n) {
+#if defined(KERNELS_NN_AVX512)
+    if constexpr (sizeof(T) == 4) return (raw)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+    else return (raw)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+#else
+    vec r(T(0));
+    for (std::int64_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+#endif
+  }
+  KERNELS_NN_INLINE void store(T* p, std::int64_t n) const {
+#if defined(KERNELS_NN_AVX512)
+    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
+    else _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
+#else
+    for (std::int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
+  }
+
+  KERNELS_NN_INLINE friend vec operator+(vec a, vec b) { return a.v + b.v; }
+  KERNELS_NN_INLINE friend vec operator-(vec a, vec b) { return a.v - b.v; }
+  KERNELS_NN_INLINE friend vec operator*(vec a, vec b) { return a.v * b.v; }
+  KERNELS_NN_INLINE friend vec operator/(vec a, vec b) { return a.v / b.v; }
+  KERNELS_NN_INLINE vec operator-() const { return -v; }
+  KERNELS_NN_INLINE friend vmask<T> operator<(vec a, vec b) { return {a.v < b.v}; }
+  KERNELS_NN_INLINE friend vmask<T> operator<=(vec a, vec b) { return {a.v <= b.v}; }
+  KERNELS_NN_INLINE friend vmask<T> operator>(vec a, vec b) { return {a.v > b.v}; }
+  KERNELS_NN_INLINE friend vmask<T> operator>=(vec a, vec b) { return {a.v >= b.v}; }
+  KERNELS_NN_INLINE friend vmask<T> operator==(vec a, vec b) { return {a.v == b.v}; }
+};
+
+template <class T>
+KERNELS_NN_INLINE vec<T> select(vmask<T> m, vec<T> a, vec<T> b) {
+  return m.v ? a.v : b.v;
+}
+
+template <class T>
+KERNELS_NN_INLINE vec<T> fma(vec<T> a, vec<T> b, vec<T> c) {
+#if defined(KERNELS_NN_AVX512)
+  if constexpr (sizeof(T) == 4) return (typename vec<T>::raw)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v);
+  else return (typename vec<T>::raw)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v);
+#elif defined(KERNELS_NN_AVX2)
+  if constexpr (sizeof(T) == 4) return (typename vec<T>::raw)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v);
+  else return (typename vec<T>::raw)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v);
+#else
+  return a.v * b.v + c.v;
+#endif
+}
+
+// The larger of two; the second where one is NaN. One instruction where the target has it.
+template <class T>
+KERNELS_NN_INLINE vec<T> larger_or_second(vec<T> a, vec<T> b) {
+#if defined(KERNELS_NN_AVX512)
+  if constexpr (sizeof(T) == 4) return (typename vec<T>::raw)_mm512_max_ps((__m512)a.v, (__m512)b.v);
+  else return (typename vec<T>::raw)_mm512_max_pd((__m512d)a.v, (__m512d)b.v);
+#elif defined(KERNELS_NN_AVX2)
+  if constexpr (sizeof(T) == 4) return (typename vec<T>::raw)_mm256_max_ps((__m256)a.v, (__m256)b.v);
+  else return (typename vec<T>::raw)_mm256_max_pd((__m256d)a.v, (__m256d)b.v);
+#else
+  return a.v > b.v ? a.v : b.v;
+#endif
+}
+template <class T>
+KERNELS_NN_INLINE vec<T> smaller_or_second(vec<T> a, vec<T> b) {
+#if defined(KERNELS_NN_AVX512)
+  if constexpr (sizeof(T) == 4) return (typename vec<T>::raw)_mm512_min_ps((__m512)a.v, (__m512)b.v);
+  else return (typename vec<T>::raw)_mm512_min_pd((__m512d)a.v, (__m512d)b.v);
+#elif defined(KERNELS_NN_AVX2)
+  if constexpr (sizeof(T) == 4) return (typename vec<T>::raw)_mm256_min_ps((__m256)a.v, (__m256)b.v);
+  else return (typename vec<T>::raw)_mm256_min_pd((__m256d)a.v, (__m256d)b.v);
+#else
+  return a.v < b.v ? a.v : b.v;
+#endif
+}
+
+// Sum and largest of all lanes, in pairs: halves first.
+template <class T>
+KERNELS_NN_INLINE T sum(vec<T> x) {
+  T lane[vec<T>::lanes];
+  x.store(lane);
+  for (int half = vec<T>::lanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  }
+  return lane[0];
+}
+template <class T>
+KERNELS_NN_INLINE T largest(vec<T> x) {
+  T lane[vec<T>::lanes];
+  x.store(lane);
+  for (int half = vec<T>::lanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] = fn::max(lane[i], lane[i + half]);
+  }
+  return lane[0];
+}
+#if defined(KERNELS_NN_AVX512)
+template <>
+KERNELS_NN_INLINE float sum(vec<float> x) {
+  return _mm512_reduce_add_ps((__m512)x.v);
+}
+#endif
+
+// A function of single numbers, lane by lane.
+template <class F, class T, class... V>
+KERNELS_NN_INLINE vec<T> by_lane(const F& f, vec<T> first, V... rest) {
+  vec<T> r;
+  for (int i = 0; i < vec<T>::lanes; ++i) r.v[i] = f(static_cast<T>(first.v[i]), static_cast<T>(rest.v[i])...);
+  return r;
+}
+
+}  // namespace nn
+}  // namespace kernels

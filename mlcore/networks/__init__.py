@@ -1,0 +1,19 @@
+"""Networks: ONNX models to standalone C++ (the job of ROOT's SOFIE), and a predictor of the same code.
+
+Public names: `load` (a model as a `Network` that Python runs), `compile_model` (a model as a C++ project, verified, with a
+`CompileReport`), `BuildOptions`. `mlcore.networks.onnx_backend` is ONNX's Backend interface.
+
+Examples
+--------
+::
+
+    network = networks.load("tagger.onnx", shapes={"particles": ("n", 7)})
+    scores = network.run({"particles": particles})["scores"]
+    networks.compile_model("tagger.onnx", Path("out"), name="tagger")
+"""
+
+from mlcore.networks.build import BuildOptions
+from mlcore.networks.conversion import CompileReport, compile_model
+from mlcore.networks.predictor import Network, PortInfo, load
+
+__all__ = ["BuildOptions", "CompileReport", "Network", "PortInfo", "compile_model", "load"]

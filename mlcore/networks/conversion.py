@@ -1,0 +1,243 @@
+"""A model as a C++ project, verified: what `compile_model` does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlcore.errors import InputError, VerificationError
+from mlcore.networks.build import FAST, BuildOptions, Function, build
+from mlcore.networks.compiler import read
+from mlcore.networks.emit import project
+from mlcore.networks.emit.cpp import Emitted, emit
+from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.ir import Graph
+from mlcore.networks.ir.verify import verify
+from mlcore.networks.oracle import Agreement, agree, chosen_sizes, oracle, random_inputs
+from mlcore.networks.passes import optimise
+from mlcore.toolchain.compiler import Compiler, find_compiler
+from mlcore.toolchain.sandbox import GIB, Limits, run
+
+SIZES = (3, 7)
+"""What symbols are set to in turn when code is verified: the smallest, others are larger by 2 each."""
+
+_RUN_LIMITS = Limits(memory_bytes=8 * GIB, cpu_seconds=600, wall_seconds=600)
+
+
+@dataclass(frozen=True)
+class CompileReport:
+    """What was compiled, into what, and how well it agrees.
+
+    Attributes
+    ----------
+    oracle
+        What computed the expected outputs; "" where nothing could be compared, which `notes` then says.
+    nodes_before, nodes_after
+        Of the graph, before and after all passes.
+    workspace_bytes
+        Memory of a call; None where it depends on sizes of the call.
+    """
+
+    name: str
+    compiler: str
+    flags: tuple[str, ...]
+    oracle: str
+    agreements: tuple[Agreement, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes_before: int
+    nodes_after: int
+    weights_bytes: int
+    workspace_bytes: int | None
+    header_bytes: int
+    compile_seconds: float
+    folder: Path
+    archive: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values, files by name."""
+        values = asdict(self)
+        values["folder"], values["archive"] = self.folder.name, self.archive.name
+        values["files"] = [file.name for file in self.files]
+        return values
+
+
+def compile_model(
+    source: Path | str | bytes | Any,
+    directory: Path,
+    *,
+    name: str = "network",
+    shapes: Shapes | None = None,
+    compiler: Compiler | None = None,
+    flags: tuple[str, ...] = FAST,
+    samples: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    log: Callable[[str], None] = lambda text: None,
+    cancelled: Callable[[], bool] | None = None,
+) -> CompileReport:
+    """Turn a model into a standalone C++ project, held against ONNX Runtime or ONNX's reference evaluator.
+
+    Parameters
+    ----------
+    source
+        What `mlcore.networks.load` takes.
+    directory
+        An existing folder. It gets a folder with the project and a zip of it, both of the given name.
+    name
+        Of the header and its namespace.
+    shapes
+        As of `mlcore.networks.load`.
+    samples
+        Inputs by name to compare on, besides random ones.
+    seed
+        Of the random inputs.
+    progress, log
+        Told how far it is and what it does.
+    cancelled
+        Asked while the compiler runs.
+
+    Raises
+    ------
+    InputError, UnsupportedOperatorError
+        The model cannot be read.
+    ToolchainError
+        There is no compiler, or it ran into a limit.
+    VerificationError
+        The code disagrees with the oracle.
+    """
+    project.check_name(name)
+    source = Path(source) if isinstance(source, str) else source
+    folder = directory / name
+    if folder.exists():
+        raise InputError(f"there is a {name} in the output folder already", hint="Choose an empty folder or another name.")
+    progress(0.02, "Reading the model")
+    graph = read(source, shapes=shapes)
+    nodes_before = sum(1 for _ in graph.walk())
+    log(f"{nodes_before} nodes")
+    optimise(graph)
+    verify(graph)
+    nodes_after = sum(1 for _ in graph.walk())
+    log(f"{nodes_after} nodes after all passes")
+    progress(0.1, "Writing C++")
+    emitted = emit(graph, name)
+    compiler = compiler or find_compiler()
+
+    progress(0.2, "Compiling")
+    work = directory / f"{name}.build"
+    work.mkdir()
+    try:
+        library, seconds = build([emitted], BuildOptions(flags, compiler, work), cancelled=cancelled)
+        log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
+        progress(0.6, "Comparing")
+        agreements, references, found_by, notes = _compared(source, graph, emitted, library, samples, seed, log)
+        contents = project.project(emitted, model=_origin(source), references=references)
+        folder.mkdir()
+        for key, data in contents.items():
+            (folder / key).write_bytes(data)
+        if references is not None:
+            progress(0.8, "Running the self-test")
+            _run_selftest(compiler, folder, work, cancelled)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # what was not verified is not handed out
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    archive = directory / f"{name}.zip"
+    archive.write_bytes(project.archive(contents, name))
+    progress(1.0, "Done")
+    return CompileReport(
+        name=name,
+        compiler=compiler.version,
+        flags=flags,
+        oracle=found_by,
+        agreements=tuple(agreements),
+        inputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.inputs),
+        outputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.outputs),
+        nodes_before=nodes_before,
+        nodes_after=nodes_after,
+        weights_bytes=len(emitted.weights),
+        workspace_bytes=emitted.workspace_bytes,
+        header_bytes=len(contents[f"{name}.hpp"]),
+        compile_seconds=seconds,
+        folder=folder,
+        archive=archive,
+        files=tuple(folder / key for key in sorted(contents)),
+        notes=tuple(notes),
+    )
+
+
+def _origin(source: Any) -> str:
+    return source.name if isinstance(source, Path) else ""
+
+
+def _model_with_data(source: Any) -> Any:
+    import onnx
+
+    if isinstance(source, Path):
+        return onnx.load(source)
+    return onnx.ModelProto.FromString(source) if isinstance(source, bytes) else source
+
+
+def _compared(
+    source: Any,
+    graph: Graph,
+    emitted: Emitted,
+    library: Path,
+    samples: Mapping[str, Any] | None,
+    seed: int,
+    log: Callable[[str], None],
+) -> tuple[list[Agreement], project.References | None, str, list[str]]:
+    """Hold the compiled code against the oracle; and what the self-test gets."""
+    if not project.can_be_tested(emitted) and samples is None:
+        return [], None, "", ["Not compared: texts and sequences need samples."]
+    try:
+        wanted = oracle(_model_with_data(source))
+    except InputError as error:
+        return [], None, "", [f"Not compared: {error.message}"]
+    function = Function(library, emitted)
+    names = [port.name for port in emitted.outputs]
+    agreements: list[Agreement] = []
+    references = None
+    rounds = []
+    if project.can_be_tested(emitted):
+        for small in SIZES if emitted.sizes else SIZES[:1]:
+            sizes = chosen_sizes(graph, small)
+            rounds.append((sizes, random_inputs(graph, sizes, seed)))
+    if samples is not None:
+        rounds.append(({}, [np.asarray(samples[port.name]) for port in emitted.inputs]))
+    for sizes, inputs in rounds:
+        feeds = dict(zip((port.name for port in emitted.inputs), inputs, strict=True))
+        expected = wanted.run(feeds)
+        found = function(inputs)
+        agreements += agree(names, found, expected, sizes, graph)
+        if references is None and project.can_be_tested(emitted):
+            outputs = tuple(np.asarray(item) for item in expected)
+            tolerances = tuple(item.tolerance for item in agreements[: len(names)])
+            references = project.References(tuple(inputs), outputs, sizes, tolerances, wanted.name)
+    for item in agreements:
+        log(f"{item.output}: largest difference {item.max_difference:.3g} of {item.n_values} values")
+        if not item.holds:
+            raise VerificationError(
+                f"the output {item.output!r} differs from {wanted.name}'s by up to {item.max_difference:.3g} "
+                f"(allowed {item.tolerance * (1 + item.scale):.3g}), at {item.worst}",
+                hint="This is a defect of the conversion, not of the model; please report it with the model.",
+            )
+    return agreements, references, wanted.name, []
+
+
+def _run_selftest(compiler: Compiler, folder: Path, work: Path, cancelled: Callable[[], bool] | None) -> None:
+    """The self-test as a user runs it: plain flags, the header alone."""
+    compiler.build(
+        [folder / "selftest.cpp"], work / "selftest", flags=("-std=c++17", "-O1"), include=[folder], cancelled=cancelled
+    )
+    outcome = run([work / "selftest"], cwd=folder, limits=_RUN_LIMITS, readable=[work])
+    if outcome.reason or outcome.returncode != 0:
+        raise VerificationError(f"the self-test fails: {outcome.reason or (outcome.stdout + outcome.stderr)[-1000:]}")

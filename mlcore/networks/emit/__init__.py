@@ -1,0 +1,1 @@
+"""Emitters: from the IR to source code and weights."""

@@ -1,0 +1,1 @@
+"""Frontends: from the files and objects of other libraries to the IR."""

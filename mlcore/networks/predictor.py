@@ -1,0 +1,132 @@
+"""A network that Python runs: compiled once, kept in a cache, called with arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlcore.errors import DataError, InputError
+from mlcore.networks.build import BuildOptions, Function, build
+from mlcore.networks.compiler import translate
+from mlcore.networks.emit.cpp import Emitted, Port
+from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.ir import DType, TensorType
+
+
+@dataclass(frozen=True)
+class PortInfo:
+    """An input or output: its name in the model, element type and shape, symbols by name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+
+class Network:
+    """A compiled network. One call at a time; each thread needs one of its own.
+
+    Parameters
+    ----------
+    emitted, library
+        From `mlcore.networks.compiler.translate` and `mlcore.networks.build.build`.
+    compile_seconds
+        What the compiler took; 0 where the library came from the cache.
+    """
+
+    def __init__(self, emitted: Emitted, library: Path, compile_seconds: float) -> None:
+        self._emitted = emitted
+        self._function = Function(library, emitted)
+        self.compile_seconds = compile_seconds
+
+    @property
+    def inputs(self) -> tuple[PortInfo, ...]:
+        return tuple(map(_info, self._emitted.inputs))
+
+    @property
+    def outputs(self) -> tuple[PortInfo, ...]:
+        return tuple(map(_info, self._emitted.outputs))
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs for some inputs.
+
+        Parameters
+        ----------
+        inputs
+            An array for each input by its name in the model; shapes as the model has them, symbols being free. Element types
+            are converted where no value changes.
+
+        Returns
+        -------
+        dict
+            NumPy arrays by the outputs' names; lists for sequences.
+
+        Raises
+        ------
+        DataError
+            There is no input of a name.
+        InputError
+            An input is missing, or of a wrong shape or type.
+        """
+        names = [port.name for port in self._emitted.inputs]
+        for name in inputs:
+            if name not in names:
+                raise DataError.missing("input", name, names, where="the network")
+        for name in names:
+            if name not in inputs:
+                raise InputError(f"the input {name!r} is missing", hint=f"Inputs: {', '.join(names)}.", code="network.inputs")
+        given = [_converted(inputs[port.name], port) for port in self._emitted.inputs]
+        return dict(zip((port.name for port in self._emitted.outputs), self._function(given), strict=True))
+
+
+def _info(port: Port) -> PortInfo:
+    kind = port.value.type
+    if not isinstance(kind, TensorType):
+        return PortInfo(port.name, str(kind), None)
+    shape = None if kind.shape is None else tuple(size if isinstance(size, int) else str(size) for size in kind.shape)
+    return PortInfo(port.name, str(kind.dtype), shape)
+
+
+def _converted(item: Any, port: Port) -> Any:
+    kind = port.value.type
+    if item is None or isinstance(item, list) or not isinstance(kind, TensorType) or kind.dtype is DType.STRING:
+        return item
+    array = np.asarray(item)
+    wanted = kind.dtype.numpy
+    if array.dtype == wanted:
+        return array
+    converted = array.astype(wanted)
+    if not np.array_equal(converted.astype(array.dtype), array, equal_nan=array.dtype.kind == "f"):
+        raise InputError(
+            f"the input {port.name!r} is {array.dtype}, and its values do not fit into {kind.dtype}",
+            hint=f"Convert it: array.astype({str(kind.dtype)!r}).",
+            code="network.inputs",
+        )
+    return converted
+
+
+def load(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, options: BuildOptions | None = None) -> Network:
+    """Compile a network, or take it from the cache.
+
+    Parameters
+    ----------
+    source
+        An ONNX file, its bytes, or an ``onnx.ModelProto``.
+    shapes
+        Shapes of inputs instead of the model's: numbers, or names of sizes that each call may choose.
+    options
+        Compiler, flags, cache.
+
+    Raises
+    ------
+    InputError, UnsupportedOperatorError
+        As `mlcore.networks.frontends.onnx.read`.
+    ToolchainError
+        There is no compiler, or it failed.
+    """
+    emitted = translate(Path(source) if isinstance(source, str) else source, "network", shapes=shapes)
+    library, seconds = build([emitted], options)
+    return Network(emitted, library, seconds)

@@ -1,0 +1,115 @@
+"""compile_model: the project that comes out, and what it is held against."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlcore import networks
+from mlcore.errors import InputError, VerificationError
+from mlcore.networks import conversion
+from mlcore.networks.build import QUICK
+from mlcore.networks.oracle import Oracle
+from tests.mlcore.networks.models import mlp, mlp_answer
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> networks.CompileReport:
+    return networks.compile_model(mlp(), tmp_path_factory.mktemp("out"), name="tiny", flags=QUICK)
+
+
+def test_it_is_compared_at_two_sizes(report: networks.CompileReport) -> None:
+    assert report.oracle.startswith("onnxruntime")
+    assert [agreement.sizes for agreement in report.agreements] == [{"batch": 3}, {"batch": 7}]
+    assert all(agreement.holds and agreement.n_values > 0 for agreement in report.agreements)
+    assert report.nodes_after < report.nodes_before
+
+
+def test_the_zip_compiles_and_tests_itself_elsewhere(report: networks.CompileReport, tmp_path: Path) -> None:
+    with zipfile.ZipFile(report.archive) as file:
+        file.extractall(tmp_path)
+    folder = tmp_path / "tiny"
+    for command in (
+        ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "selftest.cpp", "-o", "selftest"],
+        ["./selftest"],
+        ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "main.cpp", "-o", "main"],
+        ["./main"],
+        ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "tiny_c.cpp", "-o", "libtiny.so"],
+    ):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_self_test_with_other_numbers_fails(report: networks.CompileReport, tmp_path: Path) -> None:
+    for file in report.files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    data = np.fromfile(tmp_path / "selftest.bin", np.float32)
+    data[-1] += 0.01
+    data.tofile(tmp_path / "selftest.bin")
+    subprocess.run(["g++", "-std=c++17", "-O1", "selftest.cpp", "-o", "selftest"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./selftest"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "WRONG" in done.stdout
+
+
+def test_weights_of_another_network_are_refused(report: networks.CompileReport, tmp_path: Path) -> None:
+    for file in report.files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((tmp_path / "tiny.weights").read_bytes())
+    weights[8] ^= 1
+    (tmp_path / "tiny.weights").write_bytes(bytes(weights))
+    subprocess.run(["g++", "-std=c++17", "-O0", "main.cpp", "-o", "main"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./main"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "belong to another network" in done.stderr
+
+
+def test_two_networks_and_an_embedded_one_share_a_program(tmp_path: Path) -> None:
+    for name, seed in (("first", 1), ("second", 2)):
+        made = networks.compile_model(mlp(seed=seed), tmp_path, name=name, flags=QUICK)
+        for file in made.files:
+            if file.name.startswith(name):
+                (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "both.cpp").write_text(
+        """
+#include "first.hpp"
+#include "second.hpp"
+#include <cstdio>
+extern "C" const unsigned char second_weights[];
+int main() {
+  first::Session one("first.weights");
+  auto other = second::Session::in_memory(second_weights);
+  float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[4], z[4];
+  one.infer(1, x, y);
+  other.infer(1, x, z);
+  for (float value : y) std::printf("%.9g ", value);
+  for (float value : z) std::printf("%.9g ", value);
+}
+"""
+    )
+    subprocess.run(["g++", "-std=c++17", "-O1", "both.cpp", "second_weights.cpp", "-o", "both"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./both"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    x = np.arange(1, 9, dtype=np.float32)[None]
+    expected = np.concatenate([mlp_answer(mlp(seed=seed), x)[0] for seed in (1, 2)])
+    # Sums of 16 products of float32.
+    np.testing.assert_allclose(np.array(done.stdout.split(), float), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["2x", "a b", "class", "namespace", 'x"); system("y', "", "a__b", "_x", "é"])
+def test_names_that_are_no_namespace_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be the name"):
+        networks.compile_model(mlp(), tmp_path, name=name)
+
+
+def test_what_disagrees_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(model: object) -> Oracle:
+        return Oracle("a wrong oracle", lambda feeds: [mlp_answer(mlp(), feeds["x"]).astype(np.float32) + np.float32(0.01)])
+
+    monkeypatch.setattr(conversion, "oracle", wrong)
+    with pytest.raises(VerificationError, match=r"'y' differs from a wrong oracle's by up to 0\.01"):
+        networks.compile_model(mlp(), tmp_path, name="tiny", flags=QUICK)
+    assert list(tmp_path.iterdir()) == []
