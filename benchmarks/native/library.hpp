@@ -8,12 +8,15 @@
 
 class Library {
  public:
-  explicit Library(const std::string& path) : handle_(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+  // `shared`: whether libraries that are opened later find its symbols.
+  explicit Library(const std::string& path, bool shared = false)
+      : handle_(dlopen(path.c_str(), RTLD_NOW | (shared ? RTLD_GLOBAL : RTLD_LOCAL))) {
     if (handle_ == nullptr) throw std::runtime_error(dlerror());
   }
+  void* find(const char* name) const { return dlsym(handle_, name); }  // null where there is none
   template <class Function>
   Function* symbol(const char* name) const {
-    void* found = dlsym(handle_, name);
+    void* found = find(name);
     if (found == nullptr) throw std::runtime_error(std::string("the library has no ") + name);
     return reinterpret_cast<Function*>(found);
   }
