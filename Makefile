@@ -16,10 +16,10 @@ ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench bench-forests licences lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks licences lock clean clean-data
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: setup  ## install what is missing and start the portal: make run PORT=8000
 	@exec $(BIN)/ml4ep up
@@ -53,6 +53,9 @@ bench: dev  ## the benchmarks
 
 bench-forests: dev  ## the forests against their peers; ARGS=--quick for a look
 	@$(BIN)/python -m benchmarks forests $(ARGS)
+
+bench-networks: dev  ## the networks against their peers; ARGS=--quick for a look
+	@$(BIN)/python -m benchmarks networks $(ARGS)
 
 licences: dev  ## write the list of the dependencies' licences
 	@{ printf '# Licences of the dependencies\n\nWritten by `make licences` from what each installed package says of itself.\n\n'; \

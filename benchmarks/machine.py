@@ -39,3 +39,11 @@ def _cpu() -> str:
     flags = fields.get("flags", "").split()
     vectors = [name for name in ("avx2", "avx512f", "avx512_vbmi", "gfni", "amx_tile") if name in flags]
     return f"{fields.get('model name', 'unknown')} ({', '.join(vectors) or 'no vector extensions'})"
+
+
+def peak_memory() -> int:
+    """The most memory that this process ever had, in kilobytes; `resource` would count what its parent had when it forked."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise RuntimeError("the system does not tell how much memory a process had")

@@ -112,8 +112,18 @@ class Comparison:
         return min((self.ratio(name) for name in peers), default=None)
 
 
+@dataclass(frozen=True)
+class Loop:
+    """A contender that repeats itself, such as native code with a loop of its own: ``run(times)``."""
+
+    run: Callable[[int], object]
+
+
+Contender = Callable[[], object] | Loop
+
+
 def interleaved(
-    contenders: Mapping[str, Callable[[], object]],
+    contenders: Mapping[str, Contender],
     settings: Settings,
     *,
     items: int,
@@ -126,7 +136,7 @@ def interleaved(
     Parameters
     ----------
     contenders
-        Calls without arguments, by name.
+        Calls without arguments, or loops, by name.
     settings
         Repetitions and their least duration.
     items
@@ -151,8 +161,7 @@ def interleaved(
                 if patience is not None and repetition >= LEAST_REPETITIONS and spent[name] > patience:
                     continue
                 start = clock()
-                for _ in range(calls[name]):
-                    run()
+                _repeat(run, calls[name])
                 seconds = clock() - start
                 spent[name] += seconds
                 samples[name].append(seconds / calls[name] * scale / items)
@@ -170,17 +179,24 @@ def summary(values: list[float]) -> Measured:
     return Measured(median, lower, upper)
 
 
-def _calls(run: Callable[[], object], seconds: float, clock: Clock) -> int:
+def _repeat(run: Contender, times: int) -> None:
+    if isinstance(run, Loop):
+        run.run(times)
+        return
+    for _ in range(times):
+        run()
+
+
+def _calls(run: Contender, seconds: float, clock: Clock) -> int:
     """Warm up, and find how many calls last long enough to be timed."""
     start = clock()
-    run()
+    _repeat(run, 1)
     if clock() - start >= 2 * seconds:
         return 1
     calls = 1
     while True:
         start = clock()
-        for _ in range(calls):
-            run()
+        _repeat(run, calls)
         spent = clock() - start
         if spent >= seconds / 10:
             return max(1, round(calls * seconds / spent))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.forests import forced, models, native, shows
+from benchmarks import native
+from benchmarks.forests import forced, models, shows
 from benchmarks.measure import Comparison, Settings
 
 TITLE = "Forests of decision trees"

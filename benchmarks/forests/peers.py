@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.forests import environment, native
-from benchmarks.forests.environment import UnavailableError
+from benchmarks import environment, native
+from benchmarks.environment import UnavailableError
 from benchmarks.forests.flat import Flat, write_onnx
 from benchmarks.forests.models import Model
-from benchmarks.forests.native import Native
+from benchmarks.forests.native import Native, adapter
 from mlcore import forests
 from mlcore.toolchain.compiler import find_compiler
 
 Array = npt.NDArray[Any]
+
+COMPILERS = Path(__file__).parent / "compilers"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Task:
 
     def native(self, name: str, texts: Sequence[object], dtype: npt.DTypeLike, **options: Any) -> Native:
         """An adapter of `native/`, opened for this model."""
-        library = native.adapter(self.cache, name, target=self.target, **options)
+        library = adapter(self.cache, name, target=self.target, **options)
         return Native(library, texts, self.model.n_features, self.model.n_outputs, dtype)
 
     def derived(self, suffix: str, write: Callable[[Path], None]) -> Path:
@@ -137,7 +139,7 @@ def _lleaves(task: Task) -> Native:
         library.parent.mkdir(parents=True, exist_ok=True)
         part = library.with_suffix(".o")
         part.unlink(missing_ok=True)
-        environment.run(folder, "lleaves_object.py", task.model.path, part, cpu)
+        environment.run(folder, COMPILERS / "lleaves_object.py", task.model.path, part, cpu)
         native.run([find_compiler().path, "-shared", part, "-o", library, "-lm"])
     return task.native("lleaves", [library], np.float64)
 
@@ -153,7 +155,7 @@ def _tl2cgen(task: Task) -> Native:
             source = task.derived(".npz", task.flat.write_arrays)
         code = library.with_suffix("")
         code.mkdir(parents=True, exist_ok=True)
-        environment.run(folder, "tl2cgen_c.py", task.model.library, source, code, 50)
+        environment.run(folder, COMPILERS / "tl2cgen_c.py", task.model.library, source, code, 50)
         native.compiled_c(task.cache, code, library, target=task.target)
     return task.native("tl2cgen", [library, precision], np.float32 if precision == "float" else np.float64)
 

@@ -17,6 +17,7 @@ SingleEngine single_engine(const PlanHeader* plan);
 namespace portable {
 SingleEngine single_engine(const PlanHeader* plan);
 bool takes_planes(const PlanHeader* plan);
+bool takes_gathers(const PlanHeader* plan);
 }
 
 SingleEngine single_engine(const char* target, const PlanHeader* plan) {
@@ -32,7 +33,9 @@ SingleEngine single_engine(const char* target, const PlanHeader* plan) {
 std::string describe_single(const char* target, const PlanHeader* plan) {
   const SingleForest& forest = *section<SingleForest>(plan, plan->single[single_forest]);
   const bool on_planes = portable::takes_planes(plan);
+  const bool by_gathers = std::strcmp(target, "avx512") == 0 && portable::takes_gathers(plan);
   const auto walk = [&](const char* reason) {
+    if (by_gathers) return "gathers, " + std::string(target) + ": sixteen trees at once, because " + std::string(reason);
     return (on_planes ? "planes, " : "walk, ") + std::string(target) + (on_planes ? ": a byte a condition" : "") +
            ", eight trees in step, because " + reason;
   };

@@ -6,6 +6,10 @@
 #include "single_event_engine.hpp"
 #include "walk_row.hpp"
 
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include "walk_gathers.hpp"
+#endif
+
 namespace kernels {
 namespace KERNELS_TARGET {
 
@@ -54,6 +58,12 @@ void choose(SingleEngine& engine, const SingleForest& forest, bool double_cuts) 
 
 #endif
 
+// Whether single rows of floats go down sixteen trees at once: where there are that many, and nodes can be numbered in a gather.
+inline bool row_takes_gathers(const PlanHeader* plan) {
+  return plan->threshold_is_double == 0 && plan->n_trees >= 16 && plan->walk_nodes.count != 0 &&
+         plan->walk_nodes.count < (std::uint64_t(1) << 29);
+}
+
 template <class S>
 SingleEngine choose_single(const PlanHeader* plan) {
   SingleEngine engine{};
@@ -65,6 +75,14 @@ SingleEngine choose_single(const PlanHeader* plan) {
     const bool wide = forest.n_columns > 64 || forest.n_searches > 64;
     wide ? choose<true, S>(engine, forest, double_cuts) : choose<false, S>(engine, forest, double_cuts);
     engine.few_rows = 16;
+    return engine;
+  }
+#endif
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if (row_takes_gathers(plan)) {
+    engine.float_row[0] = engine.float_row[1] = GatherWalk<S>::margin;
+    engine.double_row[0] = engine.double_row[1] = row_takes_planes(plan) ? plane_margin<S, double> : walk_margin<float, S, double>;
+    engine.few_rows = 4;
     return engine;
   }
 #endif
@@ -80,6 +98,8 @@ SingleEngine choose_single(const PlanHeader* plan) {
 }
 
 bool takes_planes(const PlanHeader* plan) { return row_takes_planes(plan); }
+
+bool takes_gathers(const PlanHeader* plan) { return row_takes_gathers(plan); }
 
 SingleEngine single_engine(const PlanHeader* plan) {
   return plan->sum_is_double ? choose_single<double>(plan) : choose_single<float>(plan);

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.forests import environment, models, native, peers
-from benchmarks.forests.environment import UnavailableError
+from benchmarks import environment
+from benchmarks.environment import UnavailableError
+from benchmarks.forests import models, native, peers
 from benchmarks.forests.flat import Flat, rounded, write_onnx
 from benchmarks.forests.models import Model, Recipe
 from benchmarks.forests.native import Native

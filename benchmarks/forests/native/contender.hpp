@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include <dlfcn.h>
+#include "library.hpp"
 
 struct Arguments {
   std::vector<std::string> texts;  // the adapter's own: paths of the library and of the model, options
@@ -26,22 +26,6 @@ struct Arguments {
     if (i >= texts.size()) throw std::runtime_error("an argument of the adapter is missing");
     return texts[i];
   }
-};
-
-class Library {
- public:
-  explicit Library(const std::string& path) : handle_(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
-    if (handle_ == nullptr) throw std::runtime_error(dlerror());
-  }
-  template <class Function>
-  Function* symbol(const char* name) const {
-    void* found = dlsym(handle_, name);
-    if (found == nullptr) throw std::runtime_error(std::string("the library has no ") + name);
-    return reinterpret_cast<Function*>(found);
-  }
-
- private:
-  void* handle_;
 };
 
 #define CONTENDER(Type)                                                                                                   \

@@ -46,15 +46,15 @@ def packages(folder: Path) -> Path:
     return next((folder / "lib").glob("python*/site-packages"))
 
 
-def run(folder: Path, program: str, *arguments: object) -> None:
-    """Run one of the programs in `compilers/` in a peer's environment.
+def run(folder: Path, program: Path, *arguments: object) -> None:
+    """Run a program, such as those in `compilers/`, in a peer's environment.
 
     Raises
     ------
     UnavailableError
         It failed; the reason is its last line.
     """
-    command = [folder / "bin" / "python", Path(__file__).parent / "compilers" / program, *arguments]
+    command = [folder / "bin" / "python", program, *arguments]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnavailableError(" ".join(done.stderr.strip().splitlines()[-1:]) or f"it ended with status {done.returncode}")
