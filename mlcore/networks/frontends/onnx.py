@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import InputError, UnsupportedOperatorError
+from mlcore.networks.frontends._legacy import legacy_function
 from mlcore.networks.ir import (
     Array,
     Body,
@@ -323,7 +324,9 @@ class _Reader:
         operator = find(domain, kind)
         version = _version(domain, kind, opset)
         if operator is None or version not in operator.since:
-            function = None if version is None else _schema_function(domain, kind, opset, proto, attributes.values(), inputs)
+            function = legacy_function(kind, version, list(attributes.values()), inputs) if domain == "" else None
+            if function is None and version is not None:
+                function = _schema_function(domain, kind, opset, proto, attributes.values(), inputs)
             if function is None:
                 raise UnsupportedOperatorError(
                     f"{domain}::{kind}" if domain else kind,

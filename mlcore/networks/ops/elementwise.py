@@ -147,7 +147,7 @@ class Gelu(Elementwise):
         return f"nn::fn::{'gelu' if kind == 'none' else 'gelu_tanh'}({names[0]})"
 
 
-@operator("Clip", since=(6, 11, 12, 13))
+@operator("Clip", since=(1, 6, 11, 12, 13))
 class Clip(Elementwise):
     """Into bounds, each of which may be left out."""
 
@@ -360,7 +360,7 @@ class Variadic(Elementwise):
         return text
 
 
-@operator("Max", since=(6, 8, 12, 13))
+@operator("Max", since=(1, 6, 8, 12, 13))
 class Max(Variadic):
     function = "max"
 
@@ -368,7 +368,7 @@ class Max(Variadic):
         return broadcast_elements(node, larger) if len(node.inputs) == 2 else None
 
 
-@operator("Min", since=(6, 8, 12, 13))
+@operator("Min", since=(1, 6, 8, 12, 13))
 class Min(Variadic):
     function = "min"
 
@@ -376,12 +376,12 @@ class Min(Variadic):
         return broadcast_elements(node, smaller) if len(node.inputs) == 2 else None
 
 
-@operator("Sum", since=(6, 8, 13))
+@operator("Sum", since=(1, 6, 8, 13))
 class Sum(Variadic):
     function = "add"
 
 
-@operator("Mean", since=(6, 8, 13))
+@operator("Mean", since=(1, 6, 8, 13))
 class Mean(Variadic):
     function = "add"
 
