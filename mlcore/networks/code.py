@@ -169,7 +169,8 @@ class Writer:
     def ref(self, value: Value) -> str:
         """The name of a value's pointer, or of its object where it is no tensor whose shape is known."""
         storage = self.storage(value)
-        return f"{storage.name}.values.data()" if storage.cpp == "nn::Strings" else storage.name
+        held = storage.cpp == "nn::Strings" and storage.kind == "object"
+        return f"{storage.name}.values.data()" if held else storage.name
 
     def refs(self, values: Iterable[Value]) -> str:
         return ", ".join(map(self.ref, values))

@@ -194,9 +194,12 @@ inline void normalize(const T* from, std::int64_t outer, std::int64_t n, std::in
       for (std::int64_t j = 0; j < inner; ++j) {
         normalizing::Scalars<T> values{from + j, n, inner, to + j};
         if constexpr (std::is_same<Op, normalizing::Softmax>::value) {
-          const auto top = values.fold(reduction::Max::start<float>(), [](float a, float x) { return fn::max(a, x); });
-          const float total = values.fold_sum([&](float x) { return fn::exp(x - top); });
-          values.replace([&](float x) { return fn::exp(x - top) / total; });
+          // Each step is rounded, as in ONNX's definition, whose body is one node a step.
+          const auto rounded = [](float x) { return static_cast<float>(static_cast<T>(x)); };
+          const float top = values.fold(reduction::Max::start<float>(), [](float a, float x) { return fn::max(a, x); });
+          const auto exponential = [&](float x) { return rounded(fn::exp(rounded(x - top))); };
+          const float total = rounded(values.fold_sum(exponential));
+          values.replace([&](float x) { return exponential(x) / total; });
         } else {
           Op::apply(values);
         }
