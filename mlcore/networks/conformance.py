@@ -76,8 +76,8 @@ def _loaded(test: Any, kind: str) -> Case | None:
     import onnx
 
     if test.model is not None and test.data_sets is not None:
-        given = tuple((list(map(_plain, i)), list(map(_plain, o))) for i, o in test.data_sets)
-        return Case(test.name, kind, test.model, given, test.rtol, test.atol)
+        data = tuple(([_array(item) for item in given], [_array(item) for item in wanted]) for given, wanted in test.data_sets)
+        return Case(test.name, kind, test.model, data, test.rtol, test.atol)
     folder = Path(test.model_dir) if test.model_dir else None
     if folder is None or not (folder / "model.onnx").is_file():
         return None
@@ -90,11 +90,12 @@ def _loaded(test: Any, kind: str) -> Case | None:
     return Case(test.name, kind, model, tuple(sets), test.rtol, test.atol)
 
 
-def _plain(item: Any) -> Any:
-    """A value as an array, where a test holds it as a message."""
-    from onnx import TensorProto, numpy_helper
+def _array(item: Any) -> Any:
+    """Some tests hold their data as protobuf."""
+    import onnx
+    from onnx import numpy_helper
 
-    return numpy_helper.to_array(item) if isinstance(item, TensorProto) else item
+    return numpy_helper.to_array(item) if isinstance(item, onnx.TensorProto) else item
 
 
 def _files(folder: Path, prefix: str, types: Sequence[Any]) -> list[Any]:

@@ -339,6 +339,8 @@ class _Reader:
                     hint="docs/reference/networks.md lists the operators.",
                 )
             opsets = {_domain(item.domain): item.version for item in function.opset_import} or dict(context.opsets)
+            # Bodies of other domains are made of ONNX's own operators, which the model need not import.
+            opsets.setdefault("", _newest_opset())
             self._expand(
                 function, proto, inputs, graph, scope, context, opsets, list(attributes.values()), schema=(kind, opset, domain)
             )
@@ -535,6 +537,12 @@ def _version(domain: str, kind: str, opset: int) -> int | None:
         operator = find(domain, kind)
         # Domains that ONNX does not define (QONNX and others) have operators of one version.
         return operator.since[-1] if operator is not None and not _is_onnx(domain) else None
+
+
+def _newest_opset() -> int:
+    from onnx import defs
+
+    return int(defs.onnx_opset_version())
 
 
 def _is_onnx(domain: str) -> bool:

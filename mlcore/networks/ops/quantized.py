@@ -34,7 +34,7 @@ def encoder(dtype: DType, *, saturate: bool = True) -> str:
     """The C++ function that rounds a float to a floating-point number of few bits."""
     if dtype in (DType.FLOAT4E2M1, DType.FLOAT8E8M0) or saturate:
         return f"[](float x) {{ return {dtype.cpp}(x); }}"
-    return f"[](float x) {{ return {dtype.cpp}(x, false); }}"
+    return f"[](float x) {{ {dtype.cpp} y; y.bits = {dtype.cpp}::encoded(x, false); return y; }}"
 
 
 class Scaled(Operator):

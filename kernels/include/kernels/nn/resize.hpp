@@ -17,7 +17,8 @@ namespace nn {
 // How one axis is resized: its sizes, the factor between them, and the part of the input (from 0 to 1) that is cut out.
 struct ResizedAxis {
   std::int64_t in, out;
-  float scale, start, end;
+  double scale;
+  float start, end;
 };
 
 template <std::size_t R>
@@ -26,7 +27,7 @@ using ResizedAxes = std::array<ResizedAxis, R>;
 template <std::size_t R>
 inline ResizedAxes<R> resized_axes(const std::array<std::int64_t, R>& shape) {
   ResizedAxes<R> result;
-  for (std::size_t axis = 0; axis < R; ++axis) result[axis] = {shape[axis], shape[axis], 1.0f, 0.0f, 1.0f};
+  for (std::size_t axis = 0; axis < R; ++axis) result[axis] = {shape[axis], shape[axis], 1.0, 0.0f, 1.0f};
   return result;
 }
 
@@ -66,13 +67,13 @@ inline void size_axes(ResizedAxes<R>& axes, const std::int64_t* sizes, const std
     require(axis.in > 0 || sizes[i] == 0, "Resize makes something of nothing");
     const double scale = axis.in == 0 ? 1 : static_cast<double>(sizes[i]) / static_cast<double>(axis.in);
     axis.out = sizes[i];
-    axis.scale = static_cast<float>(scale);
+    axis.scale = scale;
     common = policy == 1 ? (scale < common ? scale : common) : (scale > common ? scale : common);
   }
   if (policy == 0) return;
   for (std::size_t i = 0; i < N; ++i) {
     ResizedAxis& axis = axes[static_cast<std::size_t>(named[i])];
-    axis.scale = static_cast<float>(common);
+    axis.scale = common;
     axis.out = floored_size(static_cast<float>(std::floor(common * static_cast<double>(axis.in) + 0.5)));
   }
 }

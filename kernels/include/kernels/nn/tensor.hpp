@@ -87,7 +87,8 @@ class Buffer {
   // Room for `count` elements, aligned to 64 bytes, with 64 bytes behind it that may be read.
   template <class T>
   T* get(std::int64_t count) {
-    if (count < 0 || count > std::numeric_limits<std::int64_t>::max() / 2 / static_cast<std::int64_t>(sizeof(T))) {
+    if (count < 0) fail("a tensor has a negative size: an input is too small for the network");
+    if (count > std::numeric_limits<std::int64_t>::max() / 2 / static_cast<std::int64_t>(sizeof(T))) {
       fail("a tensor is larger than memory");
     }
     const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + 127) / 64 * 64;
