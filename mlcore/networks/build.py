@@ -142,7 +142,7 @@ _Value._fields_ = [
 
 
 class _Text(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_char_p), ("size", ctypes.c_int64)]
+    _fields_ = [("data", ctypes.c_void_p), ("size", ctypes.c_int64)]
 
 
 _NONE, _TENSOR, _SEQUENCE = 0, 1, 2
@@ -221,7 +221,10 @@ def _to_c(item: Any, kind: ValueType, port: Port, keep: list[Any]) -> _Value:
     array = np.asarray(item)
     if kind.dtype is DType.STRING:
         encoded = [str(text).encode("utf-8", "surrogateescape") for text in array.reshape(-1)]
-        texts = (_Text * max(1, len(encoded)))(*(_Text(text, len(text)) for text in encoded))
+        addresses = (ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p).value for text in encoded)
+        texts = (_Text * max(1, len(encoded)))(
+            *(_Text(address, len(text)) for address, text in zip(addresses, encoded, strict=True))
+        )
         keep.append((encoded, texts))
         address = ctypes.addressof(texts)
     else:
@@ -252,8 +255,8 @@ def _array(value: _Value, dtype: DType) -> Array:
         result = np.empty(count, np.object_)
         texts = ctypes.cast(value.data, ctypes.POINTER(_Text))
         for i in range(count):
-            data = ctypes.cast(texts[i].data, ctypes.c_void_p)
-            result[i] = ctypes.string_at(data, texts[i].size).decode("utf-8", "surrogateescape") if texts[i].size else ""
+            text = ctypes.string_at(texts[i].data, texts[i].size) if texts[i].size else b""
+            result[i] = text.decode("utf-8", "surrogateescape")
         return result.reshape(shape)
     if not count:
         return np.empty(shape, dtype.numpy)

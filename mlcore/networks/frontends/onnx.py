@@ -321,6 +321,9 @@ class _Reader:
         if domain == "" and kind == "Constant":
             self._constant(proto, attributes, scope, name)
             return
+        if domain == "" and kind == "If" and inputs and inputs[0] is not None and inputs[0].constant is not None:
+            self._taken(proto, attributes, inputs[0].constant, graph, scope, context)
+            return
         operator = find(domain, kind)
         version = _version(domain, kind, opset)
         if operator is None or version not in operator.since:
@@ -361,6 +364,24 @@ class _Reader:
         for value in node.outputs:
             if value.name:
                 scope.values[value.name] = value
+
+    def _taken(
+        self, proto: Any, attributes: Mapping[str, Any], condition: Array, graph: Graph, scope: _Scope, context: _Context
+    ) -> None:
+        """Read the branch of an If whose condition is known in its place; the other need not even fit the shapes."""
+        key = "then_branch" if condition.size == 1 and condition.reshape(-1)[0] else "else_branch"
+        attribute = attributes.get(key)
+        name = _text(proto.name)
+        if condition.size != 1 or attribute is None or len(attribute.g.output) < len(proto.output):
+            raise InputError(
+                f"the If node {name!r} needs one condition and two graphs with its outputs", code="network.attribute"
+            )
+        inner = _Scope(scope)
+        self._initializers(attribute.g, inner)
+        self._nodes(attribute.g.node, graph, inner, context)
+        for output, found in zip(proto.output, attribute.g.output, strict=False):
+            if output:
+                scope.values[_text(output)] = inner.find(_text(found.name))
 
     def _attributes(self, proto: Any, context: _Context) -> list[Any]:
         """A node's attributes, with those of the function around it put in their places."""

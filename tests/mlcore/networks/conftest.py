@@ -57,6 +57,7 @@ def node_model(
     outputs: Sequence[Any] = (np.float32,),
     constants: Sequence[int] = (),
     dynamic: bool = False,
+    fixed: Sequence[int] = (),
     domain: str = "",
     **attributes: Any,
 ) -> Any:
@@ -72,6 +73,8 @@ def node_model(
         Places of inputs that the model holds.
     dynamic
         Whether every size of the others is given with each call.
+    fixed
+        Places of inputs whose sizes are numbers all the same, as those of a list of axes.
     """
     names = [f"x{i}" if array is not None else "" for i, array in enumerate(inputs)]
     given_names = [f"y{i}" if kind is not None else "" for i, kind in enumerate(outputs)]
@@ -83,7 +86,7 @@ def node_model(
         if i in constants:
             initial.append(numpy_helper.from_array(array, f"x{i}"))
         else:
-            shape = [f"d{i}_{axis}" for axis in range(array.ndim)] if dynamic else list(array.shape)
+            shape = [f"d{i}_{axis}" for axis in range(array.ndim)] if dynamic and i not in fixed else list(array.shape)
             ports.append(helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(array.dtype), shape))
     results = [
         helper.make_tensor_value_info(f"y{i}", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
