@@ -1,8 +1,8 @@
 """Which of the kernels' engines a header carries, and how its functions call them.
 
 Batches take the bit-sliced engine, or the walk where it refuses the forest. Single rows look bytes up where the target can
-and the forest fits, and wide forests go down in lanes on AVX-512; elsewhere small forests are nested conditions, others go down on
-planes or walk.
+and the forest fits, and wide forests go down in lanes on AVX-512; elsewhere small forests are nested conditions, others go
+down on planes or walk.
 """
 
 from __future__ import annotations
