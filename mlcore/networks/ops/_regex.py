@@ -338,6 +338,7 @@ class _Parser:
     def class_escape(self) -> tuple[Range, ...] | None:
         r"""Behind a backslash: \d, \S, \pL, \P{Lu} and the like."""
         letter = self.text[self.at : self.at + 1]
+        ranges: tuple[Range, ...]
         if letter and letter.lower() in _CLASSES:
             self.at += 1
             ranges = _CLASSES[letter.lower()]
@@ -354,7 +355,7 @@ class _Parser:
         negative = (letter == "P") != name.startswith("^")
         name = name.removeprefix("^")
         if name == "Any":
-            ranges: tuple[Range, ...] = ((0, LAST),)
+            ranges = ((0, LAST),)
         elif 1 <= len(name) <= 2 and name[0] in "CLMNPSZ":
             ranges = _category(name)
         else:

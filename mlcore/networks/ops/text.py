@@ -199,7 +199,8 @@ class TfIdfVectorizer(Operator):
 
     @staticmethod
     def _words(node: Node) -> list[str] | list[int]:
-        return node.texts("pool_strings") or node.integers("pool_int64s", REQUIRED)
+        words: list[str] | list[int] = node.texts("pool_strings") or node.integers("pool_int64s", REQUIRED)
+        return words
 
     def _grams(self, node: Node) -> dict[int, dict[tuple[str | int, ...], int]]:
         """The column of each n-gram, by its length."""
