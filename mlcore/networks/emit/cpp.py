@@ -175,7 +175,6 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
     plan = memory.plan(code.storages)
     weights, offsets, text_tables = _weights(code.constants)
     lines = [f"namespace {name} {{", "", "namespace nn = kernels::nn;", ""]
-    lines += text_tables
     lines += [f"constexpr std::int64_t weights_bytes = {len(weights)};", ""]
     lines += ["// Memory of a call; each thread needs its own.", "struct Workspace {", "  nn::Buffer arena;"]
     for storage in code.storages:
@@ -183,6 +182,8 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
             lines.append(f"  nn::Buffer {storage.name};")
         elif storage.kind == "object":
             lines.append(f"  {storage.cpp} {storage.name};")
+    # Texts that are known stand here and not in the namespace, where libraries of equal names would share them.
+    lines += [f"  std::vector<std::string> {table}{{{texts}}};" for table, texts in text_tables.items()]
     lines += ["};", ""]
     parameters = ["const std::byte* weights", "Workspace& workspace"]
     parameters += [f"std::int64_t {item.name}" for item in sizes]
@@ -194,6 +195,7 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
         f"  const {dtype.cpp}* const {weight} = nn::at<{dtype.cpp}>(weights, {offsets[weight]});"
         for weight, dtype in _pointers(code.constants)
     ]
+    lines += [f"  const std::string* const {table} = workspace.{table}.data();" for table in text_tables]
     lines += _arena(plan)
     lines += [f"  auto& {storage.name} = workspace.{storage.name};" for storage in code.storages if storage.kind == "object"]
     lines += code.lines
@@ -234,19 +236,18 @@ def _pointers(constants: Sequence[tuple[str, Array]]) -> list[tuple[str, DType]]
     return [(name, DType.of(array)) for name, array in constants if DType.of(array) is not DType.STRING]
 
 
-def _weights(constants: Sequence[tuple[str, Array]]) -> tuple[bytes, dict[str, int], list[str]]:
-    """The constants as bytes, the offset of each, and tables of texts, which stand in the code."""
+def _weights(constants: Sequence[tuple[str, Array]]) -> tuple[bytes, dict[str, int], dict[str, str]]:
+    """The constants as bytes, the offset of each, and tables of texts by name, which stand in the code."""
     blocks: list[bytes] = []
     offsets: dict[str, int] = {}
-    tables: list[str] = []
+    tables: dict[str, str] = {}
     end = 0
     for name, array in constants:
         if DType.of(array) is DType.STRING:
-            texts = ", ".join(
+            tables[name] = ", ".join(
                 f"std::string({text_literal(str(item))}, {len(str(item).encode('utf-8', 'surrogateescape'))})"
                 for item in array.reshape(-1)
             )
-            tables.append(f"inline const std::string {name}[] = {{{texts or 'std::string()'}}};")
             continue
         data = np.ascontiguousarray(array).tobytes()
         offsets[name] = end
