@@ -172,6 +172,8 @@ def parameter(port: Port, *, output: bool) -> str:
 
 
 def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes: tuple[Symbol, ...]) -> Emitted:
+    if any(storage.cpp.startswith("nn::") for storage in code.storages):
+        code.include("kernels/nn/types.hpp")
     plan = memory.plan(code.storages)
     weights, offsets, text_tables = _weights(code.constants)
     lines = [f"namespace {name} {{", "", "namespace nn = kernels::nn;", ""]

@@ -202,6 +202,27 @@ KERNELS_NN_INLINE T stored(S value) {
   else return convert<S, T>(value, true, Rounding::up);
 }
 
+// Parts of a set that are put together in pairs, pairs of pairs, and so on: rounding grows with the logarithm of their number (N. J. Higham, SIAM
+// J. Sci. Comput. 14 (1993) 783, Sec. 3).
+template <class V>
+struct Pairs {
+  static constexpr std::int64_t elements = 256;  // of one part
+  V part[56];
+  int n = 0;
+  std::int64_t count = 0;
+
+  template <class Join>
+  KERNELS_NN_INLINE void add(V value, const Join& join) {
+    for (std::int64_t bits = count++; bits & 1; bits >>= 1) value = join(part[--n], value);
+    part[n++] = value;
+  }
+  template <class Join>
+  KERNELS_NN_INLINE V total(V value, const Join& join) {
+    while (n > 0) value = join(part[--n], value);
+    return value;
+  }
+};
+
 // One set whose innermost axis is a run of elements.
 template <class S, class T>
 struct FoldRows {
@@ -211,32 +232,66 @@ struct FoldRows {
   template <class Step, class Join>
   KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join& join) const {
     S result = start;
+    Pairs<S> pairs;
+    std::int64_t taken = 0;
+    const auto put = [&](S value, std::int64_t n) {
+      result = join(result, value);
+      taken += n;
+      if (taken >= Pairs<S>::elements) {
+        pairs.add(result, join);
+        result = start;
+        taken = 0;
+      }
+    };
     const std::int64_t n = axes.sizes[0];
     each(axes, 1, [&](std::int64_t offset) {
       const T* x = from + offset;
       std::int64_t i = 0;
       if constexpr (std::is_floating_point<T>::value && std::is_same<S, T>::value) {
         constexpr std::int64_t L = vec<T>::lanes;
-        if (n >= L) {
+        while (i + L <= n) {
+          const std::int64_t end = smaller(n, i + 32 * L), first = i;
           // Several sums, so that additions need not wait for each other.
           vec<T> part[4] = {vec<T>(start), vec<T>(start), vec<T>(start), vec<T>(start)};
-          for (; i + 4 * L <= n; i += 4 * L) {
+          for (; i + 4 * L <= end; i += 4 * L) {
             for (int p = 0; p < 4; ++p) part[p] = step(part[p], vec<T>::load(x + i + p * L));
           }
-          for (; i + L <= n; i += L) part[0] = step(part[0], vec<T>::load(x + i));
+          for (; i + L <= end; i += L) part[0] = step(part[0], vec<T>::load(x + i));
           T lane[vec<T>::lanes];
           join(join(part[0], part[1]), join(part[2], part[3])).store(lane);
           for (std::int64_t half = L / 2; half > 0; half /= 2) {
             for (std::int64_t j = 0; j < half; ++j) lane[j] = join(lane[j], lane[j + half]);
           }
-          result = join(result, lane[0]);
+          put(lane[0], i - first);
         }
       }
-      for (; i < n; ++i) result = step(result, static_cast<S>(static_cast<computed_t<T>>(x[i])));
+      while (i < n) {
+        const std::int64_t end = smaller(n, i + Pairs<S>::elements), first = i;
+        S part = start;
+        for (; i < end; ++i) part = step(part, static_cast<S>(static_cast<computed_t<T>>(x[i])));
+        put(part, i - first);
+      }
     });
-    return result;
+    return pairs.total(result, join);
   }
 };
+
+// A set whose elements are got one after the other.
+template <class V, class Step, class Join, class Get>
+KERNELS_NN_INLINE V folded(const Axes& axes, V start, const Step& step, const Join& join, const Get& get) {
+  V result = start;
+  Pairs<V> pairs;
+  std::int64_t taken = 0;
+  each(axes, 0, [&](std::int64_t offset) {
+    result = step(result, get(offset));
+    if (++taken == Pairs<V>::elements) {
+      pairs.add(result, join);
+      result = start;
+      taken = 0;
+    }
+  });
+  return pairs.total(result, join);
+}
 
 // Neighbouring sets side by side, as many as a vector has lanes or fewer.
 template <class T>
@@ -246,11 +301,9 @@ struct FoldColumns {
   std::int64_t width;
 
   template <class Step, class Join>
-  KERNELS_NN_INLINE vec<T> operator()(T start, const Step& step, const Join&) const {
-    vec<T> result(start);
-    if (width == vec<T>::lanes) each(axes, 0, [&](std::int64_t offset) { result = step(result, vec<T>::load(from + offset)); });
-    else each(axes, 0, [&](std::int64_t offset) { result = step(result, vec<T>::load(from + offset, width)); });
-    return result;
+  KERNELS_NN_INLINE vec<T> operator()(T start, const Step& step, const Join& join) const {
+    if (width == vec<T>::lanes) return folded(axes, vec<T>(start), step, join, [&](std::int64_t offset) { return vec<T>::load(from + offset); });
+    return folded(axes, vec<T>(start), step, join, [&](std::int64_t offset) { return vec<T>::load(from + offset, width); });
   }
 };
 
@@ -261,10 +314,8 @@ struct FoldOne {
   const Axes& axes;
 
   template <class Step, class Join>
-  KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join&) const {
-    S result = start;
-    each(axes, 0, [&](std::int64_t offset) { result = step(result, static_cast<S>(static_cast<computed_t<T>>(from[offset]))); });
-    return result;
+  KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join& join) const {
+    return folded(axes, start, step, join, [&](std::int64_t offset) { return static_cast<S>(static_cast<computed_t<T>>(from[offset])); });
   }
 };
 
