@@ -57,7 +57,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.headers: set[str] = {"kernels/nn/tensor.hpp"}
+        self.headers: set[str] = {"kernels/nn/tensor.hpp", "kernels/nn/types.hpp"}
         self.storages: list[Storage] = []
         self.constants: list[tuple[str, Array]] = []
         self.position = 0
