@@ -128,19 +128,6 @@ struct BitSliced {
     if (any_missing) give_direction(planes, feature.n_cuts + feature.n_extras, missing, direction);
   }
 
-  // The largest R at or below a bound that is not negative.
-  template <class R>
-  static R at_or_below(double bound) {
-    R nearest = static_cast<R>(bound);
-    if (sizeof(R) == 4 && static_cast<double>(nearest) > bound) {
-      std::uint32_t bits;
-      std::memcpy(&bits, &nearest, 4);
-      --bits;
-      std::memcpy(&nearest, &bits, 4);
-    }
-    return nearest;
-  }
-
   static void give_direction(V* planes, std::uint32_t n, V missing, const std::uint32_t* direction) {
     for (std::uint32_t i = 0; i < n; ++i) Ops::store(planes + i, Ops::mux(missing, Ops::all(direction[i]), Ops::load(planes + i)));
   }

@@ -156,7 +156,7 @@ struct AddByGather {
   }
 };
 
-struct WidePlanes : WithLanes<256> {
+struct WidePlanes : WithLanes<256>, SumsInRowOrder<256> {
   using V = __m256i;
   static constexpr std::size_t rows = 256;
   static constexpr std::size_t few_rows = 128;  // that words of 64 serve faster
@@ -202,21 +202,6 @@ struct WidePlanes : WithLanes<256> {
   template <int depth, class S>
   static KERNELS_INLINE void add(const std::uint8_t* indices, const S* leaves, const std::uint8_t*, bool, S* sums) {
     AddByGather::add_rows<depth, rows>(indices, leaves, sums);
-  }
-
-  template <class S>
-  static void add_deep(const std::uint8_t* indices, const S* leaves, S* sums) {
-    for (std::size_t i = 0; i < rows; ++i) sums[i] += leaves[indices[i] + 256u * indices[rows + i]];
-  }
-
-  template <class S>
-  static constexpr std::size_t row_of(std::size_t i) {
-    return i;
-  }
-
-  template <class S>
-  static void in_row_order(const S* sums, std::size_t n, S* out) {
-    std::memcpy(out, sums, n * sizeof(S));
   }
 };
 

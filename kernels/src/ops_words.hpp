@@ -75,7 +75,26 @@ KERNELS_INLINE std::uint64_t word_no_number(const R* x) {
   return word;
 }
 
-struct WordPlanes {
+// Sums of a block that stand in the order of its rows.
+template <std::size_t n_rows>
+struct SumsInRowOrder {
+  template <class S>
+  static void add_deep(const std::uint8_t* indices, const S* leaves, S* sums) {
+    for (std::size_t i = 0; i < n_rows; ++i) sums[i] += leaves[indices[i] + 256u * indices[n_rows + i]];
+  }
+
+  template <class S>
+  static constexpr std::size_t row_of(std::size_t i) {
+    return i;
+  }
+
+  template <class S>
+  static void in_row_order(const S* sums, std::size_t n, S* out) {
+    std::memcpy(out, sums, n * sizeof(S));
+  }
+};
+
+struct WordPlanes : SumsInRowOrder<64> {
   using V = std::uint64_t;
   static constexpr std::uint32_t most_compared_cuts = 96;  // up to which comparing with each beats searching among them
   static constexpr std::size_t rows = 64;
@@ -155,21 +174,6 @@ struct WordPlanes {
   template <int depth, class S>
   static KERNELS_INLINE void add(const std::uint8_t* indices, const S* leaves, const std::uint8_t*, bool, S* sums) {
     for (std::size_t i = 0; i < rows; ++i) sums[i] += leaves[indices[i]];
-  }
-
-  template <class S>
-  static void add_deep(const std::uint8_t* indices, const S* leaves, S* sums) {
-    for (std::size_t i = 0; i < rows; ++i) sums[i] += leaves[indices[i] + 256u * indices[rows + i]];
-  }
-
-  template <class S>
-  static constexpr std::size_t row_of(std::size_t i) {
-    return i;
-  }
-
-  template <class S>
-  static void in_row_order(const S* sums, std::size_t n, S* out) {
-    std::memcpy(out, sums, n * sizeof(S));
   }
 };
 

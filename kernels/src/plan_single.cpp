@@ -24,6 +24,12 @@ std::uint32_t perfect_exit(std::uint32_t bits) {
   return 4 * first + 2 * second + third;
 }
 
+// The smallest float at or above a cut.
+float narrowed(double cut) {
+  const float narrow = static_cast<float>(cut);
+  return static_cast<double>(narrow) < cut ? std::nextafter(narrow, std::numeric_limits<float>::infinity()) : narrow;
+}
+
 // Which column of the row a node reads, and the bin that its value has to exceed to go right.
 struct Question {
   std::uint8_t column = 0;
@@ -144,9 +150,7 @@ class Questions {
 
   void push_cut(const Stretch& stretch, std::size_t i) {
     const double cut = i < stretch.size ? stretch.first[i] : std::numeric_limits<double>::quiet_NaN();
-    float narrow = static_cast<float>(cut);
-    if (static_cast<double>(narrow) < cut) narrow = std::nextafter(narrow, std::numeric_limits<float>::infinity());
-    float_lines_.push_back(narrow);
+    float_lines_.push_back(narrowed(cut));
     if (!single_) double_lines_.push_back(cut);
   }
 
@@ -203,15 +207,17 @@ void append_number(std::vector<std::uint8_t>& bytes, S value) {
 }
 
 // A tree filled up to a perfect one: questions level by level, leaves from left to right.
-template <class S>
+template <class S, class Asked>
 struct PerfectTree {
-  std::vector<Question> questions;
+  std::vector<Asked> questions;
   std::vector<S> leaves;
 
-  PerfectTree(std::uint32_t depth) : questions((std::size_t(1) << depth) - 1), leaves(std::size_t(1) << depth, S(-0.0)) {}
+  explicit PerfectTree(std::uint32_t depth) : questions((std::size_t(1) << depth) - 1), leaves(std::size_t(1) << depth, S(-0.0)) {}
 
-  void fill(const ForestTables& t, const Questions& all, std::size_t tree, std::uint32_t depth) {
-    fill(t, all, static_cast<std::size_t>(t.tree_start[tree]), 0, depth, 0);
+  // `ask`: from the number of a node to what it asks.
+  template <class Ask>
+  void fill(const ForestTables& t, const Ask& ask, std::size_t tree, std::uint32_t depth) {
+    fill(t, ask, static_cast<std::size_t>(t.tree_start[tree]), 0, depth, 0);
   }
 
   // Three levels (or the `levels` that there are) from `level` on, below the position `at` in it.
@@ -230,7 +236,8 @@ struct PerfectTree {
   }
 
  private:
-  void fill(const ForestTables& t, const Questions& all, std::size_t first, std::int32_t node, std::uint32_t left, std::size_t place) {
+  template <class Ask>
+  void fill(const ForestTables& t, const Ask& ask, std::size_t first, std::int32_t node, std::uint32_t left, std::size_t place) {
     const std::size_t i = first + static_cast<std::size_t>(node);
     if (t.feature[i] < 0) {
       // Every way on from here, whatever the nodes filled in say, ends in this leaf.
@@ -240,9 +247,9 @@ struct PerfectTree {
       for (std::size_t l = 0; l < std::size_t(1) << left; ++l) leaves[at + l] = static_cast<S>(t.value[i]);
       return;
     }
-    questions[place] = all.of(i);
-    fill(t, all, first, t.left[i], left - 1, 2 * place + 1);
-    fill(t, all, first, t.right[i], left - 1, 2 * place + 2);
+    questions[place] = ask(i);
+    fill(t, ask, first, t.left[i], left - 1, 2 * place + 1);
+    fill(t, ask, first, t.right[i], left - 1, 2 * place + 2);
   }
 };
 
@@ -284,8 +291,8 @@ void write_packs(const ForestTables& t, const Questions& questions, std::uint32_
     outputs.push_back({n_trees, static_cast<std::uint32_t>(trees.size())});
     const std::size_t padded = (trees.size() + pack_trees - 1) / pack_trees * pack_trees;
     for (std::size_t i = 0; i < padded; ++i, ++n_trees) {
-      PerfectTree<S> tree(depth);
-      if (i < trees.size()) tree.fill(t, questions, trees[i], depth);
+      PerfectTree<S, Question> tree(depth);
+      if (i < trees.size()) tree.fill(t, [&](std::size_t node) { return questions.of(node); }, trees[i], depth);
       if (i % pack_trees == 0) nodes.resize(nodes.size() + 2 * word_nodes);
       tree.append_chunk(0, 0, root_levels, columns, thresholds);
       std::uint8_t* word = nodes.data() + nodes.size() - 2 * word_nodes + i % pack_trees * 8;
@@ -533,6 +540,79 @@ void write_words(const ForestTables& t, const Questions& questions, SingleForest
   writer.header.single[single_shapes] = writer.add(tables.bytes());
 }
 
+// ---- Lanes -----------------------------------------------------------------------------------------------------------
+
+struct LaneNode {
+  float cut = std::numeric_limits<float>::quiet_NaN();
+  std::uint32_t feature = 0;  // and flags
+};
+
+// Whether perfect trees take little memory, or not much more than the forest's own.
+bool are_near_perfect(std::size_t perfect_bytes, std::size_t n_splits, std::size_t leaf_bytes) {
+  return perfect_bytes <= small_packs || perfect_bytes <= 3 * n_splits * (sizeof(WalkNode<float>) + leaf_bytes);
+}
+
+template <class S>
+void write_lanes(const ForestTables& t, const PlannedFeatures& planned, const std::vector<TreeShape>& shapes, SingleForest& forest,
+                 PlanWriter& writer) {
+  std::uint32_t depth = lane_top_levels;
+  std::size_t n_splits = 0;
+  for (const TreeShape& shape : shapes) {
+    depth = std::max(depth, shape.depth);
+    n_splits += shape.n_splits;
+  }
+  const std::size_t n_trees = (shapes.size() + lane_step - 1) / lane_step * lane_step;
+  if (depth > max_lane_depth || !are_near_perfect((n_trees << depth) * (sizeof(LaneNode) + sizeof(S)), n_splits, sizeof(S))) return;
+  const auto ask = [&](std::size_t i) {
+    const auto f = static_cast<std::uint32_t>(t.feature[i]);
+    LaneNode node{narrowed(planned.sorted_cuts[planned.first_sorted_cut[f] + planned.node_cut[i]]), f};
+    if (planned.features[f].missing == static_cast<std::uint32_t>(Missing::zero)) node.feature |= lane_zero_is_missing;
+    if (planned.node_direction[i] != 0) node.feature |= lane_missing_goes_right;
+    return node;
+  };
+  const std::size_t n_below = (std::size_t(1) << depth) - 1 - lane_top_nodes;
+  std::vector<SingleOutput> outputs;
+  std::vector<std::uint32_t> top(n_trees * 2 * lane_top_nodes);
+  std::vector<std::uint64_t> below(n_trees * n_below);
+  std::vector<S> leaves(n_trees << depth);
+  const auto write = [&](std::size_t place, const PerfectTree<S, LaneNode>& tree) {
+    const std::size_t pack = place / lane_trees;
+    const std::size_t lane = place % lane_trees;
+    for (std::size_t i = 0; i < tree.questions.size(); ++i) {
+      const LaneNode& node = tree.questions[i];
+      std::uint32_t cut;
+      std::memcpy(&cut, &node.cut, sizeof cut);
+      if (i < lane_top_nodes) {
+        std::uint32_t* words = top.data() + 2 * lane_trees * (pack * lane_top_nodes + i);
+        words[lane] = cut;
+        words[lane_trees + lane] = node.feature;
+      } else {
+        below[lane_trees * (pack * n_below + i - lane_top_nodes) + lane] = std::uint64_t(node.feature) << 32 | cut;
+      }
+    }
+    std::copy(tree.leaves.begin(), tree.leaves.end(), leaves.begin() + static_cast<std::ptrdiff_t>(place << depth));
+  };
+  std::size_t place = 0;
+  for (const auto& trees : trees_by_output(t)) {
+    outputs.push_back({static_cast<std::uint32_t>(place), static_cast<std::uint32_t>(trees.size())});
+    for (const std::size_t number : trees) {
+      PerfectTree<S, LaneNode> tree(depth);
+      tree.fill(t, ask, number, depth);
+      write(place++, tree);
+    }
+  }
+  while (place < n_trees) write(place++, PerfectTree<S, LaneNode>(depth));
+  forest.kind = static_cast<std::uint32_t>(SingleKind::lanes);
+  forest.rounds = depth;
+  forest.any_zero = std::any_of(planned.features.begin(), planned.features.end(), [](const PlanFeature& feature) {
+    return feature.missing == static_cast<std::uint32_t>(Missing::zero);
+  });
+  writer.header.single[single_outputs] = writer.add(outputs);
+  writer.header.single[single_nodes] = writer.add(std::move(top));
+  writer.header.single[single_finals] = writer.add(std::move(below));
+  writer.header.single[single_leaves] = writer.add(std::move(leaves));
+}
+
 template <class S>
 NotSingle write_trees(const ForestTables& t, const Questions& questions, const std::vector<TreeShape>& shapes, SingleForest& forest,
                       PlanWriter& writer) {
@@ -553,9 +633,22 @@ NotSingle write_trees(const ForestTables& t, const Questions& questions, const s
   }
   if (depth > max_pack_depth) return NotSingle::shape;
   const std::size_t pack_bytes = (shapes.size() << (depth - 3)) * (16 + 8 * sizeof(S));
-  if (pack_bytes > small_packs && pack_bytes > 3 * n_splits * (sizeof(WalkNode<float>) + sizeof(S))) return NotSingle::shape;
+  if (!are_near_perfect(pack_bytes, n_splits, sizeof(S))) return NotSingle::shape;
   write_packs<S>(t, questions, depth, forest, writer);
   return NotSingle::no;
+}
+
+template <class S>
+NotSingle write_single(const ForestTables& t, const PlannedFeatures& planned, const std::vector<TreeShape>& shapes, SingleForest& forest,
+                       PlanWriter& writer) {
+  const Questions questions(t, planned);
+  NotSingle reason = questions.reason();
+  if (reason == NotSingle::no) {
+    questions.write(forest, writer);
+    reason = write_trees<S>(t, questions, shapes, forest, writer);
+  }
+  if (reason == NotSingle::too_many_columns || reason == NotSingle::shape) write_lanes<S>(t, planned, shapes, forest, writer);
+  return reason;
 }
 
 }  // namespace
@@ -567,13 +660,8 @@ void plan_single(const ForestTables& t, const PlannedFeatures& planned, const st
   if (t.vector_leaves) {
     reason = NotSingle::vector_leaves;
   } else {
-    const Questions questions(t, planned);
-    reason = questions.reason();
-    if (reason == NotSingle::no) {
-      questions.write(forest, writer);
-      reason = t.sum_precision == Precision::double_precision ? write_trees<double>(t, questions, shapes, forest, writer)
-                                                              : write_trees<float>(t, questions, shapes, forest, writer);
-    }
+    reason = t.sum_precision == Precision::double_precision ? write_single<double>(t, planned, shapes, forest, writer)
+                                                            : write_single<float>(t, planned, shapes, forest, writer);
   }
   forest.reason = static_cast<std::uint32_t>(reason);
   writer.header.single[single_forest] = writer.add(std::vector<SingleForest>{forest});

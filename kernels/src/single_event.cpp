@@ -33,8 +33,11 @@ SingleEngine single_engine(const char* target, const PlanHeader* plan) {
 std::string describe_single(const char* target, const PlanHeader* plan) {
   const SingleForest& forest = *section<SingleForest>(plan, plan->single[single_forest]);
   const bool on_planes = portable::takes_planes(plan);
-  const bool by_gathers = std::strcmp(target, "avx512") == 0 && portable::takes_gathers(plan);
+  const bool has_lanes = std::strcmp(target, "avx512") == 0;
+  const bool by_gathers = has_lanes && portable::takes_gathers(plan);
+  const bool in_lanes = has_lanes && static_cast<SingleKind>(forest.kind) == SingleKind::lanes;
   const auto walk = [&](const char* reason) {
+    if (in_lanes) return "lanes, " + std::string(target) + ": sixteen trees at once, level by level, because " + std::string(reason);
     if (by_gathers) return "gathers, " + std::string(target) + ": sixteen trees at once, because " + std::string(reason);
     return (on_planes ? "planes, " : "walk, ") + std::string(target) + (on_planes ? ": a byte a condition" : "") +
            ", eight trees in step, because " + reason;
@@ -45,6 +48,7 @@ std::string describe_single(const char* target, const PlanHeader* plan) {
       return "packs, " + std::string(target) + ": eight trees in step, three levels at once";
     case SingleKind::words:
       return "words, " + std::string(target) + ": all nodes of a tree at once";
+    case SingleKind::lanes:
     case SingleKind::walk:
       break;
   }
@@ -77,8 +81,9 @@ class Checker {
     const auto kind = static_cast<SingleKind>(forest_->kind);
     if (kind == SingleKind::walk) return;
     if (plan_->vector_leaves) reject("the leaves are of another kind");
-    check_row();
     real_bytes_ = plan_->sum_is_double ? 8 : 4;
+    if (kind == SingleKind::lanes) return check_lanes();
+    check_row();
     if (kind == SingleKind::packs) {
       check_packs();
     } else if (kind == SingleKind::words) {
@@ -125,6 +130,10 @@ class Checker {
     for (std::uint32_t i = 0; i < row_columns; ++i) {
       if (columns[i] >= (n > 64 || forest_->n_columns > 64 ? 128 : 64)) reject("a column is out of range");
     }
+    check_outputs();
+  }
+
+  void check_outputs() {
     if (need<SingleOutput>(single_outputs, plan_->n_outputs) != plan_->n_outputs) reject("outputs are missing");
   }
 
@@ -242,6 +251,35 @@ class Checker {
       if (place >> 6 >= n_shapes) reject("an exit table is out of range");
     }
     if (!always) reject("a tree has no root");
+  }
+
+  // The engine takes all of the plan's trees, one output's after the other's.
+  void check_lanes() {
+    const std::uint64_t depth = forest_->rounds;
+    if (depth < lane_top_levels || depth > max_lane_depth) reject("the trees are too deep");
+    check_outputs();
+    const auto* outputs = section<SingleOutput>(plan_, plan_->single[single_outputs]);
+    std::uint64_t n_taken = 0;
+    for (std::uint32_t i = 0; i < plan_->n_outputs; ++i) n_taken += outputs[i].n_trees;
+    if (n_taken != plan_->n_trees) reject("an output is out of range");
+    const std::uint64_t n = (std::uint64_t(plan_->n_trees) + lane_step - 1) / lane_step * lane_step;
+    const std::uint64_t n_top = n / lane_trees * lane_top_nodes;
+    const std::uint64_t n_below = n * ((1u << depth) - 1 - lane_top_nodes);
+    need<std::uint32_t>(single_nodes, n_top * 2 * lane_trees);
+    need<std::uint64_t>(single_finals, n_below);
+    need_leaves(n << depth);
+    const auto* top = section<std::uint32_t>(plan_, plan_->single[single_nodes]);
+    const auto* below = section<std::uint64_t>(plan_, plan_->single[single_finals]);
+    std::uint32_t largest = 0;
+    for (std::uint64_t i = 0; i < n_top * lane_trees; ++i) {
+      const std::uint32_t feature = top[i / lane_trees * 2 * lane_trees + lane_trees + i % lane_trees] & lane_feature;
+      largest = feature > largest ? feature : largest;
+    }
+    for (std::uint64_t i = 0; i < n_below; ++i) {
+      const std::uint32_t feature = static_cast<std::uint32_t>(below[i] >> 32) & lane_feature;
+      largest = feature > largest ? feature : largest;
+    }
+    if (largest >= plan_->n_features) reject("a feature is out of range");
   }
 
   const PlanHeader* plan_;

@@ -7,6 +7,8 @@
 #include "walk_row.hpp"
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
+#define KERNELS_GATHERS
+#include "single_lanes.hpp"
 #include "walk_gathers.hpp"
 #endif
 
@@ -64,13 +66,31 @@ inline bool row_takes_gathers(const PlanHeader* plan) {
          plan->walk_nodes.count < (std::uint64_t(1) << 29);
 }
 
+#if defined(KERNELS_GATHERS)
+
+template <class S>
+void choose_lanes(SingleEngine& engine, const PlanHeader* plan, bool any_zero) {
+  engine.float_row[0] = engine.float_row[1] = any_zero ? LaneTrees<S>::template margins<true, float> : LaneTrees<S>::template margins<false, float>;
+  if (plan->threshold_is_double != 0 || plan->n_features > lane_doubles) {
+    engine.double_row[0] = engine.double_row[1] = row_takes_planes(plan) ? plane_margin<S, double>
+                                                  : plan->threshold_is_double != 0 ? walk_margin<double, S, double>
+                                                                                   : walk_margin<float, S, double>;
+  } else {
+    engine.double_row[0] = engine.double_row[1] =
+        any_zero ? LaneTrees<S>::template margins<true, double> : LaneTrees<S>::template margins<false, double>;
+  }
+}
+
+#endif
+
 template <class S>
 SingleEngine choose_single(const PlanHeader* plan) {
   SingleEngine engine{};
   engine.link = link_row<S>;
 #if defined(KERNELS_BYTE_LOOKUP)
   const SingleForest& forest = *section<SingleForest>(plan, plan->single[single_forest]);
-  if (static_cast<SingleKind>(forest.kind) != SingleKind::walk) {
+  const auto kind = static_cast<SingleKind>(forest.kind);
+  if (kind == SingleKind::packs || kind == SingleKind::words) {
     const bool double_cuts = plan->threshold_is_double != 0;
     const bool wide = forest.n_columns > 64 || forest.n_searches > 64;
     wide ? choose<true, S>(engine, forest, double_cuts) : choose<false, S>(engine, forest, double_cuts);
@@ -78,7 +98,12 @@ SingleEngine choose_single(const PlanHeader* plan) {
     return engine;
   }
 #endif
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#if defined(KERNELS_GATHERS)
+  if (kind == SingleKind::lanes) {
+    choose_lanes<S>(engine, plan, forest.any_zero != 0);
+    engine.few_rows = 12;
+    return engine;
+  }
   if (row_takes_gathers(plan)) {
     engine.float_row[0] = engine.float_row[1] = GatherWalk<S>::margin;
     engine.double_row[0] = engine.double_row[1] = row_takes_planes(plan) ? plane_margin<S, double> : walk_margin<float, S, double>;

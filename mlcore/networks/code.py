@@ -57,7 +57,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.headers: set[str] = {"kernels/nn/tensor.hpp"}
+        self.headers: set[str] = {"kernels/nn/tensor.hpp", "kernels/nn/types.hpp"}
         self.storages: list[Storage] = []
         self.constants: list[tuple[str, Array]] = []
         self.position = 0
@@ -311,7 +311,9 @@ def object_type(kind: ValueType) -> str:
     if isinstance(kind, SequenceType):
         return f"nn::Sequence<{kind.element.dtype.cpp}>"
     if isinstance(kind, OptionalType):
-        return f"nn::Optional<{object_type(kind.element)}>"
+        # What may be absent is no tensor of the graph, so that texts too are in an object that knows its shape.
+        inner = kind.element
+        return f"nn::Optional<{object_type(TensorType(inner.dtype) if isinstance(inner, TensorType) else inner)}>"
     if kind.dtype is DType.STRING and kind.shape is not None:
         return "nn::Strings"
     return f"nn::Tensor<{kind.dtype.cpp}>"

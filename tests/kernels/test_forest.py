@@ -275,6 +275,15 @@ def test_damaged_plans_are_refused_or_run(data: st.DataObject) -> None:
         forest.leaves(x)
 
 
+def test_a_plan_of_another_version_is_refused_by_its_number() -> None:
+    plan = bytearray(kernels.build_forest(grown_tables(1, "shallow", missing=[2])).plan())
+    version = int.from_bytes(plan[8:12], "little")
+    for other in (1, version + 1):
+        plan[8:12] = other.to_bytes(4, "little")
+        with pytest.raises(ValueError, match=f"the plan has version {other}, this program reads version {version}"):
+            kernels.forest_from_plan(aligned(bytes(plan)))
+
+
 def test_a_target_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERNELS_FORCE_TARGET", "pentium")
     with pytest.raises(ValueError, match=r"'pentium'; this CPU can run .*portable"):

@@ -22,7 +22,7 @@ SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-36, -1e-36, 1e-45, 3e38]
 
 @dataclass(frozen=True)
 class Case:
-    """How a forest is grown, and by which engine its single events are evaluated."""
+    """How a forest is grown, and by which engine its single events are evaluated where bytes are looked up."""
 
     engine: str
     depth: int = 30
@@ -64,7 +64,20 @@ CASES = {
     "all kinds of missing values": Case("packs", depth=5, n_trees=20, missing=(0, 1, 2)),
     "up to 64 columns": Case("packs", depth=5, n_trees=30, n_features=32),
     "up to 128 columns": Case("packs", depth=5, n_trees=30, n_features=60),
-    "more columns": Case("planes", depth=5, n_trees=30, n_features=100, missing=(0, 1, 2)),
+    "more columns": Case("lanes", depth=5, n_trees=30, n_features=100, missing=(0, 1, 2)),
+    "lanes, six levels": Case("lanes", depth=6, n_trees=77, n_features=140, keep=0.9),
+    "lanes, three levels": Case("lanes", depth=3, n_trees=64, n_features=140, n_thresholds=3),
+    "lanes, one tree": Case("lanes", depth=9, n_trees=1, n_features=200),
+    "lanes, classes": Case("lanes", depth=5, n_trees=110, n_outputs=5, n_features=120, missing=(0, 1, 2)),
+    "lanes, outputs without trees": Case("lanes", depth=7, n_trees=9, n_outputs=40, n_features=150),
+    "lanes, doubles": Case("lanes", depth=6, n_trees=40, n_features=130, n_outputs=2, missing=(0, 1, 2), **DOUBLE),
+    "lanes, double sums of float thresholds": Case("lanes", depth=5, n_trees=33, n_features=130, sum_dtype="float64"),
+    "lanes, float sums of double thresholds": Case("lanes", depth=5, n_trees=32, n_features=130, threshold_dtype="float64"),
+    "lanes, special thresholds": Case(
+        "lanes", depth=5, n_trees=40, n_features=130, special_thresholds=(0.0, -0.0, np.inf, -np.inf, 1e-45, 1e-35, -1e-35)
+    ),
+    "lanes, many features": Case("lanes", depth=5, n_trees=40, n_features=4200),
+    "lanes, ten levels": Case("lanes", depth=10, n_trees=20, n_features=5),
     "words": Case("words", splits=62),
     "words, doubles": Case("words", splits=62, comparisons=(1,), **DOUBLE),
     "words, double sums of float thresholds": Case("words", splits=40, sum_dtype="float64", keep=0.9),
@@ -76,7 +89,7 @@ CASES = {
     "large trees, doubles": Case("walk", splits=300, n_outputs=2, missing=(0, 1, 2), **DOUBLE),
     "categories": Case("walk", depth=5, comparisons=(0, 2, 3), missing=(0, 2)),
     "vector leaves": Case("planes", depth=5, n_outputs=3, vector_leaves=True),
-    "many trees of many columns": Case("planes", depth=6, n_trees=77, n_features=120, missing=(0, 1, 2), keep=0.9),
+    "many lopsided trees of many columns": Case("walk", depth=40, splits=60, chain=True, n_trees=77, n_features=120),
     "many large trees": Case("walk", splits=300, n_trees=45, n_outputs=2, comparisons=(0, 1), missing=(0, 1, 2)),
     "many trees with categories": Case("walk", depth=6, n_trees=33, comparisons=(0, 1, 2, 3), missing=(0, 2)),
     "many trees of vector leaves": Case("planes", depth=5, n_trees=16, n_outputs=3, vector_leaves=True, sum_dtype="float64"),
@@ -195,7 +208,9 @@ def test_rows_one_by_one_equal_the_oracle(target: str, name: str, dtype: str) ->
     forest = kernels.build_forest(tables)
     engine = forest.engines()["single"]
     case = CASES[name]
-    wanted = ["planes", "walk"] if target == "portable" else [case.engine]
+    wanted = [case.engine]
+    if target == "portable" or (target == "avx2" and case.engine == "lanes"):
+        wanted = ["planes", "walk"]
     many = case.n_trees >= 16 and case.threshold_dtype == "float32"
     if target == "avx512" and many and case.engine in ("planes", "walk"):
         wanted = ["gathers"]
@@ -203,7 +218,7 @@ def test_rows_one_by_one_equal_the_oracle(target: str, name: str, dtype: str) ->
     assert one_by_one(forest, x).tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("name", ["six levels", "words, doubles", "large trees", "five levels, classes"])
+@pytest.mark.parametrize("name", ["six levels", "words, doubles", "large trees", "five levels, classes", "lanes, classes"])
 def test_a_plan_kept_gives_the_same_bits(target: str, name: str) -> None:
     tables, x, expected = prepared(name, "float32")
     forest = kernels.forest_from_plan(aligned(kernels.build_forest(tables).plan()))
@@ -227,7 +242,7 @@ def test_rows_that_do_not_lie_together(target: str) -> None:
     chain=st.booleans(),
     keep=st.floats(0.5, 1),
     n_trees=st.integers(1, 20),
-    n_features=st.integers(1, 40),
+    n_features=st.one_of(st.integers(1, 40), st.integers(129, 200)),
     n_thresholds=st.sampled_from([1, 15, 16, 17, 300]),
     n_outputs=st.integers(1, 3),
     dtypes=st.tuples(*[st.sampled_from(["float32", "float64"])] * 3),
@@ -254,7 +269,7 @@ def test_a_row_alone_is_predicted_as_in_a_batch(target: str, link: kernels.Link)
 @given(st.data())
 def test_damaged_sections_are_refused_or_run(data: st.DataObject) -> None:
     """What passes the check may predict nonsense, but never reads outside the plan."""
-    name = data.draw(st.sampled_from(["three levels", "six levels", "eight levels", "words", "words, chains"]))
+    name = data.draw(st.sampled_from(["three levels", "six levels", "eight levels", "words", "words, chains", "lanes, doubles"]))
     tables, x, _ = prepared(name, "float32")
     plan = bytearray(kernels.build_forest(tables).plan())
     spans = [struct.unpack_from("<QQ", plan, SINGLE_SPANS_AT + 16 * i) for i in range(12)]

@@ -19,7 +19,7 @@
 namespace kernels {
 
 constexpr unsigned char plan_magic[8] = {'F','O','R','E','S','T','P','1'};
-constexpr std::uint32_t plan_version = 1;
+constexpr std::uint32_t plan_version = 2;
 constexpr std::uint32_t byte_depth = 8;   // of a tree whose leaves a byte can number
 constexpr std::uint32_t max_depth = 12;   // of a sliced tree
 constexpr std::uint32_t max_levels = 16;  // of a feature's cuts

@@ -39,4 +39,17 @@ inline bool is_nan(double x) {
 #endif
 }
 
+// The largest R at or below a bound that is not negative.
+template <class R>
+inline R at_or_below(double bound) {
+  R nearest = static_cast<R>(bound);
+  if (sizeof(R) == 4 && static_cast<double>(nearest) > bound) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &nearest, 4);
+    --bits;
+    std::memcpy(&nearest, &bits, 4);
+  }
+  return nearest;
+}
+
 }  // namespace kernels

@@ -1,7 +1,8 @@
 """Which of the kernels' engines a header carries, and how its functions call them.
 
 Batches take the bit-sliced engine, or the walk where it refuses the forest. Single rows look bytes up where the target can
-and the forest fits; elsewhere small forests are nested conditions, others go down on planes or walk.
+and the forest fits, and wide forests go down in lanes on AVX-512; elsewhere small forests are nested conditions, others go
+down on planes or walk.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ _ROW_BYTES = """\
 #else
 {otherwise}
 #endif"""
+_ROW_LANES = """\
+#if defined(KERNELS_AVX512)
+  if constexpr (std::is_same_v<X, float> || (std::is_same_v<threshold_real, float> && n_features <= kernels::lane_doubles)) {{
+    return engine::LaneTrees<real>::template margins<{any_zero}>(plan(), row, out);
+  }}
+#endif
+{otherwise}"""
 _ROW_NESTED = """\
 #if !defined(__FINITE_MATH_ONLY__) || !__FINITE_MATH_ONLY__  // the comparisons tell NaN apart
   nested_margins(row, out);
@@ -110,11 +118,13 @@ def engines(model: TreeModel, plan: HeaderPlan) -> Engines:
         return Engines(walk.system, walk.text, "", "", "", "", "", _ROW_WALK, _RUN_WALK)
     single = ("kernels/single_plan.hpp", "kernels/single_engine.hpp") if plan.single else ()
     common = sources.joined(*_DATA, "ops_words.hpp", *single)
-    avx512, avx2 = (sources.joined(f"ops_{name}.hpp", without=common.names) for name in ("avx512", "avx2"))
+    lanes = ("single_lanes.hpp",) if plan.in_lanes else ()
+    avx512 = sources.joined("ops_avx512.hpp", *lanes, without=common.names)
+    avx2 = sources.joined("ops_avx2.hpp", without=common.names)
     last = sources.joined(
         "batch.hpp",
         "walk_row.hpp" if plan.row_walks else "plane_walk.hpp",
-        *(["single_event_engine.hpp"] if single else []),
+        *(["single_event_engine.hpp"] if plan.single and not plan.in_lanes else []),
         without=common.names,
     )
     row = _ROW_WALK if plan.row_walks else _ROW_PLANES.format(n_bytes=plan.n_bytes_of_planes)
@@ -122,7 +132,9 @@ def engines(model: TreeModel, plan: HeaderPlan) -> Engines:
     if nested.takes(model):
         row = _ROW_NESTED.format(otherwise=row)
         functions = _nested(model)
-    if plan.single:
+    if plan.in_lanes:
+        row = _ROW_LANES.format(any_zero="true" if plan.single["any_zero"] else "false", otherwise=row)
+    elif plan.single:
         row = _ROW_BYTES.format(kind=plan.single["rounds"], wide="true" if _is_wide(plan) else "false", otherwise=row)
     system = sorted({name for part in (common, avx512, avx2, last) for name in part.system} - {"emmintrin.h", "immintrin.h"})
     return Engines(tuple(system), common.text, avx512.text, avx2.text, _PORTABLE, last.text, functions, row, _RUN_SLICED)

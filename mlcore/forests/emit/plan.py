@@ -58,6 +58,7 @@ ON_BYTES = "defined(KERNELS_BYTE_LOOKUP)"
 NOT_ON_BYTES = "!defined(KERNELS_BYTE_LOOKUP)"
 ON_AVX512 = "defined(KERNELS_AVX512)"
 
+_LANES = 3  # of `SingleKind`
 _MANY_CHAINS = 4  # a tree; more of them cost a single row more than the walk does
 
 
@@ -97,6 +98,8 @@ class HeaderPlan:
         Workspace of a single row on planes.
     single
         The fields of ``SingleForest``; empty where no engine for single rows takes the forest.
+    in_lanes
+        That engine is the one of AVX-512 alone, else of every target that looks bytes up.
     """
 
     header: str
@@ -106,6 +109,7 @@ class HeaderPlan:
     row_walks: bool
     n_bytes_of_planes: int
     single: Mapping[str, int]
+    in_lanes: bool
 
 
 def header_plan(plan: bytes) -> HeaderPlan:
@@ -119,13 +123,15 @@ def header_plan(plan: bytes) -> HeaderPlan:
     row_walks = not is_sliced or spans["chains"].count > _MANY_CHAINS * fields.n_trees
 
     common = ["base", *(_SLICED if is_sliced else _WALKED)]
+    in_lanes = single.get("kind") == _LANES
+    of_single = [name for name in content if name.startswith("single")] if single else []
     tails: dict[str, list[str]] = {}
-    if is_sliced and single:
-        tails[ON_BYTES] = [name for name in content if name.startswith("single")]
+    if is_sliced and single and not in_lanes:
+        tails[ON_BYTES] = of_single
     if is_sliced and row_walks:
-        tails[NOT_ON_BYTES if single else "1"] = list(_WALKED)
-    if is_sliced:
-        tails[ON_AVX512] = ["leaf_bytes"]  # what stands before it on other targets does not matter
+        tails[NOT_ON_BYTES if ON_BYTES in tails else "1"] = list(_WALKED)
+    if is_sliced:  # what stands before them on other targets does not matter
+        tails[ON_AVX512] = ["leaf_bytes", *(of_single if in_lanes else [])]
 
     # Each section begins where it lies on the targets that have it.
     start = ctypes.sizeof(layout)
@@ -150,6 +156,7 @@ def header_plan(plan: bytes) -> HeaderPlan:
         row_walks=row_walks,
         n_bytes_of_planes=fields.n_planes + fields.n_scratch,
         single=single,
+        in_lanes=in_lanes,
     )
 
 

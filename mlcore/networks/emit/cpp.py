@@ -274,7 +274,7 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
     ]
     lines += [f"  {name}::nn::Buffer out{i};" for i, port in enumerate(outputs) if port.form == "plain"]
     lines += [
-        f"  {object_type(port.value.type)} in{i};"
+        f"  {object_type(port.value.type).replace('nn::', f'{name}::nn::')} in{i};"
         for i, port in enumerate(inputs)
         if port.form == "object" and not is_text(port.value)
     ]
@@ -304,7 +304,7 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
         elif is_text(port.value):
             arguments.append(f"nn::texts(in[{i}], handle.held)")
         else:
-            lines.append(f"    nn::take(in[{i}], handle.in{i});")
+            lines.append(f"    nn::take(in[{i}], {_element_number(port.value)}, handle.in{i});")
             arguments.append(f"handle.in{i}")
     for i, port in enumerate(outputs):
         value = port.value

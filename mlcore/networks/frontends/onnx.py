@@ -18,6 +18,7 @@ import numpy as np
 from mlcore.errors import InputError, UnsupportedOperatorError
 from mlcore.networks.frontends._legacy import legacy_function
 from mlcore.networks.ir import (
+    VARIES,
     Array,
     Body,
     DType,
@@ -90,6 +91,7 @@ class _Scope:
 
     def __init__(self, outer: _Scope | None = None) -> None:
         self.values: dict[str, Value] = {}
+        self.declared: dict[str, Any] = {}
         self.outer = outer
         self.depth: int = outer.depth + 1 if outer else 0
         if self.depth > MOST_DEPTH:
@@ -155,6 +157,7 @@ class _Reader:
             raise InputError(
                 f"the model has no input {next(iter(self.shapes))!r}", hint=f"Its inputs: {known}.", code="network.shapes"
             )
+        scope.declared = _declarations(self.model.graph)
         self._nodes(self.model.graph.node, self.root, scope, _Context(opsets, {}))
         self.root.outputs = [scope.find(_text(proto.name)) for proto in self.model.graph.output]
         return self.root
@@ -164,14 +167,14 @@ class _Reader:
     def _declared(self, proto: Any, name: str, override: Sequence[int | str] | None = None) -> ValueType:
         kind = proto.WhichOneof("value")
         if kind == "sequence_type":
-            element = self._declared(proto.sequence_type.elem_type, name)
+            element = self._element(proto.sequence_type.elem_type, name)
             if not isinstance(element, TensorType):
                 raise InputError(
                     f"the input {name!r} is a sequence of {element}; only sequences of tensors are read", code="network.type"
                 )
             return SequenceType(element)
         if kind == "optional_type":
-            inner = self._declared(proto.optional_type.elem_type, name)
+            inner = self._element(proto.optional_type.elem_type, name)
             if isinstance(inner, OptionalType):
                 raise InputError(f"the input {name!r} is an optional of an optional", code="network.type")
             return OptionalType(inner)
@@ -187,6 +190,29 @@ class _Reader:
         if not proto.tensor_type.HasField("shape"):
             return TensorType(dtype, None)
         return TensorType(dtype, tuple(self._dim(dim, f"{name}_{axis}") for axis, dim in enumerate(proto.tensor_type.shape.dim)))
+
+    def _element(self, proto: Any, name: str) -> ValueType:
+        """The type of what a sequence or an optional value holds: sizes that are no numbers vary."""
+        if proto.WhichOneof("value") != "tensor_type" or not proto.tensor_type.HasField("shape"):
+            return self._declared(proto, name)
+        sizes = [
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else VARIES for dim in proto.tensor_type.shape.dim
+        ]
+        return TensorType(self._declared(proto, name, [0] * len(sizes)).dtype, tuple(sizes))  # type: ignore[union-attr]
+
+    def _refined(self, value: Value, scope: _Scope) -> None:
+        """Take the shape that the model declares for a value of unknown rank; code checks it when it runs."""
+        kind, proto = value.type, scope.declared.get(value.name)
+        if proto is None or not isinstance(kind, TensorType) or kind.shape is not None:
+            return
+        if proto.WhichOneof("value") != "tensor_type" or proto.tensor_type.elem_type != kind.dtype.number:
+            return
+        if proto.tensor_type.HasField("shape"):
+            sizes = [
+                int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else self.symbols.late()
+                for dim in proto.tensor_type.shape.dim
+            ]
+            value.type = TensorType(kind.dtype, tuple(sizes))
 
     def _given(self, size: int | str, name: str) -> Size:
         if isinstance(size, str):
@@ -354,6 +380,9 @@ class _Reader:
             name,
         )
         infer_node(node, self.facts)
+        if operator.takes_declared:
+            for value in node.outputs:
+                self._refined(value, scope)
         arrays = _told(node) or folded(node)
         if arrays is not None:
             for value, array in zip(node.outputs, arrays, strict=True):
@@ -378,6 +407,7 @@ class _Reader:
             )
         inner = _Scope(scope)
         self._initializers(attribute.g, inner)
+        inner.declared = _declarations(attribute.g)
         self._nodes(attribute.g.node, graph, inner, context)
         for output, found in zip(proto.output, attribute.g.output, strict=False):
             if output:
@@ -428,6 +458,7 @@ class _Reader:
             scope = _Scope(outer)
             graph = Graph(_text(proto.name), constraints=self.root.constraints)
             self._initializers(proto, scope)
+            scope.declared = _declarations(proto)
             free = [item for item in proto.input if _text(item.name) not in scope.values]
             for item, kind in zip(free, types, strict=False):
                 value = Value(_text(item.name), kind)
@@ -504,6 +535,11 @@ class _Reader:
                 self._node(copied, graph, scope, context)
             else:
                 self._node(proto, graph, scope, context)
+
+
+def _declarations(proto: Any) -> dict[str, Any]:
+    """What a graph says of the types of its values."""
+    return {_text(item.name): item.type for item in (*proto.value_info, *proto.output)}
 
 
 def _told(node: Node) -> list[Array] | None:

@@ -2,10 +2,22 @@
 
 from mlcore.networks.ir.graph import REQUIRED, Array, Body, Constraint, Graph, Node, Symbols, Value, constant, identifier
 from mlcore.networks.ir.sizes import Expr, Size, Symbol, is_late, larger, product, smaller, symbol
-from mlcore.networks.ir.types import DType, OptionalType, SequenceType, Shape, TensorType, ValueType
+from mlcore.networks.ir.types import (
+    VARIES,
+    DType,
+    OptionalType,
+    SequenceType,
+    Shape,
+    TensorType,
+    ValueType,
+    joined,
+    joined_sequences,
+    stored,
+)
 
 __all__ = [
     "REQUIRED",
+    "VARIES",
     "Array",
     "Body",
     "Constraint",
@@ -25,8 +37,11 @@ __all__ = [
     "constant",
     "identifier",
     "is_late",
+    "joined",
+    "joined_sequences",
     "larger",
     "product",
     "smaller",
+    "stored",
     "symbol",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from mlcore.networks.ir.sizes import Size, is_late, product
+from mlcore.networks.ir.sizes import Size, is_late, product, symbol
 
 
 class DType(Enum):
@@ -153,11 +153,24 @@ class TensorType:
         return f"{self.dtype}[{'...' if self.shape is None else ', '.join(map(repr, self.shape))}]"
 
 
+VARIES = symbol("varies", late=True)
+"""The size of an axis that is not the same for all tensors of a sequence, or not known for one that may be absent."""
+
+
 @dataclass(frozen=True)
 class SequenceType:
-    """A sequence of tensors of one element type; their shapes may differ."""
+    """A sequence of tensors of one element type; their shapes may differ.
+
+    Attributes
+    ----------
+    element
+        Its shape holds for all of them, with `VARIES` for sizes that differ; None where their ranks differ or are not known.
+    is_empty
+        Whether it is known to hold nothing: then its elements' shape is still to come.
+    """
 
     element: TensorType
+    is_empty: bool = False
 
     def __str__(self) -> str:
         return f"sequence({self.element})"
@@ -174,3 +187,25 @@ class OptionalType:
 
 
 ValueType = TensorType | SequenceType | OptionalType
+
+
+def stored(kind: TensorType) -> TensorType:
+    """The type of a tensor as what a sequence holds: sizes that are found out on the way vary."""
+    if kind.shape is None:
+        return kind
+    return TensorType(kind.dtype, tuple(VARIES if is_late(size) else size for size in kind.shape))
+
+
+def joined(left: TensorType, right: TensorType) -> TensorType:
+    """The type that holds for tensors of two types, whose element types are equal, in one sequence."""
+    left, right = stored(left), stored(right)
+    if left.shape is None or right.shape is None or len(left.shape) != len(right.shape):
+        return TensorType(left.dtype)
+    return TensorType(left.dtype, tuple(a if a == b else VARIES for a, b in zip(left.shape, right.shape, strict=True)))
+
+
+def joined_sequences(left: SequenceType, right: SequenceType) -> SequenceType:
+    """The type that holds for two sequences, whose element types are equal."""
+    if left.is_empty or right.is_empty:
+        return right if left.is_empty else left
+    return SequenceType(joined(left.element, right.element))

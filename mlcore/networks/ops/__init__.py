@@ -99,12 +99,16 @@ class Operator(ABC):
         Set by the decorator `operator`.
     deterministic
         Whether equal inputs give equal outputs; others are never folded or shared.
+    takes_declared
+        Whether the shape that the model declares for an output, whose rank nothing else tells, may be taken for it: `write` then
+        checks what comes out against it.
     """
 
     name: ClassVar[str]
     domain: ClassVar[str]
     since: ClassVar[tuple[int, ...]]
     deterministic: ClassVar[bool] = True
+    takes_declared: ClassVar[bool] = False
 
     @property
     def full_name(self) -> str:

@@ -25,6 +25,8 @@ from mlcore.networks.ir import (
     TensorType,
     Value,
     ValueType,
+    joined,
+    joined_sequences,
     product,
 )
 from mlcore.networks.ops import Facts, Operator, operator
@@ -48,13 +50,15 @@ def body_of(node: Node, key: str, types: Sequence[ValueType]) -> Graph:
 def _merged(left: ValueType, right: ValueType, facts: Facts, keep: set[Symbol]) -> ValueType:
     """A type for values of two types: sizes that differ become symbols; those in `keep` stay as they are."""
     if isinstance(left, OptionalType) or isinstance(right, OptionalType):
-        inner = [kind.element if isinstance(kind, OptionalType) else kind for kind in (left, right)]
-        element = _merged(inner[0], inner[1], facts, keep)
-        return OptionalType(element) if isinstance(element, TensorType | SequenceType) else left
+        one, other = (kind.element if isinstance(kind, OptionalType) else kind for kind in (left, right))
+        if isinstance(one, TensorType) and isinstance(other, TensorType) and one.dtype is other.dtype:
+            return OptionalType(joined(one, other))
+        inner = _merged(one, other, facts, keep)
+        return OptionalType(inner) if isinstance(inner, TensorType | SequenceType) else left
     if isinstance(left, SequenceType) and isinstance(right, SequenceType):
         if left.element.dtype is not right.element.dtype:
             raise InputError(f"sequences of {left.element.dtype} and {right.element.dtype} meet", code="network.body")
-        return left if left == right else SequenceType(TensorType(left.element.dtype))
+        return joined_sequences(left, right)
     if not isinstance(left, TensorType) or not isinstance(right, TensorType) or left.dtype is not right.dtype:
         raise InputError(f"values of the types {left} and {right} meet", code="network.body")
     if left.shape is None or right.shape is None or len(left.shape) != len(right.shape):
@@ -80,7 +84,7 @@ def _symbol(size: Size) -> Symbol | None:
 
 
 def _is_object(kind: ValueType) -> bool:
-    return not isinstance(kind, TensorType) or kind.shape is None or kind.dtype is DType.STRING
+    return not isinstance(kind, TensorType) or kind.shape is None
 
 
 def write_move(code: Writer, moves: Sequence[tuple[Value, Value]]) -> None:
@@ -102,7 +106,11 @@ def write_move(code: Writer, moves: Sequence[tuple[Value, Value]]) -> None:
     sources = []
     for source, target in moves:
         name = code.ref(source)
-        if len(moves) > 1 and name in targets and not _is_object(source.type):
+        if len(moves) > 1 and name in targets and not _is_object(source.type) and source.dtype is DType.STRING:
+            copied = code.fresh("held")
+            code.line(f"std::vector<std::string> {copied}({name}, {name} + {cpp_size(source.count)});")
+            name = f"{copied}.data()"
+        elif len(moves) > 1 and name in targets and not _is_object(source.type):
             copied = code.scratch(source.dtype.cpp, source.count, source.dtype.bytes)
             code.line(f"nn::copy({name}, {cpp_size(source.count)}, {copied});")
             name = copied
@@ -124,18 +132,10 @@ def _write_one(code: Writer, source: Value, name: str, target: Value) -> None:
         code.line(f"nn::copy({name}, {cpp_size(target.count)}, {code.ref(target)});")
         return
     to = code.ref(target)
-    if isinstance(kind, OptionalType):
+    if isinstance(kind, OptionalType) and not isinstance(source.type, OptionalType):
         code.line(f"{to}.has = true;")
-        to, kind = f"{to}.value", kind.element
-        if isinstance(source.type, OptionalType):
-            code.line(f"{code.ref(target)} = {name};")
-            return
-    if (
-        isinstance(kind, TensorType)
-        and kind.shape is None
-        and isinstance(source.type, TensorType)
-        and source.type.shape is not None
-    ):
+        to = f"{to}.value"
+    if isinstance(source.type, TensorType) and source.type.shape is not None:
         sizes = ", ".join(map(cpp_size, source.shape))
         code.line(f"nn::copy({name}, {cpp_size(source.count)}, {to}.resize({{{sizes}}}));")
         return

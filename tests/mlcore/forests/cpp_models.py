@@ -122,6 +122,7 @@ def shaped_models() -> dict[str, TreeModel]:
         "deep": forest(4, 60, 6, single, Link.IDENTITY, chain=True),
         "cuts": forest(40, 63, 2, single, Link.STEP),
         "wide": forest(90, 7, 150, single, Link.LOG1P_EXP),
+        "wide_classes": forest(50, 15, 140, double, Link.SOFTMAX, n_outputs=3, missings=[Missing.ZERO]),
     }
 
 

@@ -171,14 +171,14 @@ def split_thresholds(estimator: Any) -> dict[int, Array]:
     return {feature: np.unique(np.concatenate(parts)) for feature, parts in found.items()}
 
 
-def trying(estimator: Any, model: TreeModel, dtype: FloatName, n_rows: int = 1500) -> Array:
+def trying(estimator: Any, model: TreeModel, dtype: FloatName, n_rows: int = 1500, seed: int = 1) -> Array:
     """Rows at and beside the thresholds of the IR and of the estimator, and such as it was trained on.
 
     What the estimator refuses to predict is left out: infinities and numbers beyond float32, except for histograms; NaN
     for gradient boosting and AdaBoost; infinite categories.
     """
-    rng = np.random.default_rng(1)
-    rows = probes(model, dtype=dtype, n_rows=n_rows)
+    rng = np.random.default_rng(seed)
+    rows = probes(model, dtype=dtype, n_rows=n_rows, seed=seed)
     for feature, thresholds in split_thresholds(estimator).items():
         near = np.concatenate([thresholds, np.nextafter(thresholds, -np.inf), np.nextafter(thresholds, np.inf)])
         with np.errstate(over="ignore"):

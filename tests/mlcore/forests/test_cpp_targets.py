@@ -129,7 +129,7 @@ def test_every_shape_on_every_target(flags: str, tmp_path: Path) -> None:
 def test_the_machine_s_own_target(tmp_path: Path) -> None:
     """Some shapes on the widest target that runs here; the slow test above has all of both."""
     models = shaped_models()
-    check({name: models[name] for name in ("classes", "categories", "wide")}, ("-O1", "-march=native"), tmp_path)
+    check({name: models[name] for name in ("classes", "categories", "wide", "wide_classes")}, ("-O1", "-march=native"), tmp_path)
 
 
 @pytest.mark.parametrize("option", ["-O1", "-ffinite-math-only", pytest.param("-O3", marks=pytest.mark.slow)])
@@ -155,6 +155,7 @@ def test_the_shapes_take_the_ways_that_they_are_meant_to() -> None:
     mixed = random_model(3, link=Link.IDENTITY, precision=PRECISIONS[0])
     assert not header_plan(kernels.build_forest(mixed.tables()).plan()).is_sliced
     assert plans["wide"].n_bytes_of_planes > 256
+    assert {name for name, plan in plans.items() if plan.in_lanes} == {"wide", "wide_classes"}
     texts = {name: cpp.header(model, CppOptions("x")) for name, model in shaped_models().items() if name in ("small", "cuts")}
     assert "nested_margins(row, out)" in texts["small"]
     assert "nested_margins(row, out)" not in texts["cuts"]

@@ -33,6 +33,7 @@ from tests.mlcore.forests.sklearn_cases import (
     trying,
     walk,
 )
+from tests.mlcore.forests.strategies import ESTIMATORS, Estimator, estimators
 
 FILES = sorted((Path(__file__).parents[2] / "data" / "forests" / "skops").glob("*.skops"))
 
@@ -313,56 +314,23 @@ def test_losses_that_are_objects_are_refused() -> None:
         load(estimator)
 
 
-MAKERS = (
-    "DecisionTreeClassifier",
-    "DecisionTreeRegressor",
-    "ExtraTreeRegressor",
-    "RandomForestClassifier",
-    "ExtraTreesRegressor",
-    "GradientBoostingClassifier",
-    "GradientBoostingRegressor",
-    "HistGradientBoostingClassifier",
-    "HistGradientBoostingRegressor",
-)
-
-
-def check_random_forest(seed: int, name: str) -> None:
-    """A random small forest on random numbers with many ties, met at its thresholds."""
-    from sklearn import ensemble, tree
-
-    rng = np.random.default_rng(seed)
-    n_features = int(rng.integers(1, 5))
-    pool = rng.normal(size=int(rng.integers(2, 60))) * 10.0 ** rng.integers(-30, 30)
-    x = rng.choice(pool, (int(rng.integers(20, 90)), n_features))
-    target = np.nan_to_num(x[:, 0] / np.abs(pool).max()) + 0.3 * rng.normal(size=len(x))
-    if not name.startswith("Gradient") and rng.random() < 0.7:
-        x[rng.random(x.shape) < 0.15] = np.nan
-    options: dict[str, Any] = {"random_state": seed}
-    if name.startswith("Hist"):
-        options |= {"max_iter": 4, "min_samples_leaf": int(rng.integers(1, 9)), "early_stopping": False}
-    else:
-        options["max_depth"] = None if rng.random() < 0.5 else int(rng.integers(1, 5))
-        if "DecisionTree" not in name and "ExtraTreeR" not in name:
-            options["n_estimators"] = 4
-    make = getattr(tree, name, None) or getattr(ensemble, name)
-    if name.endswith("Classifier"):
-        n_classes = int(rng.integers(2, 5))
-        label = np.digitize(target, np.quantile(target, np.linspace(0, 1, n_classes + 1)[1:-1]))
-    estimator = make(**options).fit(x, label if name.endswith("Classifier") else target)
+def check_estimator(case: Estimator) -> None:
+    """An estimator against its forest, met at its thresholds."""
+    estimator = case.fitted()
     model = model_of(estimator)
     for dtype in ("float32", "float64"):
-        rows = trying(estimator, model, dtype, n_rows=200)[:200]
-        assert_equal(estimator, model, rows)
+        assert_equal(estimator, model, trying(estimator, model, dtype, n_rows=200, seed=case.rows_seed)[:200])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 2**31), st.sampled_from(MAKERS))
-def test_random_forests(seed: int, name: str) -> None:
-    check_random_forest(seed, name)
+@given(estimators())
+def test_random_forests(case: Estimator) -> None:
+    check_estimator(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 2**31), st.sampled_from(MAKERS))
-def test_many_random_forests(seed: int, name: str) -> None:
-    check_random_forest(seed, name)
+@pytest.mark.parametrize("name", ESTIMATORS)
+@settings(max_examples=350, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_many_random_forests(name: str, data: st.DataObject) -> None:
+    check_estimator(data.draw(estimators(name)))

@@ -62,7 +62,9 @@ inline const std::string* texts(const Value& value, Held& held) {
 }
 
 template <class T>
-inline void take(const Value& value, Tensor<T>& to) {
+inline void take(const Value& value, std::int32_t dtype, Tensor<T>& to) {
+  require(value.kind == static_cast<std::int32_t>(Kind::tensor) && value.dtype == dtype && value.rank >= 0 && value.rank <= max_rank,
+          "an input is no tensor of the element type that it has to be of");
   to.resize(std::vector<std::int64_t>(value.dims, value.dims + value.rank));
   if constexpr (std::is_same<T, std::string>::value) {
     const auto* items = static_cast<const Text*>(value.data);
@@ -72,14 +74,15 @@ inline void take(const Value& value, Tensor<T>& to) {
   }
 }
 template <class T>
-inline void take(const Value& value, Sequence<T>& to) {
+inline void take(const Value& value, std::int32_t dtype, Sequence<T>& to) {
+  require(value.kind == static_cast<std::int32_t>(Kind::sequence) && value.count >= 0, "an input is no sequence");
   to.resize(static_cast<std::size_t>(value.count));
-  for (std::int64_t i = 0; i < value.count; ++i) take(value.items[i], to[static_cast<std::size_t>(i)]);
+  for (std::int64_t i = 0; i < value.count; ++i) take(value.items[i], dtype, to[static_cast<std::size_t>(i)]);
 }
 template <class T>
-inline void take(const Value& value, Optional<T>& to) {
+inline void take(const Value& value, std::int32_t dtype, Optional<T>& to) {
   to.has = value.kind != static_cast<std::int32_t>(Kind::none);
-  if (to.has) take(value, to.value);
+  if (to.has) take(value, dtype, to.value);
 }
 
 template <std::size_t rank>

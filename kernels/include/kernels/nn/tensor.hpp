@@ -135,6 +135,11 @@ struct Tensor {
     return result;
   }
   T* resize(std::vector<std::int64_t> sizes) {
+    std::int64_t total = 1;
+    for (std::int64_t size : sizes) {
+      if (size < 0 || (size > 0 && total > std::numeric_limits<std::int64_t>::max() / 64 / size)) fail("a tensor is larger than memory");
+      total *= size;
+    }
     shape = std::move(sizes);
     values.resize(static_cast<std::size_t>(count()));
     return data();
