@@ -192,6 +192,9 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
     lines.append(f"inline void run({', '.join(parameters)}) {{")
     lines.append("  (void)weights, (void)workspace;")
     lines += [f"  (void){item.name};" for item in sizes]
+    # Inputs that nothing reads, as those that give a type alone.
+    unread = {storage.name for storage in code.storages if storage.kind == "input" and storage.last == 0}
+    lines += [f"  (void){port.variable};" for port in inputs if port.variable in unread]
     lines += [
         f"  const {dtype.cpp}* const {weight} = nn::at<{dtype.cpp}>(weights, {offsets[weight]});"
         for weight, dtype in _pointers(code.constants)

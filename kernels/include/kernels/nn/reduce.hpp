@@ -14,6 +14,31 @@
 namespace kernels {
 namespace nn {
 
+namespace fn {
+#define KERNELS_NN_PACKED_1(name)                                  \
+  template <class T, int N>                                        \
+  KERNELS_NN_INLINE pack_of<T, N> name(pack_of<T, N> a) {          \
+    for (int i = 0; i < N; ++i) a.v[i] = name(a.v[i]);             \
+    return a;                                                      \
+  }
+#define KERNELS_NN_PACKED_2(name)                                              \
+  template <class T, int N>                                                    \
+  KERNELS_NN_INLINE pack_of<T, N> name(pack_of<T, N> a, pack_of<T, N> b) {     \
+    for (int i = 0; i < N; ++i) a.v[i] = name(a.v[i], b.v[i]);                 \
+    return a;                                                                  \
+  }
+KERNELS_NN_PACKED_1(abs)
+KERNELS_NN_PACKED_1(sqrt)
+KERNELS_NN_PACKED_1(log)
+KERNELS_NN_PACKED_2(add)
+KERNELS_NN_PACKED_2(mul)
+KERNELS_NN_PACKED_2(div)
+KERNELS_NN_PACKED_2(max)
+KERNELS_NN_PACKED_2(min)
+#undef KERNELS_NN_PACKED_1
+#undef KERNELS_NN_PACKED_2
+}  // namespace fn
+
 // Which axes are reduced: mask(true, false, ...).
 template <class... B>
 constexpr std::array<bool, sizeof...(B)> mask(B... flags) {
@@ -231,48 +256,53 @@ struct FoldRows {
 
   template <class Step, class Join>
   KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join& join) const {
+    const std::int64_t n = axes.sizes[0];
+    if (axes.n == 1 && n <= block) return run(from, n, start, step, join);
     S result = start;
     Pairs<S> pairs;
     std::int64_t taken = 0;
-    const auto put = [&](S value, std::int64_t n) {
-      result = join(result, value);
-      taken += n;
-      if (taken >= Pairs<S>::elements) {
-        pairs.add(result, join);
-        result = start;
-        taken = 0;
-      }
-    };
-    const std::int64_t n = axes.sizes[0];
     each(axes, 1, [&](std::int64_t offset) {
-      const T* x = from + offset;
-      std::int64_t i = 0;
-      if constexpr (std::is_floating_point<T>::value && std::is_same<S, T>::value) {
-        constexpr std::int64_t L = vec<T>::lanes;
-        while (i + L <= n) {
-          const std::int64_t end = smaller(n, i + 32 * L), first = i;
-          // Several sums, so that additions need not wait for each other.
-          vec<T> part[4] = {vec<T>(start), vec<T>(start), vec<T>(start), vec<T>(start)};
-          for (; i + 4 * L <= end; i += 4 * L) {
-            for (int p = 0; p < 4; ++p) part[p] = step(part[p], vec<T>::load(x + i + p * L));
-          }
-          for (; i + L <= end; i += L) part[0] = step(part[0], vec<T>::load(x + i));
-          T lane[vec<T>::lanes];
-          join(join(part[0], part[1]), join(part[2], part[3])).store(lane);
-          for (std::int64_t half = L / 2; half > 0; half /= 2) {
-            for (std::int64_t j = 0; j < half; ++j) lane[j] = join(lane[j], lane[j + half]);
-          }
-          put(lane[0], i - first);
+      for (std::int64_t i = 0; i < n; i += block) {
+        const std::int64_t width = smaller(block, n - i);
+        result = join(result, run(from + offset + i, width, start, step, join));
+        taken += width;
+        if (taken >= Pairs<S>::elements) {
+          pairs.add(result, join);
+          result = start;
+          taken = 0;
         }
-      }
-      while (i < n) {
-        const std::int64_t end = smaller(n, i + Pairs<S>::elements), first = i;
-        S part = start;
-        for (; i < end; ++i) part = step(part, static_cast<S>(static_cast<computed_t<T>>(x[i])));
-        put(part, i - first);
       }
     });
     return pairs.total(result, join);
+  }
+
+ private:
+  static constexpr bool in_vectors = std::is_floating_point<T>::value && std::is_same<S, T>::value;
+  // Elements that are taken one after the other, in sixteen sums or more.
+  static constexpr std::int64_t block = in_vectors ? 1024 : Pairs<S>::elements;
+
+  template <class Step, class Join>
+  KERNELS_NN_INLINE static S run(const T* x, std::int64_t n, S start, const Step& step, const Join& join) {
+    if constexpr (in_vectors) {
+      constexpr std::int64_t L = vec<T>::lanes;
+      std::int64_t i = 0;
+      // Several sums, so that additions need not wait for each other.
+      vec<T> part(start);
+      if (n >= 4 * L) {
+        vec<T> parts[4] = {vec<T>(start), vec<T>(start), vec<T>(start), vec<T>(start)};
+        for (; i + 4 * L <= n; i += 4 * L) {
+          for (int p = 0; p < 4; ++p) parts[p] = step(parts[p], vec<T>::load(x + i + p * L));
+        }
+        part = join(join(parts[0], parts[1]), join(parts[2], parts[3]));
+      }
+      for (; i + L <= n; i += L) part = step(part, vec<T>::load(x + i));
+      if (i < n) part = select(first_lanes<T>(n - i), step(part, vec<T>::load(x + i, n - i)), part);
+      return across(part, join);
+    } else {
+      S result = start;
+      for (std::int64_t i = 0; i < n; ++i) result = step(result, static_cast<S>(static_cast<computed_t<T>>(x[i])));
+      return result;
+    }
   }
 };
 
@@ -304,6 +334,23 @@ struct FoldColumns {
   KERNELS_NN_INLINE vec<T> operator()(T start, const Step& step, const Join& join) const {
     if (width == vec<T>::lanes) return folded(axes, vec<T>(start), step, join, [&](std::int64_t offset) { return vec<T>::load(from + offset); });
     return folded(axes, vec<T>(start), step, join, [&](std::int64_t offset) { return vec<T>::load(from + offset, width); });
+  }
+};
+
+// Four vectors of neighbouring sets: whole lines of cache are read.
+template <class T>
+struct FoldWide {
+  static constexpr int N = 4;
+  const T* from;
+  const Axes& axes;
+
+  template <class Step, class Join>
+  KERNELS_NN_INLINE pack_of<T, N> operator()(T start, const Step& step, const Join& join) const {
+    const auto each_step = [&](pack_of<T, N> a, const T* x) {
+      for (int i = 0; i < N; ++i) a.v[i] = step(a.v[i], vec<T>::load(x + i * vec<T>::lanes));
+      return a;
+    };
+    return folded(axes, pack_of<T, N>(start), each_step, join, [&](std::int64_t offset) { return from + offset; });
   }
 };
 
@@ -350,6 +397,13 @@ inline void reduce(const T* from, const std::array<std::int64_t, rank>& shape, c
     std::int64_t i = 0;
     if constexpr (std::is_floating_point<T>::value && std::is_same<S, T>::value) {
       constexpr std::int64_t L = vec<T>::lanes;
+      if constexpr (!std::is_same<Op, reduction::LogSumExp>::value) {
+        constexpr int N = reduction::FoldWide<T>::N;
+        for (; i + N * L <= inner; i += N * L) {
+          const auto found = Op::template compute<S>(reduction::FoldWide<T>{from + offset + i, gone}, n);
+          for (int p = 0; p < N; ++p) found.v[p].store(to + i + p * L);
+        }
+      }
       for (; i + L <= inner; i += L) Op::template compute<S>(reduction::FoldColumns<T>{from + offset + i, gone, L}, n).store(to + i);
       if (i < inner) {
         Op::template compute<S>(reduction::FoldColumns<T>{from + offset + i, gone, inner - i}, n).store(to + i, inner - i);

@@ -140,6 +140,27 @@ def test_transpose_concat_split() -> None:
     hold([*drawn(transposes(), 15), *drawn(concats(), 15), *drawn(splits(), 30)])
 
 
+def test_transposes_larger_than_a_tile() -> None:
+    cases = []
+    for dtype in (np.float32, np.int32, np.float64, np.float16, np.int8, object):
+        for shape, order in (
+            ((3, 70, 9), (0, 2, 1)),
+            ((67, 2, 13), (2, 1, 0)),
+            ((2, 5, 8, 66), (0, 3, 1, 2)),
+            ((130, 4), (1, 0)),
+        ):
+            x = values(dtype, shape)
+            model = node_model("Transpose", [x], opset=21, outputs=[dtype], perm=list(order))
+            cases.append(Case(model, ((x,),), expected=lambda x, order=order: [np.transpose(x, order)]))
+    x = values(np.float32, (6, 7, 1))
+    model = node_model("Expand", [x, ints(2, 6, 7, 9)], opset=13, constants=[1])
+    cases.append(Case(model, ((x,),), expected=lambda x: [np.broadcast_to(x, (2, 6, 7, 9))]))
+    backwards = values(np.float32, (9, 20))
+    model = node_model("Slice", [backwards, ints(-1), ints(-(2**40)), ints(1), ints(-1)], opset=13, constants=[1, 2, 3, 4])
+    cases.append(Case(model, ((backwards,),), expected=lambda x: [x[:, ::-1]]))
+    hold(cases)
+
+
 # Slice, Gather.
 
 

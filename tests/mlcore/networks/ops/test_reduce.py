@@ -283,7 +283,8 @@ def normalizing(draw: st.DrawFn) -> Case:
 
 
 def test_softmax_and_its_kin() -> None:
-    large = np.array([[1000, 1000, -1000, 0.0], [-np.inf, 0, -np.inf, 1]], np.float32)
+    # Numbers whose exponentials are too large or zero, and a row that one NaN takes over.
+    large = np.array([[1000, 1000, -1000, 0.0], [-np.inf, 0, -np.inf, 1], [1, np.nan, 3, 2]], np.float32)
     special = []
     for data, axis in ((large, 1), (np.ascontiguousarray(large.T), 0)):
         e = np.exp(data.astype(np.float64) - data.max(axis, keepdims=True))
