@@ -243,6 +243,18 @@ class Writer:
             self.line(f"{cpp}* const {name} = workspace.{name}.template get<{cpp}>({cpp_size(count)});")
         return name
 
+    def object(self, cpp: str) -> str:
+        """An object of the workspace for this node alone, which it finds again in the next call; its name."""
+        name = self.fresh("o")
+        self.storages.append(Storage(name, "object", cpp, 0, 0, self.position, self.position))
+        return name
+
+    def shared(self, cpp: str, name: str) -> str:
+        """An object of the workspace that nodes share, under a name that users see."""
+        if not any(storage.name == name for storage in self.storages):
+            self.storages.append(Storage(name, "object", cpp, 0, 0, 0, 0))
+        return name
+
     def write_nodes(self, graph: Graph) -> None:
         """Write a graph's nodes in order, each with a comment that says what it is."""
         for node in graph.nodes:

@@ -402,6 +402,7 @@ _KEYWORDS = frozenset(
         "sizes",
         "infer",
         "arena",
+        "random",
         "main",
     ]
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlcore.errors import InputError
-from mlcore.networks.code import Storage, Writer, cpp_size, object_type
+from mlcore.networks.code import Writer, cpp_size, object_type
 from mlcore.networks.ir import (
     Body,
     DType,
@@ -324,31 +324,28 @@ class _Stack:
     output: Value
     value: Value
     round: str
-    storage: Storage | None
+    held: str | None
 
     @classmethod
     def begin(cls, code: Writer, output: Value, value: Value, round_: str) -> _Stack:
         if not code.is_late(output):
             return cls(output, value, round_, None)
-        storage = Storage(
-            code.fresh("o"), "object", object_type(TensorType(output.dtype)), 0, 0, code.position, code.position, None
-        )
-        code.storages.append(storage)
-        code.line(f"{storage.name}.values.clear(), {storage.name}.shape.clear();")
-        return cls(output, value, round_, storage)
+        name = code.object(object_type(TensorType(output.dtype)))
+        code.line(f"{name}.values.clear(), {name}.shape.clear();")
+        return cls(output, value, round_, name)
 
     def add(self, code: Writer) -> None:
         count, source = cpp_size(self.value.count), code.ref(self.value)
-        if self.storage is None:
+        if self.held is None:
             code.line(f"nn::copy({source}, {count}, {code.ref(self.output)} + {self.round} * {count});")
         else:
             sizes = ", ".join(map(cpp_size, self.value.shape))
-            code.line(f"nn::stack({source}, {{{sizes}}}, {self.storage.name});")
+            code.line(f"nn::stack({source}, {{{sizes}}}, {self.held});")
 
     def end(self, code: Writer, rounds: str) -> None:
-        if self.storage is None:
+        name = self.held
+        if name is None:
             return
-        name = self.storage.name
         for axis, size in enumerate(self.output.shape):
             if _symbol(size) is not None and _symbol(size).late:  # type: ignore[union-attr]
                 text = rounds if axis == 0 else f"{rounds} ? {name}.shape[{axis - 1}] : 0"
