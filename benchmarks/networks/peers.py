@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy.typing as npt
 
 from benchmarks import environment, native
 from benchmarks.environment import UnavailableError
-from benchmarks.networks.native import Fresh, Native, adapter, fresh_python
+from benchmarks.networks.native import SOURCES, Fresh, Native, adapter, fresh_python
 from benchmarks.networks.tasks import Task
 from mlcore.toolchain.compiler import find_compiler
 
@@ -96,8 +98,33 @@ def _linked(compiler_flags: tuple[str, ...], source: Path, library: Path, *link:
     part.unlink()
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _headers() -> list[str]:
+    return [_text(path) for folder in (native.HEADERS, SOURCES) for path in sorted(folder.glob("*.hpp"))]
+
+
+def _built(*options: Sequence[str]) -> str:
+    """What a compiled file depends on beside its sources: options, compiler, machine."""
+    return native.digest(find_compiler().version, *(option for each in options for option in each))
+
+
+def _free_openblas() -> None:
+    """Let OpenBLAS choose its kernels by the processor: an OPENBLAS_CORETYPE of the surroundings can make SOFIE six times slower.
+    It reads such variables when it is loaded; NumPy's own copy has been, and stays as it is."""
+    for name in [name for name in os.environ if name.startswith("OPENBLAS_")]:
+        del os.environ[name]
+
+
 def _sofie(task: Task, *extra: str) -> Contender:
     folder = environment.environment(task.cache, "sofie")
+    _free_openblas()
 
     def generate(header: Path) -> None:
         command = [folder / "bin" / "python", COMPILERS / "sofie_cpp.py", task.folded, header]
@@ -105,7 +132,7 @@ def _sofie(task: Task, *extra: str) -> Contender:
         if done.returncode != 0 or not header.exists():
             raise UnavailableError(f"its generator fails: {reason(done.stderr or done.stdout) or f'status {done.returncode}'}")
 
-    header = task.made("sofie.hxx", generate)
+    header = task.made("sofie.hxx", generate, _text(COMPILERS / "sofie_cpp.py"), folder.name, _digest(task.folded))
     weights = header.path.with_suffix(".dat")
     namespace = re.search(r"^namespace (SOFIE_\w+)", header.path.read_text(encoding="utf-8"), re.MULTILINE)
     if namespace is None:
@@ -119,8 +146,8 @@ def _sofie(task: Task, *extra: str) -> Contender:
         *(f"-D{name}_=scipy_{name}_" for name in ("sgemm", "sgemv", "saxpy", "scopy")),
     )
     link = (f"-L{blas}", "-lscipy_openblas", f"-Wl,-rpath,{blas}", "-ldl")
-    source = Path(__file__).parent / "native" / "sofie.cpp"
-    include = (f"-I{native.HEADERS}", f"-I{source.parent}")
+    source = SOURCES / "sofie.cpp"
+    include = (f"-I{native.HEADERS}", f"-I{SOURCES}")
     flags = ("-std=c++20", "-O3", native.TARGETS["native"], *extra, "-fPIC", "-w", *include, *definitions)
 
     def build(library: Path) -> None:
@@ -129,7 +156,7 @@ def _sofie(task: Task, *extra: str) -> Contender:
         except UnavailableError as error:
             raise UnavailableError(f"its generated code does not compile: {reason(str(error))}") from error
 
-    library = task.made(f"sofie{''.join(extra)}.so", build)
+    library = task.made(f"sofie{''.join(extra)}.so", build, _built(flags, link), _digest(header.path), _text(source), *_headers())
     opened = Native(library.path, [weights], task.inputs, task.outputs)
     return contender(opened, task, (library.path, weights), header.seconds + library.seconds)
 
@@ -163,13 +190,13 @@ def _emx(task: Task, *extra: str) -> Contender:
             raise UnavailableError(f"its generator fails: {reason(said.split(' (while lowering')[0])}")
         (code / "net.bin").touch()  # small networks have their weights in the code
 
-    code = task.made("emx", generate)
+    flags = ("-x", "c", "-std=c11", "-O3", native.TARGETS["native"], *extra, "-fPIC", "-w")
+    code = task.made("emx", generate, folder.name, _digest(task.folded))
 
     def build(library: Path) -> None:
-        flags = ("-x", "c", "-std=c11", "-O3", native.TARGETS["native"], *extra, "-fPIC", "-w")
         _linked(flags, code.path / "net.c", library, "-lm")
 
-    library = task.made(f"emx{''.join(extra)}.so", build)
+    library = task.made(f"emx{''.join(extra)}.so", build, _built(flags), _digest(code.path / "net.c"))
     weights = code.path / "net.bin"
     opened = Native(adapter(task.cache, "emx"), [library.path, weights], task.inputs, task.outputs)
     return contender(opened, task, (library.path, weights), code.seconds + library.seconds)
@@ -211,7 +238,7 @@ def _inductor(task: Task) -> Contender:
         if done.returncode != 0 or not library.exists():
             raise UnavailableError(f"it does not compile: {reason(done.stderr)}")
 
-    folder = task.made("inductor", build)
+    folder = task.made("inductor", build, _text(COMPILERS / "aot_inductor.py"), native.digest())
     library = folder.path / "network.so"
     runtime = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     opened = Native(adapter(task.cache, "aot_inductor"), [runtime, library], task.inputs, task.outputs)

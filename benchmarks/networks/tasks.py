@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,17 @@ class Task:
     @cached_property
     def onnx(self) -> Path:
         """The network as PyTorch exports it, of this batch size."""
-        return self.made("exported.onnx", lambda path: self.model.export_onnx(path, batch=self.batch, module=self.module)).path
+
+        def export(path: Path) -> None:
+            self.model.export_onnx(path, batch=self.batch, module=self.module)
+
+        return self.made("exported.onnx", export, inspect.getsource(type(self.model))).path
 
     @cached_property
     def folded(self) -> Path:
         """The same with everything computed that does not depend on the inputs, for the peers that do not do so themselves."""
-        return self.made("folded.onnx", lambda path: fold(self.onnx, path)).path
+        depends = hashlib.sha256(self.onnx.read_bytes()).hexdigest(), inspect.getsource(fold), metadata.version("onnxruntime")
+        return self.made("folded.onnx", lambda path: fold(self.onnx, path), *depends).path
 
     @cached_property
     def folder(self) -> Path:
@@ -87,8 +94,13 @@ class Task:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def made(self, name: str, make: Callable[[Path], object]) -> Made:
+    def made(self, name: str, make: Callable[[Path], object], *depends: str) -> Made:
         """A file or folder made by `make`, kept with the seconds that it took; a failure is kept as well.
+
+        Parameters
+        ----------
+        depends
+            What it is made of beside the task, such as sources, options and versions: another text makes it again.
 
         Raises
         ------
@@ -97,15 +109,18 @@ class Task:
         """
         path = self.folder / name
         note = path.with_name(f"{name}.json")
-        if not note.exists():
+        key = hashlib.sha256("\n".join(depends).encode()).hexdigest()
+        content = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+        if content.get("of") != key:
+            note.unlink(missing_ok=True)
             start = time.perf_counter()
             failed = ""
             try:
                 make(path)
             except UnavailableError as error:
                 failed = str(error)
-            note.write_text(json.dumps({"seconds": time.perf_counter() - start, "failed": failed}), encoding="utf-8")
-        content = json.loads(note.read_text(encoding="utf-8"))
+            content = {"of": key, "seconds": time.perf_counter() - start, "failed": failed}
+            note.write_text(json.dumps(content), encoding="utf-8")
         if content["failed"]:
             raise UnavailableError(content["failed"])
         return Made(path, float(content["seconds"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,9 @@ def test_what_was_made_is_kept_with_its_time_and_its_failure(tmp_path: Path) -> 
         with pytest.raises(UnavailableError, match="it cannot"):
             task.made("other", fail)
     assert calls == ["made", "failed"]
+    task.made("thing", make, "another source")
+    task.made("thing", make, "another source")
+    assert calls == ["made", "failed", "made"]
     assert Task(zoo.get("mlp_5x50"), 1, tmp_path).folder == task.folder
     assert Task(zoo.get("mlp_5x50"), 2, tmp_path).folder != task.folder
 
@@ -291,6 +295,12 @@ def test_a_network_that_the_compiler_refuses_is_named(cache: Path, monkeypatch: 
     monkeypatch.setattr(networks, "compile_model", refuse)
     with pytest.raises(UnavailableError, match="no LSTM"):
         ours.open_task(Task(zoo.get("mlp_5x50"), 1, cache))
+
+
+def test_openblas_chooses_by_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    peers._free_openblas()
+    assert not [name for name in os.environ if name.startswith("OPENBLAS_")]
 
 
 @pytest.mark.slow  # installs the peers' packages

@@ -172,6 +172,8 @@ def parameter(port: Port, *, output: bool) -> str:
 
 
 def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes: tuple[Symbol, ...]) -> Emitted:
+    if any(storage.cpp.startswith("nn::") for storage in code.storages):
+        code.include("kernels/nn/types.hpp")
     plan = memory.plan(code.storages)
     weights, offsets, text_tables = _weights(code.constants)
     lines = [f"namespace {name} {{", "", "namespace nn = kernels::nn;", ""]
@@ -191,6 +193,9 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
     lines.append(f"inline void run({', '.join(parameters)}) {{")
     lines.append("  (void)weights, (void)workspace;")
     lines += [f"  (void){item.name};" for item in sizes]
+    # Inputs that nothing reads, as those that give a type alone.
+    unread = {storage.name for storage in code.storages if storage.kind == "input" and storage.last == 0}
+    lines += [f"  (void){port.variable};" for port in inputs if port.variable in unread]
     lines += [
         f"  const {dtype.cpp}* const {weight} = nn::at<{dtype.cpp}>(weights, {offsets[weight]});"
         for weight, dtype in _pointers(code.constants)

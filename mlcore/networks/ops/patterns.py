@@ -63,10 +63,10 @@ class Range(Operator):
 
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         known = [node.input(i).elements for i in range(3)]
+        if known[2] == (0,):
+            raise InputError(f"{node.where} has a step of zero", code="network.attribute")
         if all(item is not None and len(item) == 1 for item in known):
             start, limit, delta = (item[0] for item in known if item is not None)
-            if isinstance(delta, int) and delta == 0:
-                raise InputError(f"{node.where} has a step of zero", code="network.attribute")
             if isinstance(delta, int):
                 span, step = (limit - start, delta) if delta > 0 else (start - limit, -delta)
                 count = floordiv(span + (step - 1), step)

@@ -16,6 +16,7 @@ from mlcore.networks.passes.form_linear import form_linear
 from mlcore.networks.passes.fuse_attention import fuse_attention
 from mlcore.networks.passes.fuse_elementwise import fuse_elementwise
 from mlcore.networks.passes.fuse_epilogue import fuse_epilogue
+from mlcore.networks.passes.lower_einsum import lower_einsum
 from mlcore.networks.passes.sink_transposes import sink_transposes
 
 Pass = Callable[[Graph], None]
@@ -25,6 +26,7 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_common,
     eliminate_dead,
     fold_batch_normalization,
+    lower_einsum,
     fuse_attention,
     sink_transposes,
     eliminate_identity,

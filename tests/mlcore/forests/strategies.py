@@ -113,7 +113,8 @@ class Change:
             new = same[self.other % len(same)]
         else:
             new = thresholds.dtype.type(self.number)
-        new = np.nextafter(new, thresholds.dtype.type(self.ulps * np.inf)) if self.ulps else new
+        with np.errstate(over="ignore", under="ignore"):
+            new = np.nextafter(new, thresholds.dtype.type(self.ulps * np.inf)) if self.ulps else new
         if np.isfinite(new):
             thresholds[node] = new
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/nn/tensor.hpp"
@@ -12,9 +13,57 @@
 namespace kernels {
 namespace nn {
 
+#if defined(__clang__)
+#define KERNELS_NN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define KERNELS_NN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, order{__VA_ARGS__})
+#endif
+
+// A square of four by four elements of four bytes: rows that are `from_row` apart become columns.
+inline void transpose_square(const void* from, std::int64_t from_row, void* to, std::int64_t to_row) {
+  typedef std::uint32_t four __attribute__((vector_size(16)));
+  typedef std::int32_t order __attribute__((vector_size(16)));
+  (void)sizeof(order);
+  const auto* source = static_cast<const std::byte*>(from);
+  auto* target = static_cast<std::byte*>(to);
+  four row[4];
+  for (int i = 0; i < 4; ++i) std::memcpy(&row[i], source + i * from_row * 4, 16);
+  const four a = KERNELS_NN_SHUFFLE(row[0], row[1], 0, 4, 1, 5), b = KERNELS_NN_SHUFFLE(row[2], row[3], 0, 4, 1, 5);
+  const four c = KERNELS_NN_SHUFFLE(row[0], row[1], 2, 6, 3, 7), d = KERNELS_NN_SHUFFLE(row[2], row[3], 2, 6, 3, 7);
+  const four column[4] = {KERNELS_NN_SHUFFLE(a, b, 0, 1, 4, 5), KERNELS_NN_SHUFFLE(a, b, 2, 3, 6, 7), KERNELS_NN_SHUFFLE(c, d, 0, 1, 4, 5),
+                          KERNELS_NN_SHUFFLE(c, d, 2, 3, 6, 7)};
+  for (int i = 0; i < 4; ++i) std::memcpy(target + i * to_row * 4, &column[i], 16);
+}
+#undef KERNELS_NN_SHUFFLE
+
+// to[i * to_row + j] = from[i + j * from_row], in tiles that stay in cache.
+template <class T>
+inline void transpose_matrix(const T* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, T* to, std::int64_t to_row) {
+  constexpr std::int64_t tile_rows = 64, tile_columns = 8;
+  for (std::int64_t i0 = 0; i0 < rows; i0 += tile_rows) {
+    const std::int64_t i1 = smaller(rows, i0 + tile_rows);
+    for (std::int64_t j0 = 0; j0 < columns; j0 += tile_columns) {
+      const std::int64_t j1 = smaller(columns, j0 + tile_columns);
+      std::int64_t i = i0;
+      if constexpr (sizeof(T) == 4 && std::is_trivially_copyable<T>::value) {
+        for (; i + 4 <= i1; i += 4) {
+          std::int64_t j = j0;
+          for (; j + 4 <= j1; j += 4) transpose_square(from + i + j * from_row, from_row, to + i * to_row + j, to_row);
+          for (; j < j1; ++j) {
+            for (std::int64_t k = i; k < i + 4; ++k) to[k * to_row + j] = from[k + j * from_row];
+          }
+        }
+      }
+      for (; i < i1; ++i) {
+        for (std::int64_t j = j0; j < j1; ++j) to[i * to_row + j] = from[i + j * from_row];
+      }
+    }
+  }
+}
+
 // to[i, j, ...] = from[i * strides[0] + j * strides[1] + ...], row by row.
 template <class T, std::size_t rank>
-inline void strided_copy(const T* from, const std::array<std::int64_t, rank>& shape, const std::array<std::int64_t, rank>& strides, T* to) {
+inline void strided_rows(const T* from, const std::array<std::int64_t, rank>& shape, const std::array<std::int64_t, rank>& strides, T* to) {
   if constexpr (rank == 0) {
     *to = *from;
   } else {
@@ -37,6 +86,41 @@ inline void strided_copy(const T* from, const std::array<std::int64_t, rank>& sh
       }
     }
   }
+}
+
+// The same. Where the elements of another axis than the last are neighbours, as in transposes, these two axes are done in tiles.
+template <class T, std::size_t rank>
+inline void strided_copy(const T* from, const std::array<std::int64_t, rank>& shape, const std::array<std::int64_t, rank>& strides, T* to) {
+  if constexpr (rank >= 2) {
+    constexpr std::size_t last = rank - 1;
+    std::size_t near = last;
+    for (std::size_t axis = 0; axis < last; ++axis) {
+      if (strides[axis] == 1 && shape[axis] >= 4) near = axis;
+    }
+    if (near != last && strides[last] != 1 && shape[last] >= 4) {
+      std::array<std::int64_t, rank> index{}, pitch{};
+      std::int64_t step = 1, count = 1;
+      for (std::size_t axis = rank; axis-- > 0;) {
+        pitch[axis] = step;
+        step *= shape[axis];
+        if (axis != near && axis != last) count *= shape[axis];
+      }
+      for (std::int64_t i = 0; i < count; ++i) {
+        transpose_matrix(from, strides[last], shape[near], shape[last], to, pitch[near]);
+        for (std::size_t axis = last; axis-- > 0;) {
+          if (axis == near) continue;
+          from += strides[axis];
+          to += pitch[axis];
+          if (++index[axis] < shape[axis]) break;
+          from -= strides[axis] * shape[axis];
+          to -= pitch[axis] * shape[axis];
+          index[axis] = 0;
+        }
+      }
+      return;
+    }
+  }
+  strided_rows(from, shape, strides, to);
 }
 
 template <std::size_t rank>

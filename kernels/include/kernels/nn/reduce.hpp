@@ -14,6 +14,31 @@
 namespace kernels {
 namespace nn {
 
+namespace fn {
+#define KERNELS_NN_PACKED_1(name)                                  \
+  template <class T, int N>                                        \
+  KERNELS_NN_INLINE pack_of<T, N> name(pack_of<T, N> a) {          \
+    for (int i = 0; i < N; ++i) a.v[i] = name(a.v[i]);             \
+    return a;                                                      \
+  }
+#define KERNELS_NN_PACKED_2(name)                                              \
+  template <class T, int N>                                                    \
+  KERNELS_NN_INLINE pack_of<T, N> name(pack_of<T, N> a, pack_of<T, N> b) {     \
+    for (int i = 0; i < N; ++i) a.v[i] = name(a.v[i], b.v[i]);                 \
+    return a;                                                                  \
+  }
+KERNELS_NN_PACKED_1(abs)
+KERNELS_NN_PACKED_1(sqrt)
+KERNELS_NN_PACKED_1(log)
+KERNELS_NN_PACKED_2(add)
+KERNELS_NN_PACKED_2(mul)
+KERNELS_NN_PACKED_2(div)
+KERNELS_NN_PACKED_2(max)
+KERNELS_NN_PACKED_2(min)
+#undef KERNELS_NN_PACKED_1
+#undef KERNELS_NN_PACKED_2
+}  // namespace fn
+
 // Which axes are reduced: mask(true, false, ...).
 template <class... B>
 constexpr std::array<bool, sizeof...(B)> mask(B... flags) {
@@ -202,6 +227,27 @@ KERNELS_NN_INLINE T stored(S value) {
   else return convert<S, T>(value, true, Rounding::up);
 }
 
+// Parts of a set that are put together in pairs, pairs of pairs, and so on: rounding grows with the logarithm of their number (N. J. Higham, SIAM
+// J. Sci. Comput. 14 (1993) 783, Sec. 3).
+template <class V>
+struct Pairs {
+  static constexpr std::int64_t elements = 256;  // of one part
+  V part[56];
+  int n = 0;
+  std::int64_t count = 0;
+
+  template <class Join>
+  KERNELS_NN_INLINE void add(V value, const Join& join) {
+    for (std::int64_t bits = count++; bits & 1; bits >>= 1) value = join(part[--n], value);
+    part[n++] = value;
+  }
+  template <class Join>
+  KERNELS_NN_INLINE V total(V value, const Join& join) {
+    while (n > 0) value = join(part[--n], value);
+    return value;
+  }
+};
+
 // One set whose innermost axis is a run of elements.
 template <class S, class T>
 struct FoldRows {
@@ -210,33 +256,72 @@ struct FoldRows {
 
   template <class Step, class Join>
   KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join& join) const {
-    S result = start;
     const std::int64_t n = axes.sizes[0];
+    if (axes.n == 1 && n <= block) return run(from, n, start, step, join);
+    S result = start;
+    Pairs<S> pairs;
+    std::int64_t taken = 0;
     each(axes, 1, [&](std::int64_t offset) {
-      const T* x = from + offset;
-      std::int64_t i = 0;
-      if constexpr (std::is_floating_point<T>::value && std::is_same<S, T>::value) {
-        constexpr std::int64_t L = vec<T>::lanes;
-        if (n >= L) {
-          // Several sums, so that additions need not wait for each other.
-          vec<T> part[4] = {vec<T>(start), vec<T>(start), vec<T>(start), vec<T>(start)};
-          for (; i + 4 * L <= n; i += 4 * L) {
-            for (int p = 0; p < 4; ++p) part[p] = step(part[p], vec<T>::load(x + i + p * L));
-          }
-          for (; i + L <= n; i += L) part[0] = step(part[0], vec<T>::load(x + i));
-          T lane[vec<T>::lanes];
-          join(join(part[0], part[1]), join(part[2], part[3])).store(lane);
-          for (std::int64_t half = L / 2; half > 0; half /= 2) {
-            for (std::int64_t j = 0; j < half; ++j) lane[j] = join(lane[j], lane[j + half]);
-          }
-          result = join(result, lane[0]);
+      for (std::int64_t i = 0; i < n; i += block) {
+        const std::int64_t width = smaller(block, n - i);
+        result = join(result, run(from + offset + i, width, start, step, join));
+        taken += width;
+        if (taken >= Pairs<S>::elements) {
+          pairs.add(result, join);
+          result = start;
+          taken = 0;
         }
       }
-      for (; i < n; ++i) result = step(result, static_cast<S>(static_cast<computed_t<T>>(x[i])));
     });
-    return result;
+    return pairs.total(result, join);
+  }
+
+ private:
+  static constexpr bool in_vectors = std::is_floating_point<T>::value && std::is_same<S, T>::value;
+  // Elements that are taken one after the other, in sixteen sums or more.
+  static constexpr std::int64_t block = in_vectors ? 1024 : Pairs<S>::elements;
+
+  template <class Step, class Join>
+  KERNELS_NN_INLINE static S run(const T* x, std::int64_t n, S start, const Step& step, const Join& join) {
+    if constexpr (in_vectors) {
+      constexpr std::int64_t L = vec<T>::lanes;
+      std::int64_t i = 0;
+      // Several sums, so that additions need not wait for each other.
+      vec<T> part(start);
+      if (n >= 4 * L) {
+        vec<T> parts[4] = {vec<T>(start), vec<T>(start), vec<T>(start), vec<T>(start)};
+        for (; i + 4 * L <= n; i += 4 * L) {
+          for (int p = 0; p < 4; ++p) parts[p] = step(parts[p], vec<T>::load(x + i + p * L));
+        }
+        part = join(join(parts[0], parts[1]), join(parts[2], parts[3]));
+      }
+      for (; i + L <= n; i += L) part = step(part, vec<T>::load(x + i));
+      if (i < n) part = select(first_lanes<T>(n - i), step(part, vec<T>::load(x + i, n - i)), part);
+      return across(part, join);
+    } else {
+      S result = start;
+      for (std::int64_t i = 0; i < n; ++i) result = step(result, static_cast<S>(static_cast<computed_t<T>>(x[i])));
+      return result;
+    }
   }
 };
+
+// A set whose elements are got one after the other.
+template <class V, class Step, class Join, class Get>
+KERNELS_NN_INLINE V folded(const Axes& axes, V start, const Step& step, const Join& join, const Get& get) {
+  V result = start;
+  Pairs<V> pairs;
+  std::int64_t taken = 0;
+  each(axes, 0, [&](std::int64_t offset) {
+    result = step(result, get(offset));
+    if (++taken == Pairs<V>::elements) {
+      pairs.add(result, join);
+      result = start;
+      taken = 0;
+    }
+  });
+  return pairs.total(result, join);
+}
 
 // Neighbouring sets side by side, as many as a vector has lanes or fewer.
 template <class T>
@@ -246,11 +331,26 @@ struct FoldColumns {
   std::int64_t width;
 
   template <class Step, class Join>
-  KERNELS_NN_INLINE vec<T> operator()(T start, const Step& step, const Join&) const {
-    vec<T> result(start);
-    if (width == vec<T>::lanes) each(axes, 0, [&](std::int64_t offset) { result = step(result, vec<T>::load(from + offset)); });
-    else each(axes, 0, [&](std::int64_t offset) { result = step(result, vec<T>::load(from + offset, width)); });
-    return result;
+  KERNELS_NN_INLINE vec<T> operator()(T start, const Step& step, const Join& join) const {
+    if (width == vec<T>::lanes) return folded(axes, vec<T>(start), step, join, [&](std::int64_t offset) { return vec<T>::load(from + offset); });
+    return folded(axes, vec<T>(start), step, join, [&](std::int64_t offset) { return vec<T>::load(from + offset, width); });
+  }
+};
+
+// Four vectors of neighbouring sets: whole lines of cache are read.
+template <class T>
+struct FoldWide {
+  static constexpr int N = 4;
+  const T* from;
+  const Axes& axes;
+
+  template <class Step, class Join>
+  KERNELS_NN_INLINE pack_of<T, N> operator()(T start, const Step& step, const Join& join) const {
+    const auto each_step = [&](pack_of<T, N> a, const T* x) {
+      for (int i = 0; i < N; ++i) a.v[i] = step(a.v[i], vec<T>::load(x + i * vec<T>::lanes));
+      return a;
+    };
+    return folded(axes, pack_of<T, N>(start), each_step, join, [&](std::int64_t offset) { return from + offset; });
   }
 };
 
@@ -261,10 +361,8 @@ struct FoldOne {
   const Axes& axes;
 
   template <class Step, class Join>
-  KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join&) const {
-    S result = start;
-    each(axes, 0, [&](std::int64_t offset) { result = step(result, static_cast<S>(static_cast<computed_t<T>>(from[offset]))); });
-    return result;
+  KERNELS_NN_INLINE S operator()(S start, const Step& step, const Join& join) const {
+    return folded(axes, start, step, join, [&](std::int64_t offset) { return static_cast<S>(static_cast<computed_t<T>>(from[offset])); });
   }
 };
 
@@ -299,6 +397,13 @@ inline void reduce(const T* from, const std::array<std::int64_t, rank>& shape, c
     std::int64_t i = 0;
     if constexpr (std::is_floating_point<T>::value && std::is_same<S, T>::value) {
       constexpr std::int64_t L = vec<T>::lanes;
+      if constexpr (!std::is_same<Op, reduction::LogSumExp>::value) {
+        constexpr int N = reduction::FoldWide<T>::N;
+        for (; i + N * L <= inner; i += N * L) {
+          const auto found = Op::template compute<S>(reduction::FoldWide<T>{from + offset + i, gone}, n);
+          for (int p = 0; p < N; ++p) found.v[p].store(to + i + p * L);
+        }
+      }
       for (; i + L <= inner; i += L) Op::template compute<S>(reduction::FoldColumns<T>{from + offset + i, gone, L}, n).store(to + i);
       if (i < inner) {
         Op::template compute<S>(reduction::FoldColumns<T>{from + offset + i, gone, inner - i}, n).store(to + i, inner - i);

@@ -15,13 +15,23 @@ namespace nn {
 
 namespace normalizing {
 
+// The larger of two numbers. NaN may get lost: where the maximum is subtracted, it comes back through the sum.
+struct Larger {
+  template <class T>
+  KERNELS_NN_INLINE vec<T> operator()(vec<T> a, vec<T> x) const {
+    return larger_or_second(x, a);
+  }
+  float operator()(float a, float x) const { return x > a ? x : a; }
+};
+
 // e^(x - m) / sum, with the largest number m.
 struct Softmax {
   template <class Values>
   KERNELS_NN_INLINE static void apply(Values& values) {
-    const auto top = values.fold(reduction::Max::start<typename Values::number>(), [](auto a, auto x) { return fn::max(a, x); });
+    const auto top = values.fold(reduction::Max::start<typename Values::number>(), Larger{});
     const auto total = values.replace_and_sum([&](auto x) { return fn::exp(fn::sub(x, decltype(x)(top))); });
-    values.replace([&](auto e) { return fn::div(e, decltype(e)(total)); });
+    const auto scale = fn::div(decltype(total)(1), total);
+    values.replace([&](auto e) { return fn::mul(e, decltype(e)(scale)); });
   }
 };
 
@@ -29,7 +39,7 @@ struct Softmax {
 struct LogSoftmax {
   template <class Values>
   KERNELS_NN_INLINE static void apply(Values& values) {
-    const auto top = values.fold(reduction::Max::start<typename Values::number>(), [](auto a, auto x) { return fn::max(a, x); });
+    const auto top = values.fold(reduction::Max::start<typename Values::number>(), Larger{});
     const auto total = values.fold_sum([&](auto x) { return fn::exp(fn::sub(x, decltype(x)(top))); });
     const auto shift = fn::log(total);
     values.replace([&](auto x) { return fn::sub(fn::sub(x, decltype(x)(top)), decltype(x)(shift)); });
@@ -65,28 +75,23 @@ struct VectorRow {
 
   template <class F>
   KERNELS_NN_INLINE T fold(T start, const F& f) const {
-    vec<T> part(start);
+    vec<T> part(start), other(start);
     std::int64_t i = 0;
+    for (; i + 2 * L <= n; i += 2 * L) {
+      part = f(part, vec<T>::load(from + i));
+      other = f(other, vec<T>::load(from + i + L));
+    }
     for (; i + L <= n; i += L) part = f(part, vec<T>::load(from + i));
-    T lane[L];
-    part.store(lane);
-    T result = start;
-    for (std::int64_t j = 0; j < L; ++j) result = f(result, lane[j]);
-    for (; i < n; ++i) result = f(result, from[i]);
-    return result;
+    if (i < n) other = select(first_lanes<T>(n - i), f(other, vec<T>::load(from + i, n - i)), other);
+    return across(f(part, other), f);
   }
   template <class F>
   KERNELS_NN_INLINE T fold_sum(const F& f) const {
     vec<T> total(T(0));
     std::int64_t i = 0;
     for (; i + L <= n; i += L) total = total + f(vec<T>::load(from + i));
-    T result = sum(total);
-    if (i < n) {
-      T lane[L];
-      f(vec<T>::load(from + i, n - i)).store(lane);
-      for (std::int64_t j = 0; i + j < n; ++j) result += lane[j];
-    }
-    return result;
+    if (i < n) total = total + select(first_lanes<T>(n - i), f(vec<T>::load(from + i, n - i)), vec<T>(T(0)));
+    return across(total, reduction::Adding{});
   }
   template <class F>
   KERNELS_NN_INLINE T replace_and_sum(const F& f) {
@@ -97,13 +102,13 @@ struct VectorRow {
       y.store(to + i);
       total = total + y;
     }
-    T result = sum(total);
     if (i < n) {
-      f(vec<T>::load(from + i, n - i)).store(to + i, n - i);
-      for (; i < n; ++i) result += to[i];
+      const vec<T> y = f(vec<T>::load(from + i, n - i));
+      y.store(to + i, n - i);
+      total = total + select(first_lanes<T>(n - i), y, vec<T>(T(0)));
     }
     from = to;
-    return result;
+    return across(total, reduction::Adding{});
   }
   template <class F>
   KERNELS_NN_INLINE void replace(const F& f) {
@@ -196,7 +201,7 @@ inline void normalize(const T* from, std::int64_t outer, std::int64_t n, std::in
         if constexpr (std::is_same<Op, normalizing::Softmax>::value) {
           // Each step is rounded, as in ONNX's definition, whose body is one node a step.
           const auto rounded = [](float x) { return static_cast<float>(static_cast<T>(x)); };
-          const float top = values.fold(reduction::Max::start<float>(), [](float a, float x) { return fn::max(a, x); });
+          const float top = values.fold(reduction::Max::start<float>(), normalizing::Larger{});
           const auto exponential = [&](float x) { return rounded(fn::exp(rounded(x - top))); };
           const float total = rounded(values.fold_sum(exponential));
           values.replace([&](float x) { return exponential(x) / total; });

@@ -170,6 +170,49 @@ KERNELS_NN_INLINE float sum(vec<float> x) {
 }
 #endif
 
+// The lanes in another order: lane i is what lane i + by was, going round.
+template <int by, class T>
+KERNELS_NN_INLINE vec<T> rotated(vec<T> x) {
+  constexpr int L = vec<T>::lanes;
+#if defined(__clang__)
+  vec<T> r;
+  for (int i = 0; i < L; ++i) r.v[i] = x.v[(i + by) % L];
+  return r;
+#else
+  typename vec<T>::ints order{};
+  for (int i = 0; i < L; ++i) order[i] = (i + by) % L;
+  return __builtin_shuffle(x.v, order);
+#endif
+}
+// All lanes put together by a function whose operands may change places: halves first.
+template <int half, class T, class Join>
+KERNELS_NN_INLINE vec<T> joined_lanes(vec<T> x, const Join& join) {
+  if constexpr (half == 0) return x;
+  else return joined_lanes<half / 2>(join(x, rotated<half>(x)), join);
+}
+template <class T, class Join>
+KERNELS_NN_INLINE T across(vec<T> x, const Join& join) {
+  return joined_lanes<vec<T>::lanes / 2>(x, join).v[0];
+}
+// The truth of the first n lanes.
+template <class T>
+KERNELS_NN_INLINE vmask<T> first_lanes(std::int64_t n) {
+  typename vec<T>::ints place{};
+  for (int i = 0; i < vec<T>::lanes; ++i) place[i] = i;
+  return {place < static_cast<lane_int<T>>(n) - typename vec<T>::ints{}};
+}
+
+// Several vectors that go along side by side.
+template <class T, int N>
+struct pack_of {
+  vec<T> v[N];
+
+  pack_of() = default;
+  KERNELS_NN_INLINE explicit pack_of(T x) {
+    for (int i = 0; i < N; ++i) v[i] = vec<T>(x);
+  }
+};
+
 // A function of single numbers, lane by lane.
 template <class F, class T, class... V>
 KERNELS_NN_INLINE vec<T> by_lane(const F& f, vec<T> first, V... rest) {
