@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -52,9 +53,16 @@ class BuildOptions:
     cache: Path | None = None
 
 
-@cache
-def _own_cache() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="networks-")
+_own: list[tempfile.TemporaryDirectory[str]] = []
+_own_lock = threading.Lock()
+
+
+def _own_cache() -> Path:
+    """A folder for this process: one, whichever threads ask for it first."""
+    with _own_lock:
+        if not _own:
+            _own.append(tempfile.TemporaryDirectory(prefix="networks-"))
+        return Path(_own[0].name)
 
 
 @cache
@@ -91,7 +99,7 @@ def build(
     compiler = options.compiler or find_compiler()
     text = translation_unit(emitted)
     key = hashlib.sha256("\0".join((text, _runtime_digest(), compiler.version, *options.flags, _cpu())).encode()).hexdigest()[:24]
-    folder = options.cache or Path(_own_cache().name)
+    folder = options.cache or _own_cache()
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"network-{key}.so"
     if library.exists():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, ValueInfoProto, defs, helper
 from onnx.backend.base import Backend, BackendRep
 
 from mlcore.networks.build import QUICK, BuildOptions, Function, build
@@ -61,6 +61,22 @@ def missing_shapes(model: ModelProto, inputs: Sequence[Any]) -> dict[str, tuple[
     return found
 
 
+def _newest_opset(domain: str) -> int:
+    versions = [schema.since_version for schema in defs.get_all_schemas() if schema.domain == domain]
+    return int(defs.onnx_opset_version()) if not domain else max(versions, default=1)
+
+
+def _type_of(item: Any) -> Any:
+    """The type of a value: its element type, and its shape where it is a tensor."""
+    if isinstance(item, list | tuple):
+        if not item:
+            raise ValueError("an empty sequence does not tell the type of its elements")
+        element = np.asarray(item[0])
+        return helper.make_sequence_type_proto(helper.make_tensor_type_proto(DType.of(element).number, None))
+    array = np.asarray(item)
+    return helper.make_tensor_type_proto(DType.of(array).number, array.shape)
+
+
 class NetworkBackend(Backend):  # type: ignore[misc]
     """Prepares models by compiling them."""
 
@@ -73,6 +89,36 @@ class NetworkBackend(Backend):  # type: ignore[misc]
         if not cls.supports_device(device):
             raise ValueError(f"there is no device {device!r}; models run on the CPU")
         return NetworkRep(model, cls.options)
+
+    @classmethod
+    def run_node(
+        cls, node: NodeProto, inputs: Sequence[Any], device: str = "CPU", outputs_info: Any = None, **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """The outputs of one node.
+
+        Parameters
+        ----------
+        inputs
+            Arrays, lists of arrays for sequences; only of the inputs that the node names.
+        outputs_info
+            Not needed: types and shapes are inferred.
+        **kwargs
+            ``opset_version``: of the node's domain; by default the newest.
+        """
+        del outputs_info
+        opset = kwargs.pop("opset_version", None) or _newest_opset(node.domain)
+        named = [name for name in node.input if name]
+        if len(named) != len(inputs):
+            raise ValueError(f"the node has {len(named)} inputs, and {len(inputs)} are given")
+        graph = helper.make_graph(
+            [node],
+            "node",
+            [helper.make_value_info(name, _type_of(item)) for name, item in zip(named, inputs, strict=True)],
+            [ValueInfoProto(name=name) for name in node.output if name],
+        )
+        opsets = [helper.make_opsetid(node.domain, opset)]
+        model = helper.make_model(graph, opset_imports=opsets)
+        return cls.prepare(model, device, **kwargs).run(inputs)
 
     @classmethod
     def supports_device(cls, device: str) -> bool:

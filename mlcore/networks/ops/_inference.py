@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlcore.errors import InputError
+from mlcore.errors import InputError, UnsupportedOperatorError
 from mlcore.networks.ir import DType, Graph, Node, TensorType
 from mlcore.networks.ir.graph import MOST_ELEMENTS
 from mlcore.networks.ops import Facts
@@ -19,7 +19,7 @@ def infer_node(node: Node, facts: Facts) -> None:
     try:
         types = node.operator.infer(node, facts)
     except InputError as error:
-        if node.where not in error.message:
+        if node.where not in error.message and not isinstance(error, UnsupportedOperatorError):
             error.message = f"{node.where}: {error.message}"
             error.args = (error.message,)
         raise
