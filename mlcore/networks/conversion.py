@@ -198,6 +198,13 @@ def _compared(
     """Hold the compiled code against the oracle; and what the self-test gets."""
     if not project.can_be_tested(emitted) and samples is None:
         return [], None, "", ["Not compared: texts and sequences need samples."]
+    if any(node.operator.draws for node in graph.walk()):
+        return (
+            [],
+            None,
+            "",
+            ["Not compared: the network draws random numbers, which differ from implementation to implementation."],
+        )
     try:
         wanted = oracle(_model_with_data(source))
     except InputError as error:

@@ -99,6 +99,8 @@ class Operator(ABC):
         Set by the decorator `operator`.
     deterministic
         Whether equal inputs give equal outputs; others are never folded or shared.
+    draws
+        Whether it draws random numbers, which no two implementations share: nothing computed from them can be compared.
     takes_declared
         Whether the shape that the model declares for an output, whose rank nothing else tells, may be taken for it: `write` then
         checks what comes out against it.
@@ -108,6 +110,7 @@ class Operator(ABC):
     domain: ClassVar[str]
     since: ClassVar[tuple[int, ...]]
     deterministic: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
     takes_declared: ClassVar[bool] = False
 
     @property

@@ -21,6 +21,7 @@ class _Random(Operator):
     """Numbers of a distribution."""
 
     deterministic = False
+    draws = True
 
     def stream(self, node: Node, code: Writer) -> str:
         """C++ of where the numbers come from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 from mlcore.errors import InputError
 from mlcore.networks.build import QUICK, BuildOptions, Function, build
 from mlcore.networks.compiler import translate
+from mlcore.networks.conversion import compile_model
 from tests.mlcore.networks.conftest import Array, node_model
 
 COUNT = 200_000
@@ -187,6 +189,15 @@ def test_multinomial() -> None:
 def test_bad_requests(model: Any, what: str) -> None:
     with pytest.raises(InputError, match=what):
         translate(model, "wrong")
+
+
+def test_networks_that_draw_are_handed_out_without_a_comparison(tmp_path: Path) -> None:
+    report = compile_model(
+        node_model("RandomNormalLike", [np.zeros(3, np.float32)], opset=22), tmp_path, name="noise", flags=QUICK
+    )
+    assert report.agreements == ()
+    assert "random numbers" in report.notes[0]
+    assert "nn::Random random;" in (tmp_path / "noise" / "noise.hpp").read_text()
 
 
 def test_an_input_may_be_called_as_the_generator_is() -> None:
