@@ -91,3 +91,9 @@ class VerificationError(MLCoreError, RuntimeError):
     """Generated code disagrees with its source library: a defect here, never the user's fault."""
 
     code = "verification"
+
+
+class RunError(MLCoreError, RuntimeError):
+    """Compiled code that came to no end of its own: it took too long, too much memory, or crashed."""
+
+    code = "run"

@@ -1,7 +1,8 @@
 """Networks: ONNX models to standalone C++ (the job of ROOT's SOFIE), and a predictor of the same code.
 
 Public names: `load` (a model as a `Network` that Python runs), `compile_model` (a model as a C++ project, verified, with a
-`CompileReport`), `BuildOptions`. `mlcore.networks.onnx_backend` is ONNX's Backend interface.
+`CompileReport`), `check` (what is supported, what passes make of it, what it costs, before anything is compiled), `profile`
+(seconds by node), `BuildOptions`. `mlcore.networks.onnx_backend` is ONNX's Backend interface.
 
 Examples
 --------
@@ -13,7 +14,11 @@ Examples
 """
 
 from mlcore.networks.build import BuildOptions
+from mlcore.networks.checking import CheckReport, check
 from mlcore.networks.conversion import CompileReport, compile_model
 from mlcore.networks.predictor import Network, PortInfo, load
+from mlcore.networks.profiling import Profile, profile
 
-__all__ = ["BuildOptions", "CompileReport", "Network", "PortInfo", "compile_model", "load"]
+__all__ = [
+    "BuildOptions", "CheckReport", "CompileReport", "Network", "PortInfo", "Profile", "check", "compile_model", "load", "profile",
+]  # fmt: skip

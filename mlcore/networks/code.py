@@ -64,6 +64,7 @@ class Writer:
         self.known: set[Symbol] = set()
         self.constraints: list[Constraint] = []
         self._storage: dict[Value, Storage] = {}
+        self._bound: set[Storage] = set()
         self._names = 0
         self._indent = 1
         self._loops: list[int] = []
@@ -133,7 +134,8 @@ class Writer:
     def bind(self, value: Value, storage: Storage) -> None:
         """Say where a value lies."""
         self._storage[value] = storage
-        if storage not in self.storages:
+        if storage not in self._bound:
+            self._bound.add(storage)
             self.storages.append(storage)
 
     def storage(self, value: Value) -> Storage:

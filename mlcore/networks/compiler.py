@@ -20,7 +20,7 @@ def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
     return graph
 
 
-def translate(source: Path | bytes | Any, name: str, *, shapes: Shapes | None = None) -> Emitted:
+def translate(source: Path | bytes | Any, name: str, *, shapes: Shapes | None = None, profile: bool = False) -> Emitted:
     """A model as C++.
 
     Parameters
@@ -31,8 +31,10 @@ def translate(source: Path | bytes | Any, name: str, *, shapes: Shapes | None = 
         The namespace of the code, an identifier.
     shapes
         Shapes of inputs, instead of those in the model.
+    profile
+        Whether each node gets a clock.
     """
     graph = read(source, shapes=shapes)
     optimise(graph)
     verify(graph)
-    return emit(graph, name)
+    return emit(graph, name, profile=profile)

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlcore.errors import InputError, VerificationError
-from mlcore.networks.build import FAST, BuildOptions, Function, build
+from mlcore.errors import InputError, RunError, VerificationError
+from mlcore.networks.build import FAST, BuildOptions, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit import project
-from mlcore.networks.emit.cpp import Emitted, emit
+from mlcore.networks.emit.cpp import emit
 from mlcore.networks.frontends.onnx import Shapes
 from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
-from mlcore.networks.oracle import Agreement, agree, chosen_sizes, oracle, random_inputs
+from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
+from mlcore.networks.memory_map import MemoryMap
+from mlcore.networks.oracle import Agreement, Oracle, agree, chosen_sizes, oracle, random_inputs
 from mlcore.networks.passes import optimise
+from mlcore.networks.predictor import given
 from mlcore.toolchain.compiler import Compiler, find_compiler
 from mlcore.toolchain.sandbox import GIB, Limits, run
 
 SIZES = (3, 7)
 """What symbols are set to in turn when code is verified: the smallest, others are larger by 2 each."""
 
+TIMED_SIZES = (1, 64)
+"""What all symbols are set to in turn when code is timed."""
+
+_TIMED_SECONDS = 0.5
 _RUN_LIMITS = Limits(memory_bytes=8 * GIB, cpu_seconds=600, wall_seconds=600)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call, one thread: of the generated code in a loop of its own, of the oracle from Python where it is fast."""
+
+    sizes: Mapping[str, int]
+    seconds: float
+    oracle_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,10 @@ class CompileReport:
         Of the graph, before and after all passes.
     workspace_bytes
         Memory of a call; None where it depends on sizes of the call.
+    memory
+        What it is made of, at the sizes that were compared first.
+    timings
+        Of some sizes, where they were asked for.
     """
 
     name: str
@@ -54,8 +75,10 @@ class CompileReport:
     nodes_after: int
     weights_bytes: int
     workspace_bytes: int | None
+    memory: MemoryMap
     header_bytes: int
     compile_seconds: float
+    timings: tuple[Timing, ...]
     folder: Path
     archive: Path
     files: tuple[Path, ...]
@@ -79,6 +102,8 @@ def compile_model(
     flags: tuple[str, ...] = FAST,
     samples: Mapping[str, Any] | None = None,
     seed: int = 0,
+    timed: bool = False,
+    limits: Limits = CALL_LIMITS,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     log: Callable[[str], None] = lambda text: None,
     cancelled: Callable[[], bool] | None = None,
@@ -99,6 +124,10 @@ def compile_model(
         Inputs by name to compare on, besides random ones.
     seed
         Of the random inputs.
+    timed
+        Whether calls of the compiled code are timed, beside the oracle's.
+    limits
+        Of the child that runs the compiled code: its memory, and the seconds of each call.
     progress, log
         Told how far it is and what it does.
     cancelled
@@ -110,6 +139,8 @@ def compile_model(
         The model cannot be read.
     ToolchainError
         There is no compiler, or it ran into a limit.
+    RunError
+        The compiled code went over a limit.
     VerificationError
         The code disagrees with the oracle.
     """
@@ -134,10 +165,13 @@ def compile_model(
     work = directory / f"{name}.build"
     work.mkdir()
     try:
-        library, seconds = build([emitted], BuildOptions(flags, compiler, work), cancelled=cancelled)
+        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed), cancelled=cancelled)
         log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
         progress(0.6, "Comparing")
-        agreements, references, found_by, notes = _compared(source, graph, emitted, library, samples, seed, log)
+        with closing(IsolatedFunction(library, emitted, limits)) as function:
+            compared = _compared(source, graph, function, samples, seed, log)
+            timings = _timed(graph, function, compared.oracle, seed, log) if timed else ()
+        references = compared.references
         contents = project.project(emitted, model=_origin(source), references=references)
         folder.mkdir()
         for key, data in contents.items():
@@ -157,20 +191,22 @@ def compile_model(
         name=name,
         compiler=compiler.version,
         flags=flags,
-        oracle=found_by,
-        agreements=tuple(agreements),
+        oracle=compared.oracle.name if compared.oracle else "",
+        agreements=compared.agreements,
         inputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.inputs),
         outputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.outputs),
         nodes_before=nodes_before,
         nodes_after=nodes_after,
         weights_bytes=len(emitted.weights),
         workspace_bytes=emitted.workspace_bytes,
+        memory=MemoryMap.of(emitted, chosen_sizes(graph, SIZES[0])),
         header_bytes=len(contents[f"{name}.hpp"]),
         compile_seconds=seconds,
+        timings=timings,
         folder=folder,
         archive=archive,
         files=tuple(folder / key for key in sorted(contents)),
-        notes=tuple(notes),
+        notes=compared.notes,
     )
 
 
@@ -186,40 +222,43 @@ def _model_with_data(source: Any) -> Any:
     return onnx.ModelProto.FromString(source) if isinstance(source, bytes) else source
 
 
+@dataclass(frozen=True)
+class _Compared:
+    agreements: tuple[Agreement, ...] = ()
+    references: project.References | None = None
+    oracle: Oracle | None = None
+    notes: tuple[str, ...] = ()
+
+
 def _compared(
     source: Any,
     graph: Graph,
-    emitted: Emitted,
-    library: Path,
+    function: IsolatedFunction,
     samples: Mapping[str, Any] | None,
     seed: int,
     log: Callable[[str], None],
-) -> tuple[list[Agreement], project.References | None, str, list[str]]:
+) -> _Compared:
     """Hold the compiled code against the oracle; and what the self-test gets."""
+    emitted = function.emitted
     if not project.can_be_tested(emitted) and samples is None:
-        return [], None, "", ["Not compared: texts and sequences need samples."]
+        return _Compared(notes=("Not compared: texts and sequences need samples.",))
     if any(node.operator.draws for node in graph.walk()):
-        return (
-            [],
-            None,
-            "",
-            ["Not compared: the network draws random numbers, which differ from implementation to implementation."],
-        )
+        why = "Not compared: the network draws random numbers, which differ from implementation to implementation."
+        return _Compared(notes=(why,))
     try:
         wanted = oracle(_model_with_data(source))
     except InputError as error:
-        return [], None, "", [f"Not compared: {error.message}"]
-    function = Function(library, emitted)
+        return _Compared(notes=(f"Not compared: {error.message}",))
     names = [port.name for port in emitted.outputs]
     agreements: list[Agreement] = []
     references = None
-    rounds = []
+    rounds: list[tuple[dict[str, int], list[Any]]] = []
     if project.can_be_tested(emitted):
         for small in SIZES if emitted.sizes else SIZES[:1]:
             sizes = chosen_sizes(graph, small)
-            rounds.append((sizes, random_inputs(graph, sizes, seed)))
+            rounds.append((sizes, list(random_inputs(graph, sizes, seed))))
     if samples is not None:
-        rounds.append(({}, [np.asarray(samples[port.name]) for port in emitted.inputs]))
+        rounds.append(({}, given(emitted, samples)))
     for sizes, inputs in rounds:
         feeds = dict(zip((port.name for port in emitted.inputs), inputs, strict=True))
         expected = wanted.run(feeds)
@@ -237,7 +276,31 @@ def _compared(
                 f"(allowed {item.tolerance * (1 + item.scale):.3g}), at {item.worst}",
                 hint="This is a defect of the conversion, not of the model; please report it with the model.",
             )
-    return agreements, references, wanted.name, []
+    return _Compared(tuple(agreements), references, wanted)
+
+
+def _timed(
+    graph: Graph, function: IsolatedFunction, wanted: Oracle | None, seed: int, log: Callable[[str], None]
+) -> tuple[Timing, ...]:
+    """Time calls on random inputs, where these can be made; sizes that the network does not take are left out."""
+    emitted = function.emitted
+    if not project.can_be_tested(emitted):
+        return ()
+    found = []
+    for number in TIMED_SIZES if emitted.sizes else TIMED_SIZES[:1]:
+        sizes = dict.fromkeys(chosen_sizes(graph, 1), number)
+        try:
+            inputs = random_inputs(graph, sizes, seed)
+            seconds = function.seconds_per_call(inputs, seconds=_TIMED_SECONDS)
+        except (InputError, RunError) as error:
+            log(f"not timed at {sizes}: {error.message}")
+            continue
+        beside = None
+        if wanted is not None and wanted.is_fast:
+            feeds = dict(zip((port.name for port in emitted.inputs), inputs, strict=True))
+            beside = wanted.seconds_per_call(feeds, seconds=_TIMED_SECONDS)
+        found.append(Timing(sizes, seconds, beside))
+    return tuple(found)
 
 
 def _run_selftest(compiler: Compiler, folder: Path, work: Path, cancelled: Callable[[], bool] | None) -> None:

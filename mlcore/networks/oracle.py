@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,10 +36,26 @@ class Oracle:
         With its version.
     run
         From inputs by name to outputs in the model's order.
+    is_fast
+        Whether it is made for speed, so that its time means something.
     """
 
     name: str
     run: Callable[[Mapping[str, Any]], list[Any]]
+    is_fast: bool = False
+
+    def seconds_per_call(self, feeds: Mapping[str, Any], *, seconds: float = 0.5, samples: int = 11) -> float:
+        """The median time of a call from Python, of samples of calls in a row."""
+
+        def of(count: int) -> float:
+            start = time.perf_counter()
+            for _ in range(count):
+                self.run(feeds)
+            return (time.perf_counter() - start) / count
+
+        of(1)
+        count = max(1, min(1_000_000, int(seconds / samples / max(of(1), 1e-7))))
+        return float(np.median([of(count) for _ in range(samples)]))
 
 
 def oracle(model: Any) -> Oracle:
@@ -75,7 +92,7 @@ def _onnxruntime(model: Any) -> Oracle:
     copied.CopyFrom(model)
     copied.ir_version = min(copied.ir_version, _NEWEST_IR)
     session = onnxruntime.InferenceSession(copied.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return Oracle(f"onnxruntime {metadata.version('onnxruntime')}", lambda feeds: list(session.run(None, dict(feeds))))
+    return Oracle(f"onnxruntime {metadata.version('onnxruntime')}", lambda feeds: list(session.run(None, dict(feeds))), True)
 
 
 def _reference(model: Any) -> Oracle:

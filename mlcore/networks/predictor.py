@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import DataError, InputError
-from mlcore.networks.build import BuildOptions, Function, build
+from mlcore.networks.build import BuildOptions, build
+from mlcore.networks.calling import Function
 from mlcore.networks.compiler import translate
 from mlcore.networks.emit.cpp import Emitted, Port
 from mlcore.networks.frontends.onnx import Shapes
 from mlcore.networks.ir import DType, TensorType
+from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
+from mlcore.toolchain.sandbox import Limits
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,15 @@ class Network:
 
     Parameters
     ----------
-    emitted, library
-        From `mlcore.networks.compiler.translate` and `mlcore.networks.build.build`.
+    function
+        What calls the compiled code, in this process or in a child.
     compile_seconds
         What the compiler took; 0 where the library came from the cache.
     """
 
-    def __init__(self, emitted: Emitted, library: Path, compile_seconds: float) -> None:
-        self._emitted = emitted
-        self._function = Function(library, emitted)
+    def __init__(self, function: Function | IsolatedFunction, compile_seconds: float) -> None:
+        self._emitted = function.emitted
+        self._function = function
         self.compile_seconds = compile_seconds
 
     @property
@@ -70,16 +73,35 @@ class Network:
             There is no input of a name.
         InputError
             An input is missing, or of a wrong shape or type.
+        RunError
+            In a child: it crashed, or went over a limit.
         """
-        names = [port.name for port in self._emitted.inputs]
-        for name in inputs:
-            if name not in names:
-                raise DataError.missing("input", name, names, where="the network")
-        for name in names:
-            if name not in inputs:
-                raise InputError(f"the input {name!r} is missing", hint=f"Inputs: {', '.join(names)}.", code="network.inputs")
-        given = [_converted(inputs[port.name], port) for port in self._emitted.inputs]
-        return dict(zip((port.name for port in self._emitted.outputs), self._function(given), strict=True))
+        return dict(zip((port.name for port in self._emitted.outputs), self._function(given(self._emitted, inputs)), strict=True))
+
+    def close(self) -> None:
+        """End the child, where there is one; the next call starts another."""
+        if isinstance(self._function, IsolatedFunction):
+            self._function.close()
+
+
+def given(emitted: Emitted, inputs: Mapping[str, Any]) -> list[Any]:
+    """Inputs by name in the order of a network's, with its element types.
+
+    Raises
+    ------
+    DataError
+        There is no input of a name.
+    InputError
+        An input is missing, or its values do not fit into the network's element type.
+    """
+    names = [port.name for port in emitted.inputs]
+    for name in inputs:
+        if name not in names:
+            raise DataError.missing("input", name, names, where="the network")
+    for name in names:
+        if name not in inputs:
+            raise InputError(f"the input {name!r} is missing", hint=f"Inputs: {', '.join(names)}.", code="network.inputs")
+    return [_converted(inputs[port.name], port) for port in emitted.inputs]
 
 
 def _info(port: Port) -> PortInfo:
@@ -108,7 +130,14 @@ def _converted(item: Any, port: Port) -> Any:
     return converted
 
 
-def load(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, options: BuildOptions | None = None) -> Network:
+def load(
+    source: Path | str | bytes | Any,
+    *,
+    shapes: Shapes | None = None,
+    options: BuildOptions | None = None,
+    isolate: bool = False,
+    limits: Limits = CALL_LIMITS,
+) -> Network:
     """Compile a network, or take it from the cache.
 
     Parameters
@@ -119,6 +148,11 @@ def load(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, opti
         Shapes of inputs instead of the model's: numbers, or names of sizes that each call may choose.
     options
         Compiler, flags, cache.
+    isolate
+        Whether the code runs in a child process with limits, as it should where the model is a stranger's. A call then takes a
+        tenth of a millisecond more.
+    limits
+        Of the child: its memory, and the seconds of each call.
 
     Raises
     ------
@@ -129,4 +163,4 @@ def load(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, opti
     """
     emitted = translate(Path(source) if isinstance(source, str) else source, "network", shapes=shapes)
     library, seconds = build([emitted], options)
-    return Network(emitted, library, seconds)
+    return Network(IsolatedFunction(library, emitted, limits) if isolate else Function(library, emitted), seconds)

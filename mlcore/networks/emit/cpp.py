@@ -23,7 +23,7 @@ import numpy as np
 
 from mlcore.networks.code import Storage, Writer, cpp_size, object_type, text_literal
 from mlcore.networks.emit import memory
-from mlcore.networks.ir import Array, DType, Graph, Size, Symbol, TensorType, Value, identifier
+from mlcore.networks.ir import Array, DType, Graph, Names, Node, Size, Symbol, TensorType, Value, identifier
 from mlcore.networks.ir.sizes import symbols
 
 
@@ -68,6 +68,8 @@ class Emitted:
         The symbols that a call is given numbers for.
     workspace_bytes
         Of a call, where no size is a symbol.
+    profiled
+        The nodes that have a clock, in order; none where none was asked for.
     """
 
     name: str
@@ -80,23 +82,26 @@ class Emitted:
     sizes: tuple[Symbol, ...]
     workspace_bytes: int | None
     memory: memory.MemoryPlan
+    profiled: tuple[Node, ...] = ()
 
 
-def emit(graph: Graph, name: str) -> Emitted:
+def emit(graph: Graph, name: str, *, profile: bool = False) -> Emitted:
     """Write a graph as C++.
 
     Parameters
     ----------
     name
         The namespace, an identifier.
+    profile
+        Whether the code reads a clock behind each node of the graph itself, and adds up what each took in ``Workspace::spent``.
     """
     code = Writer()
     code.constraints = list(graph.constraints)
     sizes = sorted({item for value in graph.inputs for size in _shape(value) for item in symbols(size)})
     code.known.update(sizes)
-    taken: set[str] = {item.name for item in sizes}
-    inputs = tuple(_port(value, f"input_{i}", taken) for i, value in enumerate(graph.inputs))
-    outputs = tuple(_port(value, f"output_{i}", taken) for i, value in enumerate(graph.outputs))
+    names = Names(item.name for item in sizes)
+    inputs = tuple(_port(value, f"input_{i}", names) for i, value in enumerate(graph.inputs))
+    outputs = tuple(_port(value, f"output_{i}", names) for i, value in enumerate(graph.outputs))
     produced = {value for node in graph.nodes for value in node.outputs}
     for port in inputs:
         code.bind(port.value, Storage(port.variable, "input", _cpp(port.value), 0, 0, 0, 0, port.value))
@@ -106,7 +111,10 @@ def emit(graph: Graph, name: str) -> Emitted:
             code.bind(port.value, Storage(port.variable, "output", _cpp(port.value), 0, 0, 0, 0, port.value))
             direct.append(port)
     code.check_constraints()
-    code.write_nodes(graph)
+    if profile:
+        _write_timed(graph, code)
+    else:
+        code.write_nodes(graph)
     code.position += 1
     code.line()
     for port in outputs:
@@ -115,19 +123,27 @@ def emit(graph: Graph, name: str) -> Emitted:
     for storage in code.storages:
         if storage.kind == "output":
             storage.last = code.position
-    return _assemble(name, code, inputs, outputs, tuple(sizes))
+    return _assemble(name, code, inputs, outputs, tuple(sizes), tuple(graph.nodes) if profile else ())
+
+
+def _write_timed(graph: Graph, code: Writer) -> None:
+    """Write the nodes with a clock behind each: one reading serves as the end of a node and the beginning of the next."""
+    code.line("auto clock = std::chrono::steady_clock::now();")
+    for number, node in enumerate(graph.nodes):
+        code.write_node(node)
+        with code.block():
+            code.line("const auto now = std::chrono::steady_clock::now();")
+            code.line(f"workspace.spent[{number}] += std::chrono::duration_cast<std::chrono::nanoseconds>(now - clock).count();")
+            code.line("clock = now;")
+    code.check_constraints()
 
 
 def _shape(value: Value) -> tuple[Size, ...]:
     return value.type.shape or () if isinstance(value.type, TensorType) else ()
 
 
-def _port(value: Value, fallback: str, taken: set[str]) -> Port:
-    base = identifier(value.name) or fallback
-    variable, number = base, 2
-    while variable in taken:
-        variable, number = f"{base}_{number}", number + 1
-    taken.add(variable)
+def _port(value: Value, fallback: str, names: Names) -> Port:
+    variable = names.fresh(identifier(value.name) or fallback)
     kind = value.type
     if not isinstance(kind, TensorType) or kind.shape is None or kind.dtype is DType.STRING:
         form = "object"
@@ -171,12 +187,20 @@ def parameter(port: Port, *, output: bool) -> str:
     return f"const {object_type(value.type)}*& {port.variable}" if output else f"const {object_type(value.type)}& {port.variable}"
 
 
-def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes: tuple[Symbol, ...]) -> Emitted:
+def _assemble(
+    name: str,
+    code: Writer,
+    inputs: tuple[Port, ...],
+    outputs: tuple[Port, ...],
+    sizes: tuple[Symbol, ...],
+    profiled: tuple[Node, ...],
+) -> Emitted:
     if any(storage.cpp.startswith("nn::") for storage in code.storages):
         code.include("kernels/nn/types.hpp")
     plan = memory.plan(code.storages)
     weights, offsets, text_tables = _weights(code.constants)
-    lines = [f"namespace {name} {{", "", "namespace nn = kernels::nn;", ""]
+    lines = ["#include <chrono>", ""] if profiled else []
+    lines += [f"namespace {name} {{", "", "namespace nn = kernels::nn;", ""]
     lines += [f"constexpr std::int64_t weights_bytes = {len(weights)};", ""]
     lines += ["// Memory of a call; each thread needs its own.", "struct Workspace {", "  nn::Buffer arena;"]
     for storage in code.storages:
@@ -186,6 +210,8 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
             lines.append(f"  {storage.cpp} {storage.name};")
     # Texts that are known stand here and not in the namespace, where libraries of equal names would share them.
     lines += [f"  std::vector<std::string> {table}{{{texts}}};" for table, texts in text_tables.items()]
+    if profiled:
+        lines.append(f"  std::int64_t spent[{len(profiled)}] = {{}};  // nanoseconds in each node, over all calls")
     lines += ["};", ""]
     parameters = ["const std::byte* weights", "Workspace& workspace"]
     parameters += [f"std::int64_t {item.name}" for item in sizes]
@@ -208,7 +234,7 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
     return Emitted(
         name=name,
         code="\n".join(lines),
-        entry=_entry(name, inputs, outputs, sizes),
+        entry=_entry(name, inputs, outputs, sizes) + (_spent(name, len(profiled)) if profiled else ""),
         headers=tuple(sorted(code.headers)),
         weights=weights,
         inputs=inputs,
@@ -216,6 +242,7 @@ def _assemble(name: str, code: Writer, inputs: tuple[Port, ...], outputs: tuple[
         sizes=sizes,
         workspace_bytes=plan.static_bytes if not plan.slots else None,
         memory=plan,
+        profiled=profiled,
     )
 
 
@@ -331,6 +358,18 @@ def _entry(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], sizes
             lines.append(f"    nn::give({_element_number(value)}, *y{i}, out[{i}], handle.held);")
     lines += ["  }, message, message_size);", "}", '}  // extern "C"', ""]
     return "\n".join(lines)
+
+
+def _spent(name: str, n_nodes: int) -> str:
+    """The C face of the clocks: hands out what they added up, and sets them to zero."""
+    return f"""extern "C" void {name}_spent(void* opaque, std::int64_t* nanoseconds) {{
+  auto& spent = static_cast<{name}_handle*>(opaque)->workspace.spent;
+  for (int i = 0; i < {n_nodes}; ++i) {{
+    nanoseconds[i] = spent[i];
+    spent[i] = 0;
+  }}
+}}
+"""
 
 
 def _element_number(value: Value) -> int:

@@ -12,6 +12,11 @@ _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equ
 OPSET = 7
 
 
+def is_legacy(kind: str) -> bool:
+    """Whether operators of this name have old definitions that are read here."""
+    return kind in _BINARY or kind in ("PRelu", "Gemm")
+
+
 def legacy_function(kind: str, version: int | None, attributes: Sequence[Any], inputs: Sequence[Value | None]) -> Any:
     """The body of an old definition in operators of opset 7; None where there is no need of one.
 

@@ -64,6 +64,18 @@ def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
     UnsupportedOperatorError
         It needs an operator that is not supported.
     """
+    model, folder = parsed(source)
+    return _Reader(model, folder, shapes or {}).model_graph()
+
+
+def parsed(source: Path | bytes | Any) -> tuple[Any, Path | None]:
+    """A model as protobuf, and the folder that its external data may lie in.
+
+    Raises
+    ------
+    InputError
+        It is no model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -83,7 +95,7 @@ def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
         model = source
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InputError("the file holds no ONNX graph", hint="Export the model again.", code="network.empty")
-    return _Reader(model, folder, shapes or {}).model_graph()
+    return model, folder
 
 
 class _Scope:

@@ -1,6 +1,6 @@
 """The intermediate representation of networks: sizes, types, graphs."""
 
-from mlcore.networks.ir.graph import REQUIRED, Array, Body, Constraint, Graph, Node, Symbols, Value, constant, identifier
+from mlcore.networks.ir.graph import REQUIRED, Array, Body, Constraint, Graph, Names, Node, Symbols, Value, constant, identifier
 from mlcore.networks.ir.sizes import Expr, Size, Symbol, is_late, larger, product, smaller, symbol
 from mlcore.networks.ir.types import (
     VARIES,
@@ -24,6 +24,7 @@ __all__ = [
     "DType",
     "Expr",
     "Graph",
+    "Names",
     "Node",
     "OptionalType",
     "SequenceType",

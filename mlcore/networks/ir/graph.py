@@ -8,7 +8,7 @@ the values around them directly.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -273,30 +273,46 @@ class Body:
     names: tuple[str, ...]
 
 
+class Names:
+    """Gives names that are all different.
+
+    Parameters
+    ----------
+    taken
+        Names that are given already.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._next: dict[str, int] = {}
+
+    def fresh(self, name: str) -> str:
+        """The name, or the name with a number where it is taken."""
+        candidate, number = name, self._next.get(name, 2)
+        while candidate in self._taken:
+            candidate, number = f"{name}_{number}", number + 1
+        self._next[name] = number
+        self._taken.add(candidate)
+        return candidate
+
+
 class Symbols:
     """Gives names to the sizes of a graph that are not known."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._names = Names()
         self._counter = itertools.count()
         self.named: dict[str, Expr] = {}
 
     def of_input(self, name: str) -> Expr:
         """The size that a model calls by a name; equal names are equal sizes."""
         if name not in self.named:
-            self.named[name] = symbol(self._free(identifier(name) or "n"))
+            self.named[name] = symbol(self._names.fresh(identifier(name) or "n"))
         return self.named[name]
 
     def late(self, hint: str = "u") -> Expr:
         """A size that a node will find out."""
-        return symbol(self._free(f"{hint}{next(self._counter)}"), late=True)
-
-    def _free(self, name: str) -> str:
-        candidate, number = name, 2
-        while candidate in self._taken:
-            candidate, number = f"{name}_{number}", number + 1
-        self._taken.add(candidate)
-        return candidate
+        return symbol(self._names.fresh(f"{hint}{next(self._counter)}"), late=True)
 
 
 def identifier(text: str, *, most: int = 40) -> str:

@@ -21,7 +21,8 @@ def verify(graph: Graph) -> None:
 
 
 def _verify(graph: Graph, known: set[Value]) -> None:
-    known = known | set(graph.inputs)
+    mine = set(graph.inputs) - known
+    known |= mine
     for value in graph.inputs:
         if value.constant is not None:
             raise VerificationError(f"the input {value.name!r} of {graph.name!r} has a value")
@@ -36,8 +37,10 @@ def _verify(graph: Graph, known: set[Value]) -> None:
             if value.constant is not None:
                 raise VerificationError(f"{value!r} is known, and computed by {node.where}")
             known.add(value)
+            mine.add(value)
     for value in graph.outputs:
         _check_read(value, known, f"the output {value.name!r} of {graph.name!r}")
+    known -= mine
 
 
 def _check_read(value: Value, known: set[Value], where: str) -> None:

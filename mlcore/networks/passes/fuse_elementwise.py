@@ -10,6 +10,9 @@ from mlcore.networks.passes._rewrite import Uses, all_graphs
 MOST_OPERANDS = 10
 """Of one loop: each is a pointer that the processor keeps."""
 
+MOST_STEPS = 64
+"""Of one loop: longer ones gain nothing, and take the compiler long."""
+
 
 def fuse_elementwise(graph: Graph) -> None:
     """Fuse in each graph by itself."""
@@ -61,7 +64,7 @@ def _grown(last: Node, uses: Uses, taken: set[Node]) -> list[Node]:
                 continue
             if value.shape != last.output.shape or not all(reader in group for reader in uses.nodes[value]):
                 continue
-            if len(list(_outside([*group, node]))) <= MOST_OPERANDS:
+            if len(group) < MOST_STEPS and len(_outside([*group, node])) <= MOST_OPERANDS:
                 group.append(node)
                 changed = True
     return group

@@ -10,6 +10,7 @@ from mlcore.networks.ops.elementwise import Elementwise
 from mlcore.networks.passes._rewrite import Uses, all_graphs
 
 MOST_OPERANDS = 6
+MOST_STEPS = 64
 
 
 def fuse_epilogue(graph: Graph) -> None:
@@ -30,7 +31,7 @@ def _fuse(graph: Graph) -> None:
         operands: list[Value] = []
         while True:
             step = uses.only(value)
-            if step is None or step in replaced or not _joins(step, value, node):
+            if step is None or len(steps) == MOST_STEPS or step in replaced or not _joins(step, value, node):
                 break
             more = [item for item in step.operator.operands(step) if item is not value]
             if len(dict.fromkeys([*operands, *more])) > MOST_OPERANDS:

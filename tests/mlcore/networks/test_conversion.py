@@ -113,3 +113,15 @@ def test_what_disagrees_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(VerificationError, match=r"'y' differs from a wrong oracle's by up to 0\.01"):
         networks.compile_model(mlp(), tmp_path, name="tiny", flags=QUICK)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calls_are_timed_where_that_is_asked_for(report: networks.CompileReport, tmp_path: Path) -> None:
+    assert report.timings == ()
+    timed = networks.compile_model(mlp(), tmp_path, name="timed", flags=QUICK, timed=True)
+    assert [item.sizes for item in timed.timings] == [{"batch": 1}, {"batch": 64}]
+    for item in timed.timings:
+        assert item.seconds > 0
+        assert item.oracle_seconds is not None
+        assert item.oracle_seconds > 0
+    assert timed.memory.sizes == {"batch": 3}
+    assert timed.memory.bytes == 256  # 3 x 16 floats and their slack
