@@ -16,17 +16,43 @@ from functools import cache
 from pathlib import Path
 
 import kernels
+from mlcore.errors import InputError
 from mlcore.networks.calling import Function
 from mlcore.networks.emit.cpp import Emitted
 from mlcore.toolchain.compiler import Compiler, find_compiler
 
-__all__ = ["FAST", "INCLUDE", "QUICK", "BuildOptions", "Function", "build", "translation_unit"]
+__all__ = ["FAST", "INCLUDE", "QUICK", "TARGETS", "BuildOptions", "Function", "build", "flags_for", "translation_unit"]
 
 INCLUDE = Path(kernels.__file__).parent / "include"
 
 FAST = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 QUICK = ("-std=c++17", "-O1", "-ffp-contract=off")
 """Flags for code that is run once, as in tests of single operators: it compiles several times faster."""
+
+
+TARGETS = {"native": "-march=native", "avx512": "-march=x86-64-v4", "avx2": "-march=x86-64-v3", "portable": ""}
+"""Machines that code can be compiled for, and the compiler's flag: this one, those with AVX-512, with AVX2, any."""
+
+
+def flags_for(target: str) -> tuple[str, ...]:
+    """The compiler's flags for a machine.
+
+    Raises
+    ------
+    InputError
+        There is no such target, or this machine could not run the code, so that it cannot be verified here.
+    """
+    if target not in TARGETS:
+        raise InputError(f"there is no target {target!r}", hint=f"There are {', '.join(TARGETS)}.", code="network.target")
+    needed = {"avx512": "avx512vl", "avx2": "avx2"}.get(target, "")
+    if needed and needed not in _cpu().split():
+        raise InputError(
+            f"this machine has no {needed.upper()}, so that code for it cannot be verified here",
+            hint="Take native or portable, or convert on a machine like those that the code is for.",
+            code="network.target",
+        )
+    flag = TARGETS[target]
+    return tuple(flag if item == "-march=native" else item for item in FAST if item != "-march=native" or flag)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from mlcore.filetypes import FOREST_HOLDERS
+from mlcore.filetypes import FOREST_HOLDERS, FORESTS
 from portal.accounts.models import User
 from portal.jobs import registry
 from portal.library.models import LibraryFile
-from portal.library.services import KIND_TITLES
+from portal.library.services import KIND_TITLES, holds_forest
 
 FILES_OFFERED = 3
 NEWEST_LOOKED_AT = 200
@@ -25,18 +25,45 @@ def words(text: str) -> frozenset[str]:
 def find(owner: User, question: str) -> dict[str, Any] | None:
     """The job that ``question`` asks for, as stored in `Turn.offer`; None where it asks for none.
 
-    A job type matches where all words of one of its phrases occur. Of several, the longest phrase wins.
+    A job type matches where all words of one of its phrases occur. Of several, the longest phrase wins; where two have equal ones,
+    the file decides that would be filled in: *my model to C++* means a forest or a network.
     """
     asked = words(question)
-    best: tuple[int, registry.JobType[Any]] | None = None
+    best: list[registry.JobType[Any]] = []
+    longest = 0
     for job_type in registry.all_types().values():
         if not job_type.listed or (job_type.staff_only and not owner.is_staff):
             continue
-        for phrase in job_type.phrases:
-            wanted = words(phrase)
-            if wanted and wanted <= asked and (best is None or len(wanted) > best[0]):
-                best = (len(wanted), job_type)
-    return _offer(owner, question, best[1]) if best else None
+        matching = max((len(wanted) for wanted in map(words, job_type.phrases) if wanted <= asked), default=0)
+        if matching > longest:
+            best, longest = [job_type], matching
+        elif matching and matching == longest:
+            best.append(job_type)
+    if not best:
+        return None
+    return _offer(owner, question, best[0] if len(best) == 1 else _meant(owner, question, best))
+
+
+def _meant(owner: User, question: str, job_types: list[registry.JobType[Any]]) -> registry.JobType[Any]:
+    """Of job types that a question may mean, the one that takes the file it names, else the newest file that one takes."""
+    kinds = {kind for job_type in job_types for fitting in job_type.file_kinds().values() for kind in fitting}
+    for file in _ranked(owner, question, tuple(kinds)):
+        for job_type in job_types:
+            if any(_suits(file, fitting) for fitting in job_type.file_kinds().values()):
+                return job_type
+    return job_types[0]
+
+
+def _suits(file: LibraryFile, kinds: tuple[str, ...]) -> bool:
+    """Whether a job that takes such files is likely meant for one: what may hold a forest is a forest where one was found in it."""
+    if file.kind not in kinds:
+        return False
+    takes_forests = bool(set(FORESTS) & set(kinds))
+    if file.kind not in FOREST_HOLDERS:
+        return True
+    found = holds_forest(file)
+    # ONNX models are networks, and ROOT files events, until a forest is seen in them.
+    return bool(found) if takes_forests else not found
 
 
 def _offer(owner: User, question: str, job_type: registry.JobType[Any]) -> dict[str, Any]:
@@ -69,14 +96,19 @@ def _address(form: str, files: dict[str, LibraryFile]) -> str:
 def _fitting(owner: User, question: str, kinds: tuple[str, ...]) -> list[LibraryFile]:
     """This person's files of these kinds, the ones that the question names first, then the newest.
 
-    A ROOT file or an ONNX model, which only may fit, is left out where it is not named and another file fits.
+    A ROOT file or an ONNX model of other contents is left out where it is not named and another file fits.
     """
-    newest = LibraryFile.objects.filter(owner=owner, kind__in=kinds).order_by("-created_at")[:NEWEST_LOOKED_AT]
+    ranked = _ranked(owner, question, kinds)
+    sure = [file for file in ranked if _suits(file, kinds) or _named(file.name, question.lower())]
+    return (sure or ranked)[:FILES_OFFERED]
+
+
+def _ranked(owner: User, question: str, kinds: tuple[str, ...]) -> list[LibraryFile]:
+    files = LibraryFile.objects.filter(owner=owner, kind__in=kinds).select_related("inspection_job")
+    newest = files.order_by("-created_at")[:NEWEST_LOOKED_AT]
     lowered = question.lower()
     # Stable: among the named and among the others the newest stays first.
-    ranked = sorted(newest, key=lambda file: not _named(file.name, lowered))
-    sure = [file for file in ranked if file.kind not in FOREST_HOLDERS or _named(file.name, lowered)]
-    return (sure or ranked)[:FILES_OFFERED]
+    return sorted(newest, key=lambda file: not _named(file.name, lowered))
 
 
 def _named(name: str, question: str) -> bool:

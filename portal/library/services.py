@@ -177,6 +177,14 @@ def _store(temporary: Path, path: str) -> str:
         return default_storage.save(path, File(file))
 
 
+def holds_forest(file: LibraryFile) -> bool | None:
+    """Whether a file is a forest or holds one; None where it may, and no inspection has told yet."""
+    if file.kind not in filetypes.FOREST_HOLDERS:
+        return file.kind in filetypes.FORESTS
+    job = file.inspection_job
+    return bool(job.result.get("series")) if job is not None and job.result is not None else None
+
+
 def inspect(file: LibraryFile) -> Job:
     """Queue an inspection of the file."""
     job = jobs.submit(file.owner, "inspect-file", {"file": str(file.pk)}, title=f"Inspect {file.name}")
