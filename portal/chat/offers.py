@@ -25,8 +25,8 @@ def words(text: str) -> frozenset[str]:
 def find(owner: User, question: str) -> dict[str, Any] | None:
     """The job that ``question`` asks for, as stored in `Turn.offer`; None where it asks for none.
 
-    A job type matches where all words of one of its phrases occur. Of several, the longest phrase wins; where two have equal ones,
-    the file decides that would be filled in: *my model to C++* means a forest or a network.
+    A job type matches where all words of one of its phrases occur. Of several, the longest phrase wins; where two have equal
+    ones, the file decides that would be filled in: *my model to C++* means a forest or a network.
     """
     asked = words(question)
     best: list[registry.JobType[Any]] = []
