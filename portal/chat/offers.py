@@ -55,7 +55,7 @@ def _meant(owner: User, question: str, job_types: list[registry.JobType[Any]]) -
 
 
 def _suits(file: LibraryFile, kinds: tuple[str, ...]) -> bool:
-    """Whether a job that takes such files is likely meant for one: what may hold a forest is a forest where one was found in it."""
+    """Whether a job that takes such files is likely meant for one: what may hold a forest is one where it was found in it."""
     if file.kind not in kinds:
         return False
     takes_forests = bool(set(FORESTS) & set(kinds))

@@ -131,7 +131,7 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
   std::int64_t l = 0;
 #pragma GCC unroll 1
   for (; l + U <= k; l += U) KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) step(u, l + u);
-  for (; l < k; ++l) step(0, l);
+  for (std::int64_t rest = k % U; rest > 0; --rest, ++l) step(0, l);
   vec<T> total[1][NV];
   KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
     total[0][v] = acc[0][v];
