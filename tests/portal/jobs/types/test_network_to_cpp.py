@@ -1,4 +1,4 @@
-"""Network to C++ as a job: from an uploaded ONNX file to a zip whose self-test passes with plain g++; hostile and unsupported models."""
+"""Network to C++, and the check before it: real models whose self-test passes with plain g++; hostile and unsupported models."""
 
 from __future__ import annotations
 
