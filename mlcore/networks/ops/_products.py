@@ -171,6 +171,3 @@ def _attention_scratch(width: Size, depth: Size, columns: Size) -> Size:
 
 LINEAR = Linear()
 ATTENTION = Attention()
-
-PRODUCTS: tuple[Operator, ...] = (LINEAR,)
-"""Operators whose results elementwise steps may join."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlcore.networks.ir import Graph
+from mlcore.networks.passes.absorb_transposes import absorb_transposes
+from mlcore.networks.passes.channels_last import channels_last
 from mlcore.networks.passes.eliminate_common import eliminate_common
 from mlcore.networks.passes.eliminate_dead import eliminate_dead
 from mlcore.networks.passes.eliminate_identity import eliminate_identity
@@ -28,8 +30,10 @@ PIPELINE: tuple[Pass, ...] = (
     fold_batch_normalization,
     lower_einsum,
     fuse_attention,
+    channels_last,
     sink_transposes,
     eliminate_identity,
+    absorb_transposes,
     form_linear,
     fuse_epilogue,
     fuse_elementwise,

@@ -7,13 +7,18 @@ that moves nothing goes away (`eliminate_identity`), one that only moves axes of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
-from mlcore.networks.ir import Graph, Node, TensorType, Value, constant
-from mlcore.networks.ops import find
+from mlcore.networks.ir import DType, Graph, Node, TensorType, Value, constant, product
+from mlcore.networks.ir.graph import Attribute
+from mlcore.networks.ops import Operator, find
+from mlcore.networks.ops._channels_last import POOLING
 from mlcore.networks.ops.elementwise import Elementwise
+from mlcore.networks.ops.pooling import Pool
 from mlcore.networks.passes._rewrite import Uses, all_graphs
+from mlcore.networks.passes.channels_last import MOST_TAPS, first_order
 
 MOST_ROUNDS = 64
 
@@ -95,6 +100,8 @@ def _sunk(node: Node, uses: Uses) -> list[Node] | None:
         return _sunk_elementwise(node, uses, order)
     if any(uses.only(source.output) is not node for source in turned):
         return None
+    if node.kind in ("MaxPool", "AveragePool", "GlobalAveragePool") and order == first_order(len(order)):
+        return _sunk_pool(node, turned[0].input(0), order)
     if node.kind == "Concat" and len(turned) == len(node.inputs) and all(order_of(source) == order for source in turned):
         axis = node.axis(node.integer("axis", 0), len(order))
         return _behind(node, [source.input(0) for source in turned], order, {"axis": order[axis]})
@@ -140,6 +147,30 @@ def _sunk_elementwise(node: Node, uses: Uses, order: Sequence[int]) -> list[Node
     if node.output.rank != len(order):
         return None
     return [*made, *_behind(node, inputs, order, {})]
+
+
+def _sunk_pool(node: Node, x: Value, order: Sequence[int]) -> list[Node] | None:
+    """A pooling of channels that are last."""
+    if node.output.dtype not in (DType.FLOAT32, DType.FLOAT64):
+        return None
+    if node.kind == "GlobalAveragePool":
+        operator: Operator | None = find("", "ReduceMean")
+        version = 13
+        attributes: dict[str, Attribute] = {"axes": list(range(1, len(order) - 1)), "keepdims": 1}
+    else:
+        windows = cast("Pool", node.operator).windows(node)
+        taps = product(windows.kernel)
+        if not isinstance(taps, int) or taps > MOST_TAPS or any(isinstance(size, int) and size < 0 for size in windows.before):
+            return None
+        operator, version = POOLING, 1
+        padded = bool(node.integer("count_include_pad", 0))
+        attributes = {"windows": windows, "maximum": node.kind == "MaxPool", "padded": padded}
+    shape = [node.output.shape[axis] for axis in inverse(order)]
+    plain = Value(f"{node.output.name}, channels last", TensorType(node.output.dtype, tuple(shape)))
+    return [
+        Node(operator, version, [x], [plain], attributes, node.name),
+        Node(find("", "Transpose"), 13, [plain], [node.output], {"perm": list(order)}, ""),
+    ]
 
 
 def _sunk_reduction(node: Node, source: Node, order: Sequence[int]) -> list[Node] | None:
