@@ -34,6 +34,7 @@ PIPELINE: tuple[Pass, ...] = (
     sink_transposes,
     eliminate_identity,
     absorb_transposes,
+    eliminate_dead,
     form_linear,
     fuse_epilogue,
     fuse_elementwise,

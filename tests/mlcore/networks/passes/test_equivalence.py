@@ -1,0 +1,135 @@
+"""Every pass leaves what a network computes as it was: networks are compiled after each step of the pipeline and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from mlcore.networks.build import BuildOptions, Function, build
+from mlcore.networks.compiler import read
+from mlcore.networks.emit.cpp import emit
+from mlcore.networks.passes import PIPELINE, optimise
+
+Array = npt.NDArray[Any]
+RNG = np.random.default_rng(23)
+
+BASE = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+TARGETS: Mapping[str, tuple[str, ...]] = {"native": ("-march=native",), "avx2": ("-mavx2", "-mfma", "-mbmi2"), "portable": ()}
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a path of another stride; the first tensor is read by both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 20, 3, padding=1)
+        self.norm = nn.BatchNorm2d(20)
+        self.down = nn.Conv2d(20, 33, 3, stride=2, padding=1, bias=False)
+        self.beside = nn.Conv2d(20, 33, 1, stride=2)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.last = nn.Linear(33, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        x = torch.relu(self.down(x) + self.beside(x))
+        x = self.pool(x) + nn.functional.avg_pool2d(x, 3, 2, 1)
+        return self.last(x.mean((2, 3)))
+
+
+class Mixed(nn.Module):
+    """Depthwise and grouped kernels, dilation, uneven padding, what is flattened goes into a dense layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+        self.grouped = nn.Conv2d(6, 10, (3, 2), padding=(2, 1), dilation=(2, 1), groups=2)
+        self.narrow = nn.Conv2d(10, 7, 1)
+        self.dense = nn.Linear(7 * 4 * 3, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.gelu(self.depthwise(x)) * x
+        x = nn.functional.pad(torch.tanh(self.grouped(x)), (0, 0, 1, 0))
+        x = nn.functional.max_pool2d(self.narrow(x), 2, ceil_mode=True)
+        return self.dense(torch.flatten(x[:, :, :4, :3], 1))
+
+
+class Sequence(nn.Module):
+    """In one dimension, of any length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv1d(4, 17, 5, padding=2), nn.SiLU(), nn.Conv1d(17, 3, 3, stride=2), nn.AvgPool1d(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.layers(x), 1)
+
+
+class Volume(nn.Module):
+    """In three dimensions, of any depth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv3d(2, 9, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(9, 4, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+NETWORKS: Mapping[str, tuple[type[nn.Module], tuple[int, ...], Mapping[int, str], tuple[tuple[int, ...], ...]]] = {
+    "residual": (Residual, (2, 3, 12, 9), {0: "batch"}, ((2, 3, 12, 9), (5, 3, 12, 9))),
+    "residual of any size": (Residual, (2, 3, 12, 9), {2: "h", 3: "w"}, ((2, 3, 12, 9), (2, 3, 21, 16))),
+    "mixed": (Mixed, (3, 6, 7, 5), {}, ((3, 6, 7, 5),)),
+    "sequence": (Sequence, (2, 4, 30), {2: "n"}, ((2, 4, 30), (2, 4, 11))),
+    "volume": (Volume, (1, 2, 4, 6, 5), {2: "d"}, ((1, 2, 4, 6, 5), (1, 2, 7, 6, 5))),
+}
+
+
+def exported(module: nn.Module, shape: tuple[int, ...], dynamic: Mapping[int, str], path: Path) -> Path:
+    example = (torch.zeros(shape),)
+    torch.onnx.export(module, example, str(path), input_names=["x"], output_names=["y"], dynamo=False,
+                      dynamic_axes={"x": dict(dynamic)} if dynamic else None, opset_version=17)  # fmt: skip
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_pass_keeps_the_answers(target: str, tmp_path: Path) -> None:
+    """Of all prefixes of the pipeline on the native target, of the whole pipeline on the others.
+
+    Tolerance: float32 sums of up to 200 terms of size 1 in other orders.
+    """
+    torch.manual_seed(5)
+    emitted, expected = [], []
+    for number, (name, (kind, shape, dynamic, calls)) in enumerate(NETWORKS.items()):
+        module = kind().eval()
+        path = exported(module, shape, dynamic, tmp_path / f"{number}.onnx")
+        inputs = [RNG.standard_normal(call).astype(np.float32) for call in calls]
+        with torch.no_grad():
+            answers = [module(torch.from_numpy(x)).numpy() for x in inputs]
+        for steps in range(len(PIPELINE) + 1) if target == "native" else (len(PIPELINE),):
+            graph = read(path)
+            optimise(graph, PIPELINE[:steps])
+            emitted.append(emit(graph, f"n{number}_{steps}"))
+            expected.append((f"{name} after {steps} passes", inputs, answers))
+    library, _ = build(emitted, BuildOptions(flags=(*BASE, *TARGETS[target])))
+    for item, (what, inputs, answers) in zip(emitted, expected, strict=True):
+        function = Function(library, item)
+        for x, answer in zip(inputs, answers, strict=True):
+            (result,) = function([x])
+            np.testing.assert_allclose(result, answer, rtol=1e-4, atol=2e-5, err_msg=what)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_chain_of_convolutions_has_no_transpose_inside(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(36, 2))
+    graph = read(exported(module.eval(), (2, 3, 12, 12), {}, tmp_path / "chain.onnx"))
+    optimise(graph)
+    kinds = [node.kind for node in graph.nodes if node.operator.view_of(node) is None]
+    assert kinds == ["Transpose", "fused::Convolution", "fused::Pooling", "fused::Convolution", "fused::Linear"]
