@@ -142,11 +142,21 @@ def _sunk_elementwise(node: Node, uses: Uses, order: Sequence[int]) -> list[Node
         elif value.constant is not None and value.rank <= len(order):
             padded = value.constant.reshape((1,) * (len(order) - value.rank) + value.constant.shape)
             inputs.append(constant(value.name, np.ascontiguousarray(padded.transpose(back))))
+        elif value.rank == len(order) and _only_ones_move(value, back):
+            turned, extra = transposed(value, back)
+            inputs.append(turned)
+            made += [extra] if extra is not None else []
         else:
             return None
     if node.output.rank != len(order):
         return None
     return [*made, *_behind(node, inputs, order, {})]
+
+
+def _only_ones_move(value: Value, order: Sequence[int]) -> bool:
+    """Whether a transpose moves no element: it is a view."""
+    moved = [axis for axis in order if value.shape[axis] != 1]
+    return moved == sorted(moved)
 
 
 def _sunk_pool(node: Node, x: Value, order: Sequence[int]) -> list[Node] | None:

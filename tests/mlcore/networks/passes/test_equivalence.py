@@ -82,11 +82,35 @@ class Volume(nn.Module):
         return self.layers(x)
 
 
+class Edges(nn.Module):
+    """Each point with its neighbours, as ParticleNet has them (Qu and Gouskos, arXiv:1902.08570)."""
+
+    def __init__(self, neighbours: int = 3) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.edges = nn.Sequential(nn.Conv2d(10, 12, 1), nn.ReLU(), nn.Conv2d(12, 9, 1), nn.ReLU())
+        self.beside = nn.Conv1d(5, 9, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, channels, points = x.shape
+        square = x.pow(2).sum(1, keepdim=True)
+        distance = square.transpose(2, 1) - 2 * torch.matmul(x.transpose(2, 1), x) + square
+        index = distance.topk(self.neighbours + 1, largest=False)[1][:, :, 1:]
+        index = index + torch.arange(batch).view(-1, 1, 1) * points
+        rows = x.transpose(2, 1).reshape(-1, channels)[index.reshape(-1)]
+        others = rows.view(batch, points, self.neighbours, channels).permute(0, 3, 1, 2)
+        own = x.unsqueeze(-1).repeat(1, 1, 1, self.neighbours)
+        edges = self.edges(torch.cat((own, others - own), 1))
+        return torch.relu(self.beside(x) + edges.mean(-1))
+
+
 NETWORKS: Mapping[str, tuple[type[nn.Module], tuple[int, ...], Mapping[int, str], tuple[tuple[int, ...], ...]]] = {
     "residual": (Residual, (2, 3, 12, 9), {0: "batch"}, ((2, 3, 12, 9), (5, 3, 12, 9))),
     "residual of any size": (Residual, (2, 3, 12, 9), {2: "h", 3: "w"}, ((2, 3, 12, 9), (2, 3, 21, 16))),
     "mixed": (Mixed, (3, 6, 7, 5), {}, ((3, 6, 7, 5),)),
     "sequence": (Sequence, (2, 4, 30), {2: "n"}, ((2, 4, 30), (2, 4, 11))),
+    "edges": (Edges, (2, 5, 11), {}, ((2, 5, 11),)),
+    "edges of any number": (Edges, (2, 5, 11), {2: "n"}, ((2, 5, 11), (2, 5, 6))),
     "volume": (Volume, (1, 2, 4, 6, 5), {2: "d"}, ((1, 2, 4, 6, 5), (1, 2, 7, 6, 5))),
 }
 
@@ -133,3 +157,13 @@ def test_a_chain_of_convolutions_has_no_transpose_inside(tmp_path: Path) -> None
     optimise(graph)
     kinds = [node.kind for node in graph.nodes if node.operator.view_of(node) is None]
     assert kinds == ["Transpose", "fused::Convolution", "fused::Pooling", "fused::Convolution", "fused::Linear"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_edges_are_multiplied_by_the_first_weights_as_nodes(tmp_path: Path) -> None:
+    graph = read(exported(Edges().eval(), (1, 5, 11), {}, tmp_path / "edges.onnx"))
+    optimise(graph)
+    products = [node.output.shape for node in graph.nodes if node.kind == "fused::Linear"]
+    assert (1, 11, 3, 12) not in products
+    assert (1, 11, 3, 9) in products
+    assert not any(node.kind in ("Tile", "Concat") for node in graph.nodes)
