@@ -11,7 +11,7 @@ import numpy as np
 from mlcore.networks.code import Writer, cpp_size
 from mlcore.networks.ir import Array, Node, Size, Value, larger, product
 from mlcore.networks.ops._fused import Fused
-from mlcore.networks.ops._products import finish_function, packed, steps_of
+from mlcore.networks.ops._products import BLOCK, finish_function, packed, steps_of
 from mlcore.networks.ops._windows import Windows, extent
 
 WINDOWS_AT_ONCE = 192
@@ -19,6 +19,16 @@ WINDOWS_AT_ONCE = 192
 
 PADDED_BYTES = 2**18
 """Most memory of padded images that are taken together."""
+
+
+SUMS_BYTES = 2**17
+"""About how much the transformed inputs and sums of a block of Winograd's tiles take: they stay near the processor."""
+
+LEAST_TILES = 14
+"""Rows of a matrix product that make good use of its weights."""
+
+LEAST_CHANNELS, MOST_CHANNELS = 16, 256
+"""Convolutions whose transformed weights are worth it: fewer channels are done before, more make the weights too many to read."""
 
 
 class Convolution(Fused):
@@ -44,6 +54,9 @@ class Convolution(Fused):
             raise AssertionError("a Convolution has weights that are no constant")
         batch, channels = x.shape[0], x.shape[-1]
         whole = padded_sizes(windows)
+        filtered = _filtered(node)
+        if filtered:
+            whole = tuple(larger(size, (out + 1) // 2 * 2 + 2) for size, out in zip(whole, windows.out, strict=True))
         inner = replace(windows, inside=whole, before=(0,) * windows.rank)
         source, first = code.ref(x), "0"
         if whole == windows.inside:
@@ -80,6 +93,9 @@ class Convolution(Fused):
             target = _sum(code.ref(node.output), f"{after} * {outputs}" if after else "", here)
             finish = ", ".join([target, str(outputs), code.fixed(width), finish_function(node, operands), *parts])
             shape = windows.cpp(code)
+            if _filtered(node):
+                self._winograd(node, code, windows, number, source, f"nn::finish({finish})")
+                continue
             if depthwise:
                 packed_weights = code.weights(np.ascontiguousarray(weights[:, :, 0].T))
                 arguments = f"{shape}, {number}, {outputs}, {source}, {packed_weights}, nn::finish({finish})"
@@ -95,6 +111,60 @@ class Convolution(Fused):
             sizes = ", ".join(map(code.fixed, (windows.out[-1], lines, columns, depth)))
             text = f"{shape}, {number}, {cpp_size(channels)}, {sizes}, {runs}, {_sum(source, '', group * own)}"
             code.line(f"nn::conv_last({text}, {code.weights(packed(weights[group]))}, nn::finish({finish}));")
+
+
+    def _winograd(self, node: Node, code: Writer, windows: Windows, images: str, source: str, finish: str) -> None:
+        """Write it by minimal filtering (`kernels/nn/winograd.hpp`)."""
+        code.include("kernels/nn/winograd.hpp")
+        weights = cast("Array", node.input(1).constant)[0]
+        dtype = node.output.dtype
+        columns = weights.shape[1]
+        channels = len(weights) // 9
+        padded = -(-columns // BLOCK) * BLOCK
+        high, wide = (-(-cast("int", size) // 2) for size in windows.out)
+        most = max(LEAST_TILES, min(64, SUMS_BYTES // (16 * (channels + padded) * dtype.bytes)))
+        count = high * wide * _together(windows, node.input(0).shape[0], product(windows.inside) * channels * dtype.bytes)
+        tiles = -(-cast("int", count) // -(-cast("int", count) // most))
+        inputs, sums = (code.scratch(dtype.cpp, 16 * tiles * size, dtype.bytes) for size in (channels, padded))
+        matrices = np.stack([packed(matrix) for matrix in transformed(weights)])
+        sizes = f"{code.fixed(channels)}, {code.fixed(columns)}"
+        code.line(
+            f"nn::winograd<{tiles}>({windows.cpp(code)}, {images}, {sizes}, {source}, {code.weights(matrices)}, {inputs}, {sums}, {finish});"
+        )
+
+
+def _filtered(node: Node) -> bool:
+    """Whether a convolution is done by minimal filtering: where the matrix products have enough rows to pay for more weights."""
+    windows, weights = cast("Windows", node.attributes["windows"]), cast("Array", node.input(1).constant)
+    if windows.kernel != (3, 3) or (*windows.strides, *windows.dilations) != (1, 1, 1, 1) or len(weights) != 1:
+        return False
+    channels, columns = weights.shape[1] // 9, weights.shape[2]
+    if not (LEAST_CHANNELS <= channels <= MOST_CHANNELS and LEAST_CHANNELS <= columns <= MOST_CHANNELS):
+        return False
+    if not all(isinstance(size, int) for size in windows.out):
+        return False
+    high, wide = (-(-cast("int", size) // 2) for size in windows.out)
+    together = _together(windows, node.input(0).shape[0], (2 * high + 2) * (2 * wide + 2) * channels * weights.dtype.itemsize)
+    return high * wide * together >= LEAST_TILES
+
+
+def transformed(weights: Array) -> Array:
+    """``G g G^T`` of 3 x 3 kernels (Lavin and Gray, arXiv:1509.09308, Eq. 9), in float64 and rounded once.
+
+    Parameters
+    ----------
+    weights
+        Shape (9 * channels, outputs).
+
+    Returns
+    -------
+    array
+        Shape (16, channels, outputs).
+    """
+    kernels = weights.astype(np.float64).reshape(3, 3, -1, weights.shape[1])
+    g = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    result: Array = np.einsum("ia,jb,abcn->ijcn", g, g, kernels).reshape(16, -1, weights.shape[1]).astype(weights.dtype)
+    return result
 
 
 def padded_sizes(windows: Windows) -> tuple[Size, ...]:
