@@ -112,7 +112,6 @@ class Convolution(Fused):
             text = f"{shape}, {number}, {cpp_size(channels)}, {sizes}, {runs}, {_sum(source, '', group * own)}"
             code.line(f"nn::conv_last({text}, {code.weights(packed(weights[group]))}, nn::finish({finish}));")
 
-
     def _winograd(self, node: Node, code: Writer, windows: Windows, images: str, source: str, finish: str) -> None:
         """Write it by minimal filtering (`kernels/nn/winograd.hpp`)."""
         code.include("kernels/nn/winograd.hpp")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from mlcore.networks.ir import Graph
 from mlcore.networks.passes.absorb_transposes import absorb_transposes
+from mlcore.networks.passes.block_batch import block_batch
 from mlcore.networks.passes.channels_last import channels_last
 from mlcore.networks.passes.distribute_products import distribute_products
 from mlcore.networks.passes.drop_expansions import drop_expansions
@@ -50,6 +51,7 @@ PIPELINE: tuple[Pass, ...] = (
     fuse_epilogue,
     fuse_elementwise,
     eliminate_dead,
+    block_batch,
 )
 
 

@@ -85,7 +85,9 @@ def _terms(value: Value, weights: Array, uses: Uses, depth: int) -> list[Term] |
         if not all(isinstance(size, int) for size in sizes):
             return whole
         ends = np.cumsum([size for size in sizes if isinstance(size, int)])
-        parts = [_terms(item, part, uses, depth + 1) for item, part in zip(node.present(), np.split(weights, ends[:-1]), strict=True)]
+        parts = [
+            _terms(item, part, uses, depth + 1) for item, part in zip(node.present(), np.split(weights, ends[:-1]), strict=True)
+        ]
         return None if any(part is None for part in parts) else [term for part in parts for term in part or []]
     if node.kind in ("Add", "Sub"):
         left = _terms(node.input(0), weights, uses, depth + 1)
@@ -125,7 +127,11 @@ def _written(term: Term, node: Node, nodes: list[Node]) -> Value:
         shape = (*wrapper.output.shape[:-1], columns)
         if wrapper.kind == "Gather":
             moved = Value(f"{result.name}, gathered", TensorType(result.dtype, shape))
-            nodes.append(Node(wrapper.operator, wrapper.version, [result, wrapper.input(1)], [moved], dict(wrapper.attributes), wrapper.name))
+            nodes.append(
+                Node(
+                    wrapper.operator, wrapper.version, [result, wrapper.input(1)], [moved], dict(wrapper.attributes), wrapper.name
+                )
+            )
         else:
             nodes.append(view(result, shape))
         result = nodes[-1].output

@@ -159,5 +159,3 @@ def _view(node: Node, order: Sequence[int]) -> list[Node] | None:
     shape = tuple(after.shape[axis] for axis in order)
     turned, extra = transposed(before, inner)
     return ([] if extra is None else [extra]) + [view(turned, shape, after.name)]
-
-
