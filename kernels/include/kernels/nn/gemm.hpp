@@ -12,8 +12,6 @@
 #include "kernels/nn/math.hpp"
 #include "kernels/nn/size.hpp"
 
-#define KERNELS_NN_UNROLL _Pragma("GCC unroll 64")
-
 namespace kernels {
 namespace nn {
 
@@ -25,12 +23,31 @@ constexpr std::int64_t packed_size(std::int64_t k, std::int64_t n) { return (n +
 // Packs a matrix whose element (k, n) stands at k * row + n * column.
 template <class T>
 inline void pack(const T* b, std::int64_t k, std::int64_t n, std::int64_t row, std::int64_t column, T* to) {
-  for (std::int64_t block = 0; block < n; block += block_columns) {
-    const std::int64_t width = n - block < block_columns ? n - block : block_columns;
-    for (std::int64_t l = 0; l < k; ++l) {
-      for (std::int64_t j = 0; j < width; ++j) to[j] = b[l * row + (block + j) * column];
-      for (std::int64_t j = width; j < block_columns; ++j) to[j] = T(0);
-      to += block_columns;
+  constexpr int L = vec<T>::lanes;
+  for (std::int64_t block = 0; block < n; block += block_columns, to += k * block_columns) {
+    for (std::int64_t first = 0; first < block_columns; first += L) {
+      const T* const from = b + (block + first) * column;
+      const std::int64_t width = n - block - first < L ? n - block - first : L;
+      if (width == L && column == 1) {
+        for (std::int64_t l = 0; l < k; ++l) vec<T>::load(from + l * row).store(to + l * block_columns + first);
+      } else if (width == L && row == 1) {
+        for (std::int64_t l = 0; l < k; l += L) {
+          const std::int64_t depth = k - l < L ? k - l : L;
+          vec<T> square[L];
+          KERNELS_NN_UNROLL for (int j = 0; j < L; ++j) {
+            const T* const line = from + l + j * column;
+            square[j] = depth == L ? vec<T>::load(line) : vec<T>::load(line, depth);
+          }
+          transpose(square);
+          KERNELS_NN_UNROLL for (int j = 0; j < L; ++j) {
+            if (j < depth) square[j].store(to + (l + j) * block_columns + first);
+          }
+        }
+      } else {
+        for (std::int64_t l = 0; l < k; ++l) {
+          for (std::int64_t j = 0; j < L; ++j) to[l * block_columns + first + j] = j < width ? from[l * row + j * column] : T(0);
+        }
+      }
     }
   }
 }
