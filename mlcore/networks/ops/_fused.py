@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
-from mlcore.networks.code import Writer
+from mlcore.networks.code import Storage, Writer
 from mlcore.networks.ir import Node, Value, ValueType
 from mlcore.networks.ops import Facts, Operator
 from mlcore.networks.ops._map import write_map
@@ -39,7 +39,42 @@ class Chain(Fused):
         write_map(code, result, names, inputs, node.output, statements=statements)
 
 
+class Events(Fused):
+    """Nodes that run for each slice of the first axis of their operands.
+
+    Attribute ``body``: a graph for one slice, whose inputs are slices of the first inputs, and whose outputs are those of the
+    outputs. Further inputs are what it reads besides.
+    """
+
+    name: ClassVar[str] = "Events"
+
+    def write(self, node: Node, code: Writer) -> None:
+        body = node.graph("body")
+        index = code.fresh("event")
+        with code.loop(f"for (std::int64_t {index} = 0; {index} < {code.size(node.output.shape[0])}; ++{index})"):
+            for inner, outer in zip(body.inputs, node.present(), strict=False):
+                _bind_slice(code, inner, outer, index, "input")
+            again = []
+            for inner, outer in zip(body.outputs, node.outputs, strict=True):
+                if code.has_storage(inner):
+                    again.append((inner, outer))
+                else:
+                    _bind_slice(code, inner, outer, index, "output")
+            code.write_nodes(body)
+            for inner, outer in again:
+                count = code.size(inner.count)
+                code.line(f"nn::copy({code.ref(inner)}, {count}, {code.ref(outer)} + {index} * {count});")
+
+
+def _bind_slice(code: Writer, inner: Value, outer: Value, index: str, kind: str) -> None:
+    name = code.fresh("e")
+    const = "const " if kind == "input" else ""
+    code.line(f"{const}{inner.dtype.cpp}* const {name} = {code.ref(outer)} + {index} * {code.size(inner.count)};")
+    code.bind(inner, Storage(name, kind, inner.dtype.cpp, 0, 0, code.position, code.position, inner))
+
+
 CHAIN = Chain()
+EVENTS = Events()
 
 
 def chain_statements(steps: Sequence[Node], names: Mapping[Value, str]) -> tuple[list[str], str]:

@@ -18,6 +18,7 @@ from mlcore.networks.passes.fuse_elementwise import fuse_elementwise
 from mlcore.networks.passes.fuse_epilogue import fuse_epilogue
 from mlcore.networks.passes.lower_einsum import lower_einsum
 from mlcore.networks.passes.sink_transposes import sink_transposes
+from mlcore.networks.passes.split_batch import split_batch
 
 Pass = Callable[[Graph], None]
 
@@ -27,6 +28,7 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_dead,
     fold_batch_normalization,
     lower_einsum,
+    split_batch,
     fuse_attention,
     sink_transposes,
     eliminate_identity,
