@@ -1,8 +1,8 @@
 """Parts of a network that treat every event of a batch alike run event by event: what they compute on the way stays in cache.
 
 A node is *apart* along its first axis when a slice of its outputs takes the same slice of some inputs, and others whole. A run
-of such nodes becomes one node with a body for a single event, where weights stay in cache from one event to the next, and the rows
-of one event fill the tiles of a product as well as those of all. A batch of rows, (batch, features), is left as it is.
+of such nodes becomes one node with a body for a single event, where weights stay in cache from one event to the next, and the
+rows of one event fill the tiles of a product as well as those of all. A batch of rows, (batch, features), is left as it is.
 """
 
 from __future__ import annotations
