@@ -27,6 +27,17 @@ def packed(weights: Array) -> Array:
     return np.ascontiguousarray(padded.reshape(depth, blocks, BLOCK).transpose(1, 0, 2))
 
 
+def packed_for_a_row(weights: Array) -> Array:
+    """The same for products with one row: the last block has 4, 8 or 16 columns, and as many rows as make a multiple of four."""
+    depth, columns = weights.shape
+    rest = columns % BLOCK
+    if rest == 0 or rest > 8:
+        return packed(weights)
+    last = np.zeros((-(-depth // 4) * 4, 8 if rest > 4 else 4), weights.dtype)
+    last[:depth, :rest] = weights[:, columns - rest :]
+    return np.concatenate([packed(weights[:, : columns - rest]).reshape(-1), last.reshape(-1)])
+
+
 def steps_of(node: Node) -> list[Node]:
     """The elementwise nodes that join a product."""
     return cast("list[Node]", node.attributes.get("steps", []))
@@ -72,11 +83,18 @@ class Linear(Fused):
         function = finish_function(node, operands)
         source = _at(code.ref(x), [step * depth for step in x_steps[:-1]], indices)
         target = _at(code.ref(output), [step * columns for step in out_steps[:-1]], indices)
-        width = code.fixed(columns)
-        arguments = ", ".join([target, code.size(columns), width, function, *parts])
-        sizes = ", ".join([code.fixed(loops[-1]), width, code.fixed(depth)])
-        weight = code.weights(packed(weights.constant))
-        text = f"nn::gemm({sizes}, {source}, {depth}, {weight}, nn::finish({arguments}));"
+        width, stored = code.fixed(columns), columns
+        if loops == [1] and code.storage(output).kind == "planned" and all(value.constant is not None for value in operands):
+            # Whole vectors: the 64 bytes behind a tensor in the arena, or behind a constant, are its own.
+            lanes = 64 // output.dtype.bytes
+            stored = -(-columns // lanes) * lanes
+        finish = f"nn::finish({', '.join([target, code.size(columns), code.fixed(stored), function, *parts])})"
+        if loops[-1] == 1:
+            weight = code.weights(packed_for_a_row(weights.constant))
+            text = f"nn::gemv({width}, {code.fixed(depth)}, {source}, {weight}, {finish});"
+        else:
+            weight = code.weights(packed(weights.constant))
+            text = f"nn::gemm({code.fixed(loops[-1])}, {width}, {code.fixed(depth)}, {source}, {depth}, {weight}, {finish});"
         code.line(" ".join([*heads, text]))
 
 

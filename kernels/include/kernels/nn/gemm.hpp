@@ -157,6 +157,27 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
   epilogue(total, 0, n);
 }
 
+// One row and the W columns of a narrow block, [K up to a multiple of 4][W]: a vector holds several k side by side, whose sums are joined at the end.
+template <int W, class T, class Epilogue>
+KERNELS_NN_INLINE void narrow_tile(const T* __restrict a, const T* __restrict b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
+  constexpr int L = vec<T>::lanes, G = L > W ? L / W : 1, NV = W > L ? W / L : 1;
+  vec<T> acc[2][NV];
+  KERNELS_NN_UNROLL for (int u = 0; u < 2; ++u) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = vec<T>(0);
+  const auto step = [&](int u, std::int64_t l, std::int64_t count) __attribute__((always_inline)) {
+    const vec<T> x = G == 1 ? vec<T>(a[l]) : repeated<W>(vec<T>::load(a + l, count));
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = fma(x, vec<T>::load(b + l * W + v * L), acc[u][v]);
+  };
+  std::int64_t l = 0;
+#pragma GCC unroll 1
+  for (; l + 2 * G <= k; l += 2 * G) step(0, l, G), step(1, l + G, G);
+  if (l + G <= k) step(0, l, G), l += G;
+  if (l < k) step(1, l, k - l);
+  vec<T> total[1][NV];
+  const auto add = [](vec<T> x, vec<T> y) { return x + y; };
+  KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) total[0][v] = joined_lanes<(G > 1 ? L / 2 : 0), W>(acc[0][v] + acc[1][v], add);
+  epilogue(total, 0, n);
+}
+
 // ---- the choice of tiles
 
 // The most rows that NV vectors leave registers for.
@@ -255,6 +276,31 @@ __attribute__((noinline)) void gemm(M rows, N columns, K depth, const T* __restr
   } else {
     for (; v < vectors; ++v) column_of_tiles<1>(rows, a, lda, at(v * L), k, v * L, epilogue);
   }
+}
+
+// Columns of the last block where b is packed for one row: as few as hold what is left, of 4, 8 and 16.
+constexpr std::int64_t narrow_columns(std::int64_t n) {
+  const std::int64_t rest = n % block_columns;
+  return rest == 0 || rest > 8 ? block_columns : rest > 4 ? 8 : 4;
+}
+
+// The product of one row with b, packed as for gemm but for the last block, which is narrow: less is read where reading b is all the work.
+template <class N, class K, class T, class Epilogue>
+__attribute__((noinline)) void gemv(N columns, K depth, const T* __restrict a, const T* __restrict b, const Epilogue epilogue) {
+  static_assert(is_fixed_v<N>, "the last block's width is chosen by the compiler");
+  constexpr int L = vec<T>::lanes, VB = block_vectors<T>, W = static_cast<int>(narrow_columns(N::value));
+  constexpr std::int64_t blocks = (N::value + (W == block_columns ? W - 1 : 0)) / block_columns;
+  constexpr std::int64_t vectors = blocks * VB, most = vector_registers == 32 ? 7 : 4;
+  constexpr int NV = static_cast<int>(vectors < most ? vectors : most < VB ? most : most / VB * VB);
+  const std::int64_t k = depth;
+  if constexpr (vectors > 0) {
+    std::int64_t v = 0;
+    const auto at = [&](std::int64_t place) { return b + place / VB * k * block_columns + place % VB * L; };
+    for (; v + NV <= vectors; v += NV) row_tile<NV>(a, at(v), k, v * L, epilogue);
+    if constexpr (vectors % NV > 0) row_tile<static_cast<int>(vectors % NV)>(a, at(v), k, v * L, epilogue);
+  }
+  if constexpr (W < block_columns) narrow_tile<W>(a, b + blocks * k * block_columns, k, blocks * block_columns, epilogue);
+  (void)columns;
 }
 
 }  // namespace nn

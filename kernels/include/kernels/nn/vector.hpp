@@ -176,11 +176,25 @@ KERNELS_NN_INLINE vec<T> rotated(vec<T> x) {
   return __builtin_shuffle(x.v, order);
 #endif
 }
-// All lanes put together by a function whose operands may change places: halves first.
-template <int half, class T, class Join>
+// All lanes put together by a function whose operands may change places: halves first, down to groups of `least` lanes.
+template <int half, int least = 1, class T, class Join>
 KERNELS_NN_INLINE vec<T> joined_lanes(vec<T> x, const Join& join) {
-  if constexpr (half == 0) return x;
-  else return joined_lanes<half / 2>(join(x, rotated<half>(x)), join);
+  if constexpr (half < least) return x;
+  else return joined_lanes<half / 2, least>(join(x, rotated<half>(x)), join);
+}
+// The first lanes, each `times` times.
+template <int times, class T>
+KERNELS_NN_INLINE vec<T> repeated(vec<T> x) {
+  constexpr int L = vec<T>::lanes;
+#if defined(__clang__)
+  vec<T> r;
+  for (int i = 0; i < L; ++i) r.v[i] = x.v[i / times];
+  return r;
+#else
+  typename vec<T>::ints order{};
+  for (int i = 0; i < L; ++i) order[i] = i / times;
+  return __builtin_shuffle(x.v, order);
+#endif
 }
 template <class T, class Join>
 KERNELS_NN_INLINE T across(vec<T> x, const Join& join) {
