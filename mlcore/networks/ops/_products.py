@@ -27,11 +27,14 @@ def packed(weights: Array) -> Array:
     return np.ascontiguousarray(padded.reshape(depth, blocks, BLOCK).transpose(1, 0, 2))
 
 
-def packed_for_a_row(weights: Array) -> Array:
-    """The same for products with one row: the last block has 4, 8 or 16 columns, and as many rows as make a multiple of four."""
+def packed_narrow(weights: Array, rows: int) -> Array:
+    """The same with as few columns in the last block as a product of so many rows gains from: 4, 8 (one row), 16.
+
+    A narrow block is filled up to a multiple of four rows.
+    """
     depth, columns = weights.shape
     rest = columns % BLOCK
-    if rest == 0 or rest > 8:
+    if rest == 0 or rest > (8 if rows == 1 else 4):
         return packed(weights)
     last = np.zeros((-(-depth // 4) * 4, 8 if rest > 4 else 4), weights.dtype)
     last[:depth, :rest] = weights[:, columns - rest :]
@@ -89,12 +92,14 @@ class Linear(Fused):
             lanes = 64 // output.dtype.bytes
             stored = -(-columns // lanes) * lanes
         finish = f"nn::finish({', '.join([target, code.size(columns), code.fixed(stored), function, *parts])})"
-        if loops[-1] == 1:
-            weight = code.weights(packed_for_a_row(weights.constant))
-            text = f"nn::gemv({width}, {code.fixed(depth)}, {source}, {weight}, {finish});"
-        else:
-            weight = code.weights(packed(weights.constant))
-            text = f"nn::gemm({code.fixed(loops[-1])}, {width}, {code.fixed(depth)}, {source}, {depth}, {weight}, {finish});"
+        rows = loops[-1]
+        kernel, packing = (
+            ("gemm_narrow", packed_narrow(weights.constant, rows))
+            if isinstance(rows, int)
+            else ("gemm", packed(weights.constant))
+        )
+        name = code.weights(packing)
+        text = f"nn::{kernel}({code.fixed(rows)}, {width}, {code.fixed(depth)}, {source}, {depth}, {name}, {finish});"
         code.line(" ".join([*heads, text]))
 
 

@@ -157,25 +157,38 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
   epilogue(total, 0, n);
 }
 
-// One row and the W columns of a narrow block, [K up to a multiple of 4][W]: a vector holds several k side by side, whose sums are joined at the end.
-template <int W, class T, class Epilogue>
-KERNELS_NN_INLINE void narrow_tile(const T* __restrict a, const T* __restrict b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
-  constexpr int L = vec<T>::lanes, G = L > W ? L / W : 1, NV = W > L ? W / L : 1;
-  vec<T> acc[2][NV];
-  KERNELS_NN_UNROLL for (int u = 0; u < 2; ++u) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = vec<T>(0);
+// MR rows and the W columns of a narrow block, [K up to a multiple of 4][W]. Where partial loads are cheap, a vector holds several k side by
+// side, whose sums are joined at the end; else its lanes beyond W hold what nobody asks for.
+template <int MR, int W, class T, class Epilogue>
+KERNELS_NN_INLINE void narrow_tile(const T* __restrict a, std::int64_t lda, const T* __restrict b, std::int64_t k, std::int64_t m, std::int64_t n,
+                                   const Epilogue& epilogue) {
+  constexpr int L = vec<T>::lanes, G = L > W && vector_bytes == 64 ? L / W : 1, NV = W > L ? W / L : 1, U = MR < 4 ? 2 : 1;
+  vec<T> acc[U][MR][NV];
+  KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][r][v] = vec<T>(0);
+  }
   const auto step = [&](int u, std::int64_t l, std::int64_t count) __attribute__((always_inline)) {
-    const vec<T> x = G == 1 ? vec<T>(a[l]) : repeated<W>(vec<T>::load(a + l, count));
-    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = fma(x, vec<T>::load(b + l * W + v * L), acc[u][v]);
+    vec<T> row[NV];
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) row[v] = vec<T>::load(b + l * W + v * L);
+    KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
+      const T* const from = a + r * lda + l;
+      const vec<T> x = G == 1 ? vec<T>(*from) : repeated<W>(vec<T>::load(from, count));
+      KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][r][v] = fma(x, row[v], acc[u][r][v]);
+    }
   };
   std::int64_t l = 0;
 #pragma GCC unroll 1
-  for (; l + 2 * G <= k; l += 2 * G) step(0, l, G), step(1, l + G, G);
-  if (l + G <= k) step(0, l, G), l += G;
-  if (l < k) step(1, l, k - l);
-  vec<T> total[1][NV];
+  for (; l + U * G <= k; l += U * G) KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) step(u, l + u * G, G);
+  if constexpr (U > 1) {
+    if (l + G <= k) step(0, l, G), l += G;
+  }
+  if (l < k) step(U - 1, l, k - l);
+  vec<T> total[MR][NV];
   const auto add = [](vec<T> x, vec<T> y) { return x + y; };
-  KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) total[0][v] = joined_lanes<(G > 1 ? L / 2 : 0), W>(acc[0][v] + acc[1][v], add);
-  epilogue(total, 0, n);
+  KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+    total[r][v] = joined_lanes<(G > 1 ? L / 2 : 0), W>(U > 1 ? acc[0][r][v] + acc[U - 1][r][v] : acc[0][r][v], add);
+  }
+  epilogue(total, m, n);
 }
 
 // ---- the choice of tiles
@@ -278,29 +291,36 @@ __attribute__((noinline)) void gemm(M rows, N columns, K depth, const T* __restr
   }
 }
 
-// Columns of the last block where b is packed for one row: as few as hold what is left, of 4, 8 and 16.
-constexpr std::int64_t narrow_columns(std::int64_t n) {
+// Columns of the last block where it is narrow: as few as hold what is left, of 4, 8 (for one row) and 16.
+constexpr std::int64_t narrow_columns(std::int64_t rows, std::int64_t n) {
   const std::int64_t rest = n % block_columns;
-  return rest == 0 || rest > 8 ? block_columns : rest > 4 ? 8 : 4;
+  return rest == 0 ? block_columns : rest <= 4 ? 4 : rest <= 8 && rows == 1 ? 8 : block_columns;
 }
 
-// The product of one row with b, packed as for gemm but for the last block, which is narrow: less is read where reading b is all the work.
-template <class N, class K, class T, class Epilogue>
-__attribute__((noinline)) void gemv(N columns, K depth, const T* __restrict a, const T* __restrict b, const Epilogue epilogue) {
-  static_assert(is_fixed_v<N>, "the last block's width is chosen by the compiler");
-  constexpr int L = vec<T>::lanes, VB = block_vectors<T>, W = static_cast<int>(narrow_columns(N::value));
-  constexpr std::int64_t blocks = (N::value + (W == block_columns ? W - 1 : 0)) / block_columns;
-  constexpr std::int64_t vectors = blocks * VB, most = vector_registers == 32 ? 7 : 4;
-  constexpr int NV = static_cast<int>(vectors < most ? vectors : most < VB ? most : most / VB * VB);
+// The same with a last block that is narrow: less to read, where reading b is all the work of one row, and less to multiply.
+template <class M, class N, class K, class T, class Epilogue>
+__attribute__((noinline)) void gemm_narrow(M rows, N, K depth, const T* __restrict a, std::int64_t lda, const T* __restrict b,
+                                           const Epilogue epilogue) {
+  static_assert(is_fixed_v<M> && is_fixed_v<N>, "the last block's width is chosen by the compiler");
+  constexpr int L = vec<T>::lanes, VB = block_vectors<T>, W = static_cast<int>(narrow_columns(M::value, N::value));
+  constexpr std::int64_t blocks = N::value / block_columns + (W == block_columns && N::value % block_columns != 0), vectors = blocks * VB;
+  constexpr std::int64_t most = M::value > 1 ? best_vectors(M::value, vectors) : vector_registers == 32 ? 7 : 4;
+  constexpr int NV = static_cast<int>(vectors < most ? vectors : most < VB ? most >= 2 ? most / 2 * 2 : 1 : most / VB * VB);
   const std::int64_t k = depth;
   if constexpr (vectors > 0) {
     std::int64_t v = 0;
     const auto at = [&](std::int64_t place) { return b + place / VB * k * block_columns + place % VB * L; };
-    for (; v + NV <= vectors; v += NV) row_tile<NV>(a, at(v), k, v * L, epilogue);
-    if constexpr (vectors % NV > 0) row_tile<static_cast<int>(vectors % NV)>(a, at(v), k, v * L, epilogue);
+    for (; v + NV <= vectors; v += NV) column_of_tiles<NV>(rows, a, lda, at(v), k, v * L, epilogue);
+    if constexpr (vectors % NV > 0) column_of_tiles<static_cast<int>(vectors % NV)>(rows, a, lda, at(v), k, v * L, epilogue);
   }
-  if constexpr (W < block_columns) narrow_tile<W>(a, b + blocks * k * block_columns, k, blocks * block_columns, epilogue);
-  (void)columns;
+  if constexpr (W < block_columns) {
+    constexpr int most_at_once = W > L ? 4 : 8;
+    constexpr std::int64_t n = blocks * block_columns;
+    const T* const last = b + n * k;
+    std::int64_t m = 0;
+    for (; m + most_at_once <= rows; m += most_at_once) narrow_tile<most_at_once, W>(a + m * lda, lda, last, k, m, n, epilogue);
+    if constexpr (M::value % most_at_once > 0) narrow_tile<M::value % most_at_once, W>(a + m * lda, lda, last, k, m, n, epilogue);
+  }
 }
 
 }  // namespace nn

@@ -21,7 +21,7 @@ TARGETS = {
     "portable": (),
 }
 SIZES = [(1, depth, columns) for depth in (1, 6, 33) for columns in (1, 4, 5, 9, 16, 18, 23, 130)]
-SIZES += [(3, 6, 5), (21, 33, 50), (40, 7, 64)]
+SIZES += [(3, 6, 5), (2, 6, 1), (21, 33, 50), (12, 5, 4), (40, 7, 64)]
 Port = tuple[int, list[int | str] | None]
 
 
