@@ -19,8 +19,7 @@ from mlcore.networks.ir import Graph, Node
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
 from mlcore.networks.oracle import chosen_sizes, random_inputs
-from mlcore.networks.passes import PIPELINE, optimise
-from mlcore.networks.passes.block_batch import block_batch
+from mlcore.networks.passes import TIMED, optimise
 from mlcore.networks.predictor import given
 from mlcore.toolchain.sandbox import Limits
 
@@ -120,8 +119,7 @@ def profile(
         The child went over a limit.
     """
     graph = read(Path(source) if isinstance(source, str) else source, shapes=shapes)
-    # A loop over a batch would have one clock for all that is in it.
-    optimise(graph, [run for run in PIPELINE if run is not block_batch])
+    optimise(graph, TIMED)
     verify(graph)
     emitted = emit(graph, "network", profile=True)
     numbers: dict[str, int] = {}

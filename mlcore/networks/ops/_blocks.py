@@ -12,8 +12,8 @@ from mlcore.networks.ops._fused import Fused
 class Blocks(Fused):
     """A graph that is run for block after block of a batch.
 
-    Attributes: ``body``, whose inputs are blocks of the first inputs and whose outputs are blocks of the outputs, event after event;
-    ``events``, of the whole batch; ``block``, of them in a block, which divides it.
+    Attributes: ``body``, whose inputs are blocks of the first inputs and whose outputs are blocks of the outputs, event after
+    event; ``events``, of the whole batch; ``block``, of them in a block, which divides it.
     """
 
     name: ClassVar[str] = "Blocks"

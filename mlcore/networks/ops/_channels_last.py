@@ -34,8 +34,8 @@ LEAST_CHANNELS, MOST_CHANNELS = 16, 256
 class Convolution(Fused):
     """A convolution with constant weights, and elementwise steps on the result.
 
-    Inputs: x, of shape (batch, spatial..., channels); W, of shape (groups, taps * channels / groups, outputs / groups); what the steps
-    read besides. Attributes: ``windows`` (`Windows`); ``steps`` and ``raw`` as those of `Linear`.
+    Inputs: x, of shape (batch, spatial..., channels); W, of shape (groups, taps * channels / groups, outputs / groups); what the
+    steps read besides. Attributes: ``windows`` (`Windows`); ``steps`` and ``raw`` as those of `Linear`.
     """
 
     name: ClassVar[str] = "Convolution"
@@ -106,7 +106,8 @@ class Convolution(Fused):
             last = cast("int", windows.kernel[-1])
             count, length = (taps // last, last * own) if joined else (taps, own)
             pixel = code.fixed(windows.strides[-1] * channels)
-            runs = f"nn::runs<{count}, {'true' if joined else 'false'}>({shape}, {cpp_size(channels)}, {pixel}, {code.fixed(length)})"
+            kind = f"{count}, {'true' if joined else 'false'}"
+            runs = f"nn::runs<{kind}>({shape}, {cpp_size(channels)}, {pixel}, {code.fixed(length)})"
             lines = windows.out[-2] if windows.rank > 1 else 1
             sizes = ", ".join(map(code.fixed, (windows.out[-1], lines, columns, depth)))
             text = f"{shape}, {number}, {cpp_size(channels)}, {sizes}, {runs}, {_sum(source, '', group * own)}"
@@ -123,12 +124,13 @@ class Convolution(Fused):
         high, wide = (-(-cast("int", size) // 2) for size in windows.out)
         most = max(LEAST_TILES, min(64, SUMS_BYTES // (16 * (channels + padded) * dtype.bytes)))
         count = high * wide * _together(windows, node.input(0).shape[0], product(windows.inside) * channels * dtype.bytes)
-        tiles = -(-cast("int", count) // -(-cast("int", count) // most))
+        tiles = -(-count // -(-count // most))
         inputs, sums = (code.scratch(dtype.cpp, 16 * tiles * size, dtype.bytes) for size in (channels, padded))
         matrices = np.stack([packed(matrix) for matrix in transformed(weights)])
         sizes = f"{code.fixed(channels)}, {code.fixed(columns)}"
         code.line(
-            f"nn::winograd<{tiles}>({windows.cpp(code)}, {images}, {sizes}, {source}, {code.weights(matrices)}, {inputs}, {sums}, {finish});"
+            f"nn::winograd<{tiles}>({windows.cpp(code)}, {images}, {sizes}, {source}, {code.weights(matrices)}, "
+            f"{inputs}, {sums}, {finish});"
         )
 
 
@@ -168,7 +170,7 @@ def transformed(weights: Array) -> Array:
 
 def padded_sizes(windows: Windows) -> tuple[Size, ...]:
     """Sizes of the images with as much padding as the windows reach."""
-    sizes = []
+    sizes: list[Size] = []
     for size, before, out, stride, kernel, dilation in zip(
         windows.inside, windows.before, windows.out, windows.strides, windows.kernel, windows.dilations, strict=True
     ):

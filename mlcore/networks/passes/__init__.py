@@ -54,6 +54,9 @@ PIPELINE: tuple[Pass, ...] = (
     block_batch,
 )
 
+TIMED = tuple(run for run in PIPELINE if run is not block_batch)
+"""For code that clocks each node: a loop over a batch would have one clock for all that is in it."""
+
 
 def optimise(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> None:
     """Run passes in order; the graph is changed in place."""

@@ -1,7 +1,7 @@
 """A batch goes through several layers a few events at a time, so that what lies between the layers stays near the processor.
 
-Nodes in a row whose results for an event need that event alone become the body of a loop over the batch (`Blocks`). It is done where
-what they hand on would not fit into a cache otherwise.
+Nodes in a row whose results for an event need that event alone become the body of a loop over the batch (`Blocks`). It is done
+where what they hand on would not fit into a cache otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlcore.networks.ops._fused import CHAIN, view
 from mlcore.networks.ops._products import ATTENTION, LINEAR
 from mlcore.networks.ops._strided import Strided
 from mlcore.networks.ops.elementwise import Elementwise
-from mlcore.networks.passes._rewrite import Uses
+from mlcore.networks.passes._rewrite import REDUCTIONS, Uses, axes_of
 from mlcore.networks.passes.lift_transposes import amount
 from mlcore.networks.passes.sink_transposes import order_of
 
@@ -27,9 +27,12 @@ LARGE = 2**18
 NEAR = 2**17
 """Bytes handed on in one round of the loop, at most where more than one event goes together."""
 
-_REDUCTIONS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"})
+MOST_WEIGHTS = 2**19
+"""Bytes of constants of a group, which every round reads anew: half of a second-level cache."""
+
 _ALONG_AN_AXIS = {
     "Softmax": -1, "LogSoftmax": -1, "LayerNormalization": -1, "RMSNormalization": -1, "TopK": -1, "ArgMax": 0, "ArgMin": 0,
+    "Split": 0,
 }  # fmt: skip
 """Operators that work along an axis, with its default."""
 
@@ -51,7 +54,7 @@ def block_batch(graph: Graph) -> None:
     for node in graph.nodes:
         inside = {value for member in group for value in member.outputs}
         if _by_event(node, events, split):
-            if node.kind == "Gather" and node.input(0) in inside:
+            if (node.kind == "Gather" and node.input(0) in inside) or _weights([*group, node]) > MOST_WEIGHTS:
                 close()
             group.append(node)
             split.update((value, share) for value in node.outputs if (share := _share(value, events)) is not None)
@@ -65,11 +68,12 @@ def block_batch(graph: Graph) -> None:
 
 
 def _events(graph: Graph) -> Size | None:
-    """The first size of the inputs, where it may be a batch."""
-    sizes = [value.shape[0] for value in graph.inputs if isinstance(value.type, TensorType) and value.type.shape]
-    if not sizes or sizes[0] in (0, 1) or any(size != sizes[0] for size in sizes):
+    """The first size of the largest input, where it may be a batch."""
+    tensors = [value for value in graph.inputs if isinstance(value.type, TensorType) and value.type.shape]
+    if not tensors:
         return None
-    return sizes[0]
+    size = max(tensors, key=lambda value: amount(value.count)).shape[0]
+    return None if isinstance(size, int) and size < 2 else size
 
 
 def _share(value: Value, events: Size) -> int | None:
@@ -81,6 +85,12 @@ def _share(value: Value, events: Size) -> int | None:
         return kind.shape[0] // events if kind.shape[0] % events == 0 and kind.shape[0] > 0 else None
     share = max(1, amount(kind.shape[0]) // max(1, amount(events)))
     return share if events * share == kind.shape[0] else None
+
+
+def _weights(nodes: Sequence[Node]) -> int:
+    """Bytes of the constants that nodes read."""
+    constants = {value for node in nodes for value in node.present()}
+    return sum(value.constant.nbytes for value in constants if value.constant is not None)
 
 
 def _read(node: Node) -> set[Value]:
@@ -106,7 +116,7 @@ def _rule(node: Node) -> Callable[[Node, Size, dict[Value, int]], bool] | None:
         return _attention
     if node.operator.view_of(node) == 0 or node.kind == "Cast":
         return lambda node, events, split: node.input(0) in split
-    if node.kind in _REDUCTIONS or node.kind in _ALONG_AN_AXIS:
+    if node.kind in REDUCTIONS or node.kind in _ALONG_AN_AXIS:
         return _not_first
     return {"Transpose": _transpose, "MatMul": _matmul, "Concat": _concat, "Gather": _gather, "Slice": _slice}.get(node.kind)
 
@@ -157,9 +167,9 @@ def _not_first(node: Node, events: Size, split: dict[Value, int]) -> bool:
     others = node.present()[1:]
     if data not in split or data.rank < 2 or any(value in split for value in others):
         return False
-    if node.kind in _REDUCTIONS:
-        axes = node.input(1).constant if node.has(1) else node.integers("axes")
-        return axes is not None and len(axes) > 0 and all(node.axis(int(axis), data.rank) != 0 for axis in axes)
+    if node.kind in REDUCTIONS:
+        axes = axes_of(node)
+        return bool(axes) and 0 not in axes
     if node.kind in ("Softmax", "LogSoftmax") and node.version < 13:
         return bool(node.axis(node.integer("axis", 1), data.rank) != 0)
     return bool(node.axis(node.integer("axis", _ALONG_AN_AXIS[node.kind]), data.rank) != 0)
@@ -214,7 +224,7 @@ def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: 
         for value in node.outputs
         if value in made and value not in outputs
     ]
-    heavy = [node for node in group if node.operator in (LINEAR, CONVOLUTION, ATTENTION)]
+    heavy = [node for node in group if node.operator in (LINEAR, CONVOLUTION, ATTENTION) or node.kind == "MatMul"]
     total = sum(amount(value.count) * value.dtype.bytes for value in handed)
     each = total // max(1, amount(events))
     if len(heavy) < 2 or not outputs or (total < LARGE if isinstance(events, int) else each < LARGE // 16):

@@ -1,7 +1,7 @@
-"""Convolutions with constant weights run with the channels last, as products of packed weights; one of single points is a `MatMul`.
+"""Convolutions with constant weights run with the channels last, as products of packed weights; those of points are `MatMul`.
 
-Each stands between two transposes, which sink and cancel (`sink_transposes`): a chain of convolutions, activations and poolings then
-runs in one layout. A bias becomes an elementwise step, so that it and what follows join the product (`fuse_epilogue`).
+Each stands between two transposes, which sink and cancel (`sink_transposes`): a chain of convolutions, activations and poolings
+then runs in one layout. A bias becomes an elementwise step, so that it and what follows join the product (`fuse_epilogue`).
 """
 
 from __future__ import annotations
@@ -82,6 +82,6 @@ def is_pointwise(windows: Windows) -> bool:
 
 
 def matrices(weights: Array, groups: int) -> Array:
-    """Weights (groups * outputs, channels, taps...) as products of rows of taps and channels: (groups, taps * channels, outputs)."""
+    """Weights (groups * outputs, channels, taps...) as matrices (groups, taps * channels, outputs)."""
     grouped = weights.reshape(groups, -1, weights.shape[1], int(np.prod(weights.shape[2:])))
     return np.ascontiguousarray(grouped.transpose(0, 3, 2, 1).reshape(groups, -1, grouped.shape[1]))

@@ -1,8 +1,8 @@
-"""A product of what was gathered, repeated and put together becomes the products of its parts, taken before there were many of them.
+"""A product of what was gathered, repeated and put together becomes products of its parts, taken before there were many.
 
-An edge network multiplies ``[x_i, x_j - x_i] W`` for every edge (Wang et al., arXiv:1801.07829, Eq. 8; Qu and Gouskos, arXiv:1902.08570,
-Sec. II): that is ``x_i (W_1 - W_2) + x_j W_2``, two products for each node, of which edges read rows. It is done where it saves
-multiplications. Differences of weights are taken in float64 and rounded once.
+An edge network multiplies ``[x_i, x_j - x_i] W`` for every edge (Wang et al., arXiv:1801.07829, Eq. 8; Qu and Gouskos,
+arXiv:1902.08570, Sec. II): that is ``x_i (W_1 - W_2) + x_j W_2``, two products for each node, of which edges read rows. It is
+done where it saves multiplications. Differences of weights are taken in float64 and rounded once.
 """
 
 from __future__ import annotations

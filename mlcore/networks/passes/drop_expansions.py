@@ -1,5 +1,6 @@
-"""What an elementwise node would repeat anyway is not repeated before it: Expand and Tile in front of it go, as far as the shape of its
-result is told by its other operands.
+"""What an elementwise node would repeat anyway is not repeated before it: Expand and Tile in front of it go.
+
+That is so as far as its other operands tell the shape of the result.
 """
 
 from __future__ import annotations

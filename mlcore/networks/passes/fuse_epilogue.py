@@ -1,4 +1,7 @@
-"""Elementwise nodes behind a matrix product or a convolution run on its results while they are in registers: bias, activation, residual, gate."""
+"""Elementwise nodes behind a matrix product or a convolution run on its results while they are in registers.
+
+These are biases, activations, residuals, gates.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Transposes that could not sink move towards the inputs, where tensors are smaller: over what repeats, puts together and computes
-element by element, as long as no more has to be moved.
+"""Transposes that could not sink move towards the inputs, where tensors are smaller.
+
+They pass what repeats, puts together and computes element by element, as long as no more has to be moved.
 """
 
 from __future__ import annotations

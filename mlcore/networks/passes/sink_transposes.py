@@ -17,14 +17,10 @@ from mlcore.networks.ops import Operator, find
 from mlcore.networks.ops._channels_last import POOLING
 from mlcore.networks.ops.elementwise import Elementwise
 from mlcore.networks.ops.pooling import Pool
-from mlcore.networks.passes._rewrite import Uses, all_graphs
+from mlcore.networks.passes._rewrite import REDUCTIONS, Uses, all_graphs, axes_of
 from mlcore.networks.passes.channels_last import MOST_TAPS, first_order
 
 MOST_ROUNDS = 64
-
-_REDUCTIONS = frozenset(
-    {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
-)
 
 
 def transposed(value: Value, order: Sequence[int], name: str = "") -> tuple[Value, Node | None]:
@@ -108,7 +104,7 @@ def _sunk(node: Node, uses: Uses) -> list[Node] | None:
     if node.kind in ("Softmax", "LogSoftmax") and node.version >= 13:
         axis = node.axis(node.integer("axis", -1), len(order))
         return _behind(node, [turned[0].input(0)], order, {"axis": order[axis]})
-    if node.kind in _REDUCTIONS and sources[0] is turned[0] and len(turned) == 1:
+    if node.kind in REDUCTIONS and sources[0] is turned[0] and len(turned) == 1:
         return _sunk_reduction(node, turned[0], order)
     return None
 
@@ -186,16 +182,10 @@ def _sunk_pool(node: Node, x: Value, order: Sequence[int]) -> list[Node] | None:
 def _sunk_reduction(node: Node, source: Node, order: Sequence[int]) -> list[Node] | None:
     """A reduction over the axes where they were before the transpose."""
     rank = len(order)
-    listed = node.integers("axes")
-    by_input = node.has(1)
-    if by_input:
-        known = node.input(1).elements
-        if known is None or not all(isinstance(item, int) for item in known):
-            return None
-        listed = [item for item in known if isinstance(item, int)]
-    if not listed:
+    axes = axes_of(node)
+    if not axes:
         return None
-    axes = [node.axis(axis, rank) for axis in listed]
+    by_input = node.has(1)
     before = sorted(order[axis] for axis in axes)
     inputs = [source.input(0)]
     attributes = dict(node.attributes)
