@@ -37,7 +37,7 @@ class Storage:
     kind
         ``"constant"``: in the weights; ``"input"`` and ``"output"``: the caller's; ``"planned"``: in the arena, at a place that
         liveness gives; ``"late"``: a buffer of its own that grows, since its size is found out on the way; ``"object"``: an
-        object in the workspace (sequences, texts, tensors of unknown rank).
+        object in the workspace (sequences, texts, tensors of unknown rank); ``"alias"``: a place inside other memory.
     first, last
         Positions of the first write and the last read.
     """
@@ -137,6 +137,13 @@ class Writer:
         if storage not in self._bound:
             self._bound.add(storage)
             self.storages.append(storage)
+
+    def alias(self, value: Value, place: str, *, constant: bool = False) -> None:
+        """Say that a value lies at a place inside another's memory, which has to be kept alive by who says so."""
+        dtype = value.dtype
+        name = self.fresh("t")
+        self.line(f"{'const ' if constant else ''}{dtype.cpp}* const {name} = {place};")
+        self._storage[value] = Storage(name, "alias", dtype.cpp, value.count, dtype.bytes, self.position, self.position, value)
 
     def storage(self, value: Value) -> Storage:
         """Where a value lies; constants get their place when they are first asked for."""

@@ -10,7 +10,7 @@ from mlcore.networks.frontends import onnx as onnx_frontend
 from mlcore.networks.frontends.onnx import Shapes
 from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
-from mlcore.networks.passes import optimise
+from mlcore.networks.passes import PIPELINE, TIMED, optimise
 
 
 def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
@@ -32,9 +32,9 @@ def translate(source: Path | bytes | Any, name: str, *, shapes: Shapes | None = 
     shapes
         Shapes of inputs, instead of those in the model.
     profile
-        Whether each node gets a clock.
+        Whether each node gets a clock; all events of a batch then go through a node together (without `block_batch`).
     """
     graph = read(source, shapes=shapes)
-    optimise(graph)
+    optimise(graph, TIMED if profile else PIPELINE)
     verify(graph)
     return emit(graph, name, profile=profile)

@@ -17,7 +17,7 @@ from mlcore.networks.ir import Size
 
 ALIGNMENT = 64
 SLACK = 64
-"""Bytes behind each tensor that a kernel may read (never use): vectors that reach over the end."""
+"""Bytes behind each tensor that a kernel may read and write (never use): vectors that reach over the end."""
 
 MOST_PAIRS = 2_000_000
 """Pairs of storages alive together up to which each is held against all others; beyond, time and memory would be quadratic."""

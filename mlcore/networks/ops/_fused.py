@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 from mlcore.networks.code import Writer
-from mlcore.networks.ir import Node, Value, ValueType
+from mlcore.networks.ir import Node, Shape, TensorType, Value, ValueType
 from mlcore.networks.ops import Facts, Operator
 from mlcore.networks.ops._map import write_map
 
@@ -60,3 +60,23 @@ def chain_statements(steps: Sequence[Node], names: Mapping[Value, str]) -> tuple
         names[step.output] = f"v{number}"
         statements.append(f"const auto v{number} = {text};")
     raise ValueError("a chain has no steps")
+
+
+class Reshaped(Fused):
+    """The input's elements under the output's shape, of the same count."""
+
+    name: ClassVar[str] = "View"
+
+    def view_of(self, node: Node) -> int | None:
+        return 0
+
+    def write(self, node: Node, code: Writer) -> None:
+        raise AssertionError("a view is no code of its own")
+
+
+VIEW = Reshaped()
+
+
+def view(value: Value, shape: Shape, name: str = "") -> Node:
+    """A node that gives a value another shape."""
+    return Node(VIEW, 1, [value], [Value(name or f"{value.name}, reshaped", TensorType(value.dtype, shape))])

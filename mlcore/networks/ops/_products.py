@@ -9,7 +9,6 @@ import numpy as np
 
 from mlcore.networks.code import Writer, cpp_size, literal
 from mlcore.networks.ir import Array, DType, Node, Shape, Size, Value
-from mlcore.networks.ops import Operator
 from mlcore.networks.ops._fused import Fused, chain_statements
 from mlcore.networks.ops._map import broadcast_loops
 from mlcore.networks.ops._strided import Strided
@@ -25,6 +24,20 @@ def packed(weights: Array) -> Array:
     padded = np.zeros((depth, blocks * BLOCK), weights.dtype)
     padded[:, :columns] = weights
     return np.ascontiguousarray(padded.reshape(depth, blocks, BLOCK).transpose(1, 0, 2))
+
+
+def packed_narrow(weights: Array, rows: int) -> Array:
+    """The same with as few columns in the last block as a product of so many rows gains from: 4, 8 (one row), 16.
+
+    A narrow block is filled up to a multiple of four rows.
+    """
+    depth, columns = weights.shape
+    rest = columns % BLOCK
+    if rest == 0 or rest > (8 if rows == 1 else 4):
+        return packed(weights)
+    last = np.zeros((-(-depth // 4) * 4, 8 if rest > 4 else 4), weights.dtype)
+    last[:depth, :rest] = weights[:, columns - rest :]
+    return np.concatenate([packed(weights[:, : columns - rest]).reshape(-1), last.reshape(-1)])
 
 
 def steps_of(node: Node) -> list[Node]:
@@ -72,11 +85,20 @@ class Linear(Fused):
         function = finish_function(node, operands)
         source = _at(code.ref(x), [step * depth for step in x_steps[:-1]], indices)
         target = _at(code.ref(output), [step * columns for step in out_steps[:-1]], indices)
-        width = code.fixed(columns)
-        arguments = ", ".join([target, code.size(columns), width, function, *parts])
-        sizes = ", ".join([code.fixed(loops[-1]), width, code.fixed(depth)])
-        weight = code.weights(packed(weights.constant))
-        text = f"nn::gemm({sizes}, {source}, {depth}, {weight}, nn::finish({arguments}));"
+        width, stored = code.fixed(columns), columns
+        if loops == [1] and code.storage(output).kind == "planned" and all(value.constant is not None for value in operands):
+            # Whole vectors: the 64 bytes behind a tensor in the arena, or behind a constant, are its own.
+            lanes = 64 // output.dtype.bytes
+            stored = -(-columns // lanes) * lanes
+        finish = f"nn::finish({', '.join([target, code.size(columns), code.fixed(stored), function, *parts])})"
+        rows = loops[-1]
+        kernel, packing = (
+            ("gemm_narrow", packed_narrow(weights.constant, rows))
+            if isinstance(rows, int)
+            else ("gemm", packed(weights.constant))
+        )
+        name = code.weights(packing)
+        text = f"nn::{kernel}({code.fixed(rows)}, {width}, {code.fixed(depth)}, {source}, {depth}, {name}, {finish});"
         code.line(" ".join([*heads, text]))
 
 
@@ -171,6 +193,3 @@ def _attention_scratch(width: Size, depth: Size, columns: Size) -> Size:
 
 LINEAR = Linear()
 ATTENTION = Attention()
-
-PRODUCTS: tuple[Operator, ...] = (LINEAR,)
-"""Operators whose results elementwise steps may join."""

@@ -215,8 +215,8 @@ class LayerNormalization(Rows):
         factors = [code.ref(value) if direct and (value := node.optional(index)) is not None else null for index in (1, 2)]
         epsilon = literal(node.number("epsilon", 1e-5), dtype)
         code.line(
-            f"nn::layer_normalize({code.size(product(lead))}, {code.size(product(row))}, {code.ref(data)}, {', '.join(factors)}, "
-            f"{epsilon}, {target}, {statistics});"
+            f"nn::layer_normalize({code.size(product(lead))}, {code.fixed(product(row))}, {code.ref(data)}, "
+            f"{', '.join(factors)}, {epsilon}, {target}, {statistics});"
         )
         if direct or not output.name:
             return

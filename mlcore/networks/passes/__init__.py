@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlcore.networks.ir import Graph
+from mlcore.networks.passes.absorb_transposes import absorb_transposes
+from mlcore.networks.passes.block_batch import block_batch
+from mlcore.networks.passes.channels_last import channels_last
+from mlcore.networks.passes.distribute_products import distribute_products
+from mlcore.networks.passes.drop_expansions import drop_expansions
 from mlcore.networks.passes.eliminate_common import eliminate_common
 from mlcore.networks.passes.eliminate_dead import eliminate_dead
 from mlcore.networks.passes.eliminate_identity import eliminate_identity
@@ -16,7 +21,9 @@ from mlcore.networks.passes.form_linear import form_linear
 from mlcore.networks.passes.fuse_attention import fuse_attention
 from mlcore.networks.passes.fuse_elementwise import fuse_elementwise
 from mlcore.networks.passes.fuse_epilogue import fuse_epilogue
+from mlcore.networks.passes.lift_transposes import lift_transposes
 from mlcore.networks.passes.lower_einsum import lower_einsum
+from mlcore.networks.passes.simplify_powers import simplify_powers
 from mlcore.networks.passes.sink_transposes import sink_transposes
 
 Pass = Callable[[Graph], None]
@@ -25,16 +32,30 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_identity,
     eliminate_common,
     eliminate_dead,
+    simplify_powers,
     fold_batch_normalization,
     lower_einsum,
     fuse_attention,
+    channels_last,
     sink_transposes,
     eliminate_identity,
+    absorb_transposes,
+    drop_expansions,
+    eliminate_dead,
+    lift_transposes,
+    eliminate_identity,
+    eliminate_common,
+    distribute_products,
+    eliminate_dead,
     form_linear,
     fuse_epilogue,
     fuse_elementwise,
     eliminate_dead,
+    block_batch,
 )
+
+TIMED = tuple(run for run in PIPELINE if run is not block_batch)
+"""For code that clocks each node: a loop over a batch would have one clock for all that is in it."""
 
 
 def optimise(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> None:

@@ -69,3 +69,20 @@ def all_graphs(graph: Graph) -> Iterator[Graph]:
     for node in graph.nodes:
         for inner in node.graphs:
             yield from all_graphs(inner)
+
+
+REDUCTIONS = frozenset(
+    {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
+)
+"""Operators that put elements along axes together."""
+
+
+def axes_of(node: Node) -> list[int]:
+    """The axes of a reduction, counted from the front; none where they are not known, or all."""
+    listed = node.integers("axes")
+    if node.has(1):
+        known = node.input(1).elements or ()
+        listed = [item for item in known if isinstance(item, int)]
+        if len(listed) != len(known):
+            return []
+    return [node.axis(axis, node.input(0).rank) for axis in listed or ()]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from mlcore.networks.ir import Graph, Node, TensorType, Value
 from mlcore.networks.passes._rewrite import all_graphs, replace
 
-_WITHOUT_EFFECT = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Dropout", "Transpose"})
+_WITHOUT_EFFECT = frozenset(
+    {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Dropout", "Transpose", "fused::View"}
+)
 
 
 def eliminate_identity(graph: Graph) -> None:

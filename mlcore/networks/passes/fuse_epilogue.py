@@ -1,13 +1,20 @@
-"""Elementwise nodes behind a matrix product run on its results while they are in registers: bias, activation, residual, gate."""
+"""Elementwise nodes behind a matrix product or a convolution run on its results while they are in registers.
+
+These are biases, activations, residuals, gates.
+"""
 
 from __future__ import annotations
 
 from typing import cast
 
 from mlcore.networks.ir import Graph, Node, Value
-from mlcore.networks.ops._products import PRODUCTS
+from mlcore.networks.ops._channels_last import CONVOLUTION
+from mlcore.networks.ops._products import LINEAR
 from mlcore.networks.ops.elementwise import Elementwise
 from mlcore.networks.passes._rewrite import Uses, all_graphs
+
+PRODUCTS = (LINEAR, CONVOLUTION)
+"""Operators whose results elementwise steps may join."""
 
 MOST_OPERANDS = 6
 MOST_STEPS = 64

@@ -7,19 +7,20 @@ that moves nothing goes away (`eliminate_identity`), one that only moves axes of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
-from mlcore.networks.ir import Graph, Node, TensorType, Value, constant
-from mlcore.networks.ops import find
+from mlcore.networks.ir import DType, Graph, Node, TensorType, Value, constant, product
+from mlcore.networks.ir.graph import Attribute
+from mlcore.networks.ops import Operator, find
+from mlcore.networks.ops._channels_last import POOLING
 from mlcore.networks.ops.elementwise import Elementwise
-from mlcore.networks.passes._rewrite import Uses, all_graphs
+from mlcore.networks.ops.pooling import Pool
+from mlcore.networks.passes._rewrite import REDUCTIONS, Uses, all_graphs, axes_of
+from mlcore.networks.passes.channels_last import MOST_TAPS, first_order
 
 MOST_ROUNDS = 64
-
-_REDUCTIONS = frozenset(
-    {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
-)
 
 
 def transposed(value: Value, order: Sequence[int], name: str = "") -> tuple[Value, Node | None]:
@@ -95,13 +96,15 @@ def _sunk(node: Node, uses: Uses) -> list[Node] | None:
         return _sunk_elementwise(node, uses, order)
     if any(uses.only(source.output) is not node for source in turned):
         return None
+    if node.kind in ("MaxPool", "AveragePool", "GlobalAveragePool") and order == first_order(len(order)):
+        return _sunk_pool(node, turned[0].input(0), order)
     if node.kind == "Concat" and len(turned) == len(node.inputs) and all(order_of(source) == order for source in turned):
         axis = node.axis(node.integer("axis", 0), len(order))
         return _behind(node, [source.input(0) for source in turned], order, {"axis": order[axis]})
     if node.kind in ("Softmax", "LogSoftmax") and node.version >= 13:
         axis = node.axis(node.integer("axis", -1), len(order))
         return _behind(node, [turned[0].input(0)], order, {"axis": order[axis]})
-    if node.kind in _REDUCTIONS and sources[0] is turned[0] and len(turned) == 1:
+    if node.kind in REDUCTIONS and sources[0] is turned[0] and len(turned) == 1:
         return _sunk_reduction(node, turned[0], order)
     return None
 
@@ -135,6 +138,10 @@ def _sunk_elementwise(node: Node, uses: Uses, order: Sequence[int]) -> list[Node
         elif value.constant is not None and value.rank <= len(order):
             padded = value.constant.reshape((1,) * (len(order) - value.rank) + value.constant.shape)
             inputs.append(constant(value.name, np.ascontiguousarray(padded.transpose(back))))
+        elif value.rank == len(order) and _only_ones_move(value, back):
+            turned, extra = transposed(value, back)
+            inputs.append(turned)
+            made += [extra] if extra is not None else []
         else:
             return None
     if node.output.rank != len(order):
@@ -142,19 +149,43 @@ def _sunk_elementwise(node: Node, uses: Uses, order: Sequence[int]) -> list[Node
     return [*made, *_behind(node, inputs, order, {})]
 
 
+def _only_ones_move(value: Value, order: Sequence[int]) -> bool:
+    """Whether a transpose moves no element: it is a view."""
+    moved = [axis for axis in order if value.shape[axis] != 1]
+    return moved == sorted(moved)
+
+
+def _sunk_pool(node: Node, x: Value, order: Sequence[int]) -> list[Node] | None:
+    """A pooling of channels that are last."""
+    if node.output.dtype not in (DType.FLOAT32, DType.FLOAT64):
+        return None
+    if node.kind == "GlobalAveragePool":
+        operator: Operator | None = find("", "ReduceMean")
+        version = 13
+        attributes: dict[str, Attribute] = {"axes": list(range(1, len(order) - 1)), "keepdims": 1}
+    else:
+        windows = cast("Pool", node.operator).windows(node)
+        taps = product(windows.kernel)
+        if not isinstance(taps, int) or taps > MOST_TAPS or any(isinstance(size, int) and size < 0 for size in windows.before):
+            return None
+        operator, version = POOLING, 1
+        padded = bool(node.integer("count_include_pad", 0))
+        attributes = {"windows": windows, "maximum": node.kind == "MaxPool", "padded": padded}
+    shape = [node.output.shape[axis] for axis in inverse(order)]
+    plain = Value(f"{node.output.name}, channels last", TensorType(node.output.dtype, tuple(shape)))
+    return [
+        Node(operator, version, [x], [plain], attributes, node.name),
+        Node(find("", "Transpose"), 13, [plain], [node.output], {"perm": list(order)}, ""),
+    ]
+
+
 def _sunk_reduction(node: Node, source: Node, order: Sequence[int]) -> list[Node] | None:
     """A reduction over the axes where they were before the transpose."""
     rank = len(order)
-    listed = node.integers("axes")
-    by_input = node.has(1)
-    if by_input:
-        known = node.input(1).elements
-        if known is None or not all(isinstance(item, int) for item in known):
-            return None
-        listed = [item for item in known if isinstance(item, int)]
-    if not listed:
+    axes = axes_of(node)
+    if not axes:
         return None
-    axes = [node.axis(axis, rank) for axis in listed]
+    by_input = node.has(1)
     before = sorted(order[axis] for axis in axes)
     inputs = [source.input(0)]
     attributes = dict(node.attributes)

@@ -10,29 +10,43 @@ namespace nn {
 
 constexpr std::int64_t attention_rows = 32;
 
-// e^(x - largest) of a row in place; the sum. Zeros fill the row up to a whole vector.
-KERNELS_NN_INLINE float exponentials(float* x, std::int64_t n) {
+// A size, up to whole blocks of columns.
+template <std::int64_t N>
+constexpr auto whole(fixed<N>) {
+  return fixed<(N + block_columns - 1) / block_columns * block_columns>{};
+}
+constexpr std::int64_t whole(std::int64_t n) { return (n + block_columns - 1) / block_columns * block_columns; }
+
+// e^(x - largest) of a row in place; the sum. Zeros fill the row up to whole vectors, which it has to have room for.
+template <class N>
+KERNELS_NN_INLINE float exponentials(float* x, N n) {
   constexpr std::int64_t L = vec<float>::lanes;
-  vec<float> top(-std::numeric_limits<float>::infinity());
-  std::int64_t i = 0;
-  for (; i + L <= n; i += L) top = fn::max(top, vec<float>::load(x + i));
-  float largest_value = largest(top);
-  for (; i < n; ++i) largest_value = fn::max(largest_value, x[i]);
-  // A row of nothing but minus infinity: every difference would be NaN, and so they are in the definition.
-  const vec<float> shift(largest_value);
-  vec<float> total(0.0f);
-  for (i = 0; i + L <= n; i += L) {
+  const vec<float> nothing(-std::numeric_limits<float>::infinity());
+  const std::int64_t last = (n - 1) / L * L;
+  const vec<float> rest = select(first_lanes<float>(n - last), vec<float>::load(x + last), nothing);
+  // NaN may get lost here: it comes back through the sum. A row of nothing but minus infinity is one of NaN, as in the definition.
+  const auto larger = [](vec<float> a, vec<float> b) { return larger_or_second(a, b); };
+  vec<float> top = rest;
+  for (std::int64_t i = 0; i < last; i += L) top = larger(top, vec<float>::load(x + i));
+  const vec<float> shift = joined_lanes<L / 2>(top, larger);
+  vec<float> total = fn::exp(rest - shift);
+  total.store(x + last);
+  for (std::int64_t i = 0; i < last; i += L) {
     const vec<float> e = fn::exp(vec<float>::load(x + i) - shift);
     e.store(x + i);
     total = total + e;
   }
-  float result = sum(total);
-  if (i < n) {
-    const vec<float> e = fn::exp(vec<float>::load(x + i, n - i) - shift);
-    e.store(x + i, n - i);
-    for (std::int64_t j = i; j < n; ++j) result += x[j];
+  return sum(total);
+}
+
+// x[i] += more[i * step]
+KERNELS_NN_INLINE void add_row(float* x, std::int64_t n, const float* more, std::int64_t step) {
+  constexpr std::int64_t L = vec<float>::lanes;
+  std::int64_t i = 0;
+  if (step <= 1) {
+    for (; i + L <= n; i += L) (vec<float>::load(x + i) + (step == 1 ? vec<float>::load(more + i) : vec<float>(*more))).store(x + i);
   }
-  return result;
+  for (; i < n; ++i) x[i] += more[i * step];
 }
 
 // result[T, e] = softmax(scale q[T, d] k[S, d]^T + added) v[S, e]; rows of each lie the given steps apart. `added` may be null; else element (t, s)
@@ -41,7 +55,7 @@ template <class T, class S, class D, class E>
 inline void attention(T rows, S width, D depth, E columns, const float* q, std::int64_t q_row, const float* k, std::int64_t k_row, const float* v,
                       std::int64_t v_row, float* result, std::int64_t result_row, float scale, const float* added, std::int64_t added_row,
                       std::int64_t added_column, float* scratch) {
-  const std::int64_t n = width, pitch = (n + block_columns - 1) / block_columns * block_columns;
+  const std::int64_t n = width, pitch = whole(width);
   float* const keys = scratch;
   float* const values = keys + packed_size(depth, n);
   float* const scores = values + packed_size(n, columns);
@@ -51,14 +65,11 @@ inline void attention(T rows, S width, D depth, E columns, const float* q, std::
   const auto block = [&](auto count, std::int64_t first) {
     const vec<float> factor(scale);
     gemm(count, width, depth, q + first * q_row, q_row, keys,
-         finish(scores, pitch, width, [factor](auto x) { return x * factor; }));
+         finish(scores, pitch, whole(width), [factor](auto x) { return x * factor; }));
     for (std::int64_t t = 0; t < count; ++t) {
       float* const row = scores + t * pitch;
-      if (added != nullptr) {
-        const float* const more = added + (first + t) * added_row;
-        for (std::int64_t s = 0; s < n; ++s) row[s] += more[s * added_column];
-      }
-      inverse[t] = 1.0f / exponentials(row, n);
+      if (added != nullptr) add_row(row, n, added + (first + t) * added_row, added_column);
+      inverse[t] = n > 0 ? 1.0f / exponentials(row, width) : 0.0f;  // over no keys, a sum of nothing
     }
     gemm(count, columns, width, scores, pitch, values,
          finish(result + first * result_row, result_row, columns, [](auto x, auto scale_of_row) { return x * scale_of_row; }, each<float>(inverse, 1)));

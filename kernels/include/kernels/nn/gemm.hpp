@@ -12,8 +12,6 @@
 #include "kernels/nn/math.hpp"
 #include "kernels/nn/size.hpp"
 
-#define KERNELS_NN_UNROLL _Pragma("GCC unroll 64")
-
 namespace kernels {
 namespace nn {
 
@@ -25,12 +23,31 @@ constexpr std::int64_t packed_size(std::int64_t k, std::int64_t n) { return (n +
 // Packs a matrix whose element (k, n) stands at k * row + n * column.
 template <class T>
 inline void pack(const T* b, std::int64_t k, std::int64_t n, std::int64_t row, std::int64_t column, T* to) {
-  for (std::int64_t block = 0; block < n; block += block_columns) {
-    const std::int64_t width = n - block < block_columns ? n - block : block_columns;
-    for (std::int64_t l = 0; l < k; ++l) {
-      for (std::int64_t j = 0; j < width; ++j) to[j] = b[l * row + (block + j) * column];
-      for (std::int64_t j = width; j < block_columns; ++j) to[j] = T(0);
-      to += block_columns;
+  constexpr int L = vec<T>::lanes;
+  for (std::int64_t block = 0; block < n; block += block_columns, to += k * block_columns) {
+    for (std::int64_t first = 0; first < block_columns; first += L) {
+      const T* const from = b + (block + first) * column;
+      const std::int64_t width = n - block - first < L ? n - block - first : L;
+      if (width == L && column == 1) {
+        for (std::int64_t l = 0; l < k; ++l) vec<T>::load(from + l * row).store(to + l * block_columns + first);
+      } else if (width == L && row == 1) {
+        for (std::int64_t l = 0; l < k; l += L) {
+          const std::int64_t depth = k - l < L ? k - l : L;
+          vec<T> square[L];
+          KERNELS_NN_UNROLL for (int j = 0; j < L; ++j) {
+            const T* const line = from + l + j * column;
+            square[j] = depth == L ? vec<T>::load(line) : vec<T>::load(line, depth);
+          }
+          transpose(square);
+          KERNELS_NN_UNROLL for (int j = 0; j < L; ++j) {
+            if (j < depth) square[j].store(to + (l + j) * block_columns + first);
+          }
+        }
+      } else {
+        for (std::int64_t l = 0; l < k; ++l) {
+          for (std::int64_t j = 0; j < L; ++j) to[l * block_columns + first + j] = j < width ? from[l * row + j * column] : T(0);
+        }
+      }
     }
   }
 }
@@ -140,6 +157,40 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
   epilogue(total, 0, n);
 }
 
+// MR rows and the W columns of a narrow block, [K up to a multiple of 4][W]. Where partial loads are cheap, a vector holds several k side by
+// side, whose sums are joined at the end; else its lanes beyond W hold what nobody asks for.
+template <int MR, int W, class T, class Epilogue>
+KERNELS_NN_INLINE void narrow_tile(const T* __restrict a, std::int64_t lda, const T* __restrict b, std::int64_t k, std::int64_t m, std::int64_t n,
+                                   const Epilogue& epilogue) {
+  constexpr int L = vec<T>::lanes, G = L > W && vector_bytes == 64 ? L / W : 1, NV = W > L ? W / L : 1, U = MR < 4 ? 2 : 1;
+  vec<T> acc[U][MR][NV];
+  KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][r][v] = vec<T>(0);
+  }
+  const auto step = [&](int u, std::int64_t l, std::int64_t count) __attribute__((always_inline)) {
+    vec<T> row[NV];
+    KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) row[v] = vec<T>::load(b + l * W + v * L);
+    KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
+      const T* const from = a + r * lda + l;
+      const vec<T> x = G == 1 ? vec<T>(*from) : repeated<W>(vec<T>::load(from, count));
+      KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][r][v] = fma(x, row[v], acc[u][r][v]);
+    }
+  };
+  std::int64_t l = 0;
+#pragma GCC unroll 1
+  for (; l + U * G <= k; l += U * G) KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) step(u, l + u * G, G);
+  if constexpr (U > 1) {
+    if (l + G <= k) step(0, l, G), l += G;
+  }
+  if (l < k) step(U - 1, l, k - l);
+  vec<T> total[MR][NV];
+  const auto add = [](vec<T> x, vec<T> y) { return x + y; };
+  KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+    total[r][v] = joined_lanes<(G > 1 ? L / 2 : 0), W>(U > 1 ? acc[0][r][v] + acc[U - 1][r][v] : acc[0][r][v], add);
+  }
+  epilogue(total, m, n);
+}
+
 // ---- the choice of tiles
 
 // The most rows that NV vectors leave registers for.
@@ -237,6 +288,38 @@ __attribute__((noinline)) void gemm(M rows, N columns, K depth, const T* __restr
     if constexpr (rest > 0) column_of_tiles<rest>(rows, a, lda, at(v * L), k, v * L, epilogue);
   } else {
     for (; v < vectors; ++v) column_of_tiles<1>(rows, a, lda, at(v * L), k, v * L, epilogue);
+  }
+}
+
+// Columns of the last block where it is narrow: as few as hold what is left, of 4, 8 (for one row) and 16.
+constexpr std::int64_t narrow_columns(std::int64_t rows, std::int64_t n) {
+  const std::int64_t rest = n % block_columns;
+  return rest == 0 ? block_columns : rest <= 4 ? 4 : rest <= 8 && rows == 1 ? 8 : block_columns;
+}
+
+// The same with a last block that is narrow: less to read, where reading b is all the work of one row, and less to multiply.
+template <class M, class N, class K, class T, class Epilogue>
+__attribute__((noinline)) void gemm_narrow(M rows, N, K depth, const T* __restrict a, std::int64_t lda, const T* __restrict b,
+                                           const Epilogue epilogue) {
+  static_assert(is_fixed_v<M> && is_fixed_v<N>, "the last block's width is chosen by the compiler");
+  constexpr int L = vec<T>::lanes, VB = block_vectors<T>, W = static_cast<int>(narrow_columns(M::value, N::value));
+  constexpr std::int64_t blocks = N::value / block_columns + (W == block_columns && N::value % block_columns != 0), vectors = blocks * VB;
+  constexpr std::int64_t most = M::value > 1 ? best_vectors(M::value, vectors) : vector_registers == 32 ? 7 : 4;
+  constexpr int NV = static_cast<int>(vectors < most ? vectors : most < VB ? most >= 2 ? most / 2 * 2 : 1 : most / VB * VB);
+  const std::int64_t k = depth;
+  if constexpr (vectors > 0) {
+    std::int64_t v = 0;
+    const auto at = [&](std::int64_t place) { return b + place / VB * k * block_columns + place % VB * L; };
+    for (; v + NV <= vectors; v += NV) column_of_tiles<NV>(rows, a, lda, at(v), k, v * L, epilogue);
+    if constexpr (vectors % NV > 0) column_of_tiles<static_cast<int>(vectors % NV)>(rows, a, lda, at(v), k, v * L, epilogue);
+  }
+  if constexpr (W < block_columns) {
+    constexpr int most_at_once = W > L ? 4 : 8;
+    constexpr std::int64_t n = blocks * block_columns;
+    const T* const last = b + n * k;
+    std::int64_t m = 0;
+    for (; m + most_at_once <= rows; m += most_at_once) narrow_tile<most_at_once, W>(a + m * lda, lda, last, k, m, n, epilogue);
+    if constexpr (M::value % most_at_once > 0) narrow_tile<M::value % most_at_once, W>(a + m * lda, lda, last, k, m, n, epilogue);
   }
 }
 

@@ -321,11 +321,11 @@ template <class T>
 KERNELS_NN_INLINE vec<T> gelu(vec<T> a) {
   return vec<T>(0.5) * a * (vec<T>(1) + erf(a * vec<T>(0.70710678118654752440)));
 }
-// 1 + tanh(u) is 2 / (1 + exp(-2u)).
+// 1 + tanh(u) is 2 / (1 + exp(-2u)), with u = sqrt(2 / pi) (a + 0.044715 a^3).
 template <class T>
 KERNELS_NN_INLINE vec<T> gelu_tanh(vec<T> a) {
-  const vec<T> u = vec<T>(0.79788456080286535588) * (a + vec<T>(0.044715) * a * a * a);
-  return a * sigmoid(u + u);
+  constexpr double twice = 2 * 0.79788456080286535588;
+  return a * sigmoid(a * fma(a * a, vec<T>(twice * 0.044715), vec<T>(twice)));
 }
 template <class T>
 KERNELS_NN_INLINE vec<T> swish(vec<T> a, vec<T> alpha) {

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <random>
 
-#include "kernels/nn/functions.hpp"
 #include "kernels/nn/sums.hpp"
 #include "kernels/nn/tensor.hpp"
 #include "kernels/nn/types.hpp"
+#include "kernels/nn/vector.hpp"
 
 namespace kernels {
 namespace nn {
@@ -104,23 +104,61 @@ inline void group_normalize(std::int64_t batch, std::int64_t groups, std::int64_
   }
 }
 
+// A row of floats or doubles in vectors; scale and bias may be null.
+template <class N, class T>
+KERNELS_NN_INLINE Moments<T> normalize_row(N n, const T* from, const T* scale, const T* bias, T epsilon, T* to) {
+  constexpr std::int64_t L = vec<T>::lanes;
+  const std::int64_t whole = n / L * L, rest = n - whole;
+  const T count = static_cast<T>(static_cast<std::int64_t>(n));
+  vec<T> total(T(0));
+  for (std::int64_t i = 0; i < whole; i += L) total = total + vec<T>::load(from + i);
+  if (rest > 0) total = total + vec<T>::load(from + whole, rest);
+  const T mean = sum(total) / count;
+  const vec<T> center(mean);
+  vec<T> squares(T(0));
+  for (std::int64_t i = 0; i < whole; i += L) {
+    const vec<T> distance = vec<T>::load(from + i) - center;
+    squares = squares + distance * distance;
+  }
+  if (rest > 0) {
+    const vec<T> distance = vec<T>::load(from + whole, rest) - center;
+    squares = squares + select(first_lanes<T>(rest), distance * distance, vec<T>(T(0)));
+  }
+  const T variance = sum(squares) / count;
+  const vec<T> inverse(T(1) / std::sqrt(variance + epsilon));
+  const auto finished = [&](std::int64_t i, auto... width) __attribute__((always_inline)) {
+    vec<T> value = (vec<T>::load(from + i, width...) - center) * inverse;
+    if (scale != nullptr) value = value * vec<T>::load(scale + i, width...);
+    if (bias != nullptr) value = value + vec<T>::load(bias + i, width...);
+    value.store(to + i, width...);
+  };
+  for (std::int64_t i = 0; i < whole; i += L) finished(i);
+  if (rest > 0) finished(whole, rest);
+  return {mean, variance};
+}
+
 // Rows of n elements, each by its own moments. Scale and bias, of n elements, may be null; so may the means and inverse deviations
 // that are handed out.
-template <class R, class T, class S, class U>
-inline void layer_normalize(std::int64_t rows, std::int64_t n, const T* x, const S* scale, const S* bias, R epsilon, T* y, U* means, U* inverses) {
+template <class R, class N, class T, class S, class U>
+inline void layer_normalize(std::int64_t rows, N n, const T* x, const S* scale, const S* bias, R epsilon, T* y, U* means, U* inverses) {
   for (std::int64_t row = 0; row < rows; ++row) {
     const T* const from = x + row * n;
     T* const to = y + row * n;
-    const Moments<R> m = moments<R>(n, [&](std::int64_t i) { return static_cast<R>(number(from[i])); });
-    const R inverse = R(1) / std::sqrt(m.variance + epsilon);
-    for (std::int64_t i = 0; i < n; ++i) {
-      R value = (static_cast<R>(number(from[i])) - m.mean) * inverse;
-      if (scale != nullptr) value *= static_cast<R>(number(scale[i]));
-      if (bias != nullptr) value += static_cast<R>(number(bias[i]));
-      to[i] = static_cast<T>(value);
+    Moments<R> m;
+    if constexpr (std::is_floating_point<T>::value && std::is_same<R, T>::value && std::is_same<S, T>::value) {
+      m = normalize_row(n, from, scale, bias, epsilon, to);
+    } else {
+      m = moments<R>(n, [&](std::int64_t i) { return static_cast<R>(number(from[i])); });
+      const R inverse = R(1) / std::sqrt(m.variance + epsilon);
+      for (std::int64_t i = 0; i < n; ++i) {
+        R value = (static_cast<R>(number(from[i])) - m.mean) * inverse;
+        if (scale != nullptr) value *= static_cast<R>(number(scale[i]));
+        if (bias != nullptr) value += static_cast<R>(number(bias[i]));
+        to[i] = static_cast<T>(value);
+      }
     }
     if (means != nullptr) means[row] = static_cast<U>(m.mean);
-    if (inverses != nullptr) inverses[row] = static_cast<U>(inverse);
+    if (inverses != nullptr) inverses[row] = static_cast<U>(R(1) / std::sqrt(m.variance + epsilon));
   }
 }
 

@@ -92,14 +92,6 @@ inline void max_pool_indices(const Windows<D>& w, std::int64_t planes, bool colu
   }
 }
 
-// The taps of window o that an average is taken of: those inside the input, or (`padded`) also those in its padding.
-template <std::size_t D>
-inline std::int64_t counted_taps(const Windows<D>& w, const std::array<std::int64_t, D>& after, bool padded, std::size_t axis, std::int64_t o) {
-  const Range range = padded ? inside(w.start(axis, o) + w.before[axis], w.dilations[axis], w.kernel[axis], w.in[axis] + w.before[axis] + after[axis])
-                             : taps(w, axis, o);
-  return range.last - range.first;
-}
-
 template <std::size_t D, class T>
 inline void average_pool(const Windows<D>& w, const std::array<std::int64_t, D>& after, bool padded, std::int64_t planes, const T* x, T* y,
                          computed_t<T>* row) {

@@ -69,7 +69,7 @@ inline std::int64_t wrapped(std::int64_t index, std::int64_t size, const char* w
   return result;
 }
 
-// Bytes of memory that a tensor takes in an arena: a multiple of 64, with 64 behind it that may be read.
+// Bytes of memory that a tensor takes in an arena: a multiple of 64, with 64 behind it that are its own.
 constexpr std::int64_t room(std::int64_t bytes) { return (bytes + 127) / 64 * 64; }
 
 // Memory that grows when more is asked for than ever before, and is kept. What it held is lost when it grows.

@@ -21,6 +21,7 @@
 #endif
 
 #define KERNELS_NN_INLINE inline __attribute__((always_inline))
+#define KERNELS_NN_UNROLL _Pragma("GCC unroll 64")
 
 namespace kernels {
 namespace nn {
@@ -144,22 +145,13 @@ KERNELS_NN_INLINE vec<T> smaller_or_second(vec<T> a, vec<T> b) {
 #endif
 }
 
-// Sum and largest of all lanes, in pairs: halves first.
+// The sum of all lanes, in pairs: halves first.
 template <class T>
 KERNELS_NN_INLINE T sum(vec<T> x) {
   T lane[vec<T>::lanes];
   x.store(lane);
   for (int half = vec<T>::lanes / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-  }
-  return lane[0];
-}
-template <class T>
-KERNELS_NN_INLINE T largest(vec<T> x) {
-  T lane[vec<T>::lanes];
-  x.store(lane);
-  for (int half = vec<T>::lanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lane[i] = fn::max(lane[i], lane[i + half]);
   }
   return lane[0];
 }
@@ -184,15 +176,60 @@ KERNELS_NN_INLINE vec<T> rotated(vec<T> x) {
   return __builtin_shuffle(x.v, order);
 #endif
 }
-// All lanes put together by a function whose operands may change places: halves first.
-template <int half, class T, class Join>
+// All lanes put together by a function whose operands may change places: halves first, down to groups of `least` lanes.
+template <int half, int least = 1, class T, class Join>
 KERNELS_NN_INLINE vec<T> joined_lanes(vec<T> x, const Join& join) {
-  if constexpr (half == 0) return x;
-  else return joined_lanes<half / 2>(join(x, rotated<half>(x)), join);
+  if constexpr (half < least) return x;
+  else return joined_lanes<half / 2, least>(join(x, rotated<half>(x)), join);
+}
+// The first lanes, each `times` times.
+template <int times, class T>
+KERNELS_NN_INLINE vec<T> repeated(vec<T> x) {
+  constexpr int L = vec<T>::lanes;
+#if defined(__clang__)
+  vec<T> r;
+  for (int i = 0; i < L; ++i) r.v[i] = x.v[i / times];
+  return r;
+#else
+  typename vec<T>::ints order{};
+  for (int i = 0; i < L; ++i) order[i] = i / times;
+  return __builtin_shuffle(x.v, order);
+#endif
 }
 template <class T, class Join>
 KERNELS_NN_INLINE T across(vec<T> x, const Join& join) {
   return joined_lanes<vec<T>::lanes / 2>(x, join).v[0];
+}
+// Lanes of two vectors whose numbers have no bit `step` (low), or have it (high): those of the first in front of those of the second, in turns of `step`.
+template <int step, class T>
+KERNELS_NN_INLINE void interleave(vec<T>& a, vec<T>& b) {
+  constexpr int L = vec<T>::lanes;
+#if defined(__clang__)
+  vec<T> low, high;
+  for (int i = 0; i < L; ++i) {
+    low.v[i] = i & step ? b.v[i - step] : a.v[i];
+    high.v[i] = i & step ? b.v[i] : a.v[i + step];
+  }
+#else
+  typename vec<T>::ints first{}, second{};
+  for (int i = 0; i < L; ++i) {
+    first[i] = i & step ? L + i - step : i;
+    second[i] = i & step ? L + i : i + step;
+  }
+  const vec<T> low = __builtin_shuffle(a.v, b.v, first), high = __builtin_shuffle(a.v, b.v, second);
+#endif
+  a = low;
+  b = high;
+}
+// As many vectors as they have lanes: rows become columns.
+template <int step = 1, class T>
+KERNELS_NN_INLINE void transpose(vec<T> (&rows)[vec<T>::lanes]) {
+  if constexpr (step < vec<T>::lanes) {
+    KERNELS_NN_UNROLL for (int i = 0; i < vec<T>::lanes; ++i) {
+      if (!(i & step)) interleave<step>(rows[i], rows[i + step]);
+    }
+    transpose<2 * step>(rows);
+  }
 }
 // The truth of the first n lanes.
 template <class T>

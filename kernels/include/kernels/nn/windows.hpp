@@ -48,6 +48,14 @@ inline Range reach(const Windows<D>& w, std::size_t axis, std::int64_t k) {
   return inside(k * w.dilations[axis] - w.before[axis], w.strides[axis], w.out[axis], w.in[axis]);
 }
 
+// The taps of window o that an average is taken of: those inside the input, or (`padded`) also those in its padding.
+template <std::size_t D>
+inline std::int64_t counted_taps(const Windows<D>& w, const std::array<std::int64_t, D>& after, bool padded, std::size_t axis, std::int64_t o) {
+  const Range range = padded ? inside(w.start(axis, o) + w.before[axis], w.dilations[axis], w.kernel[axis], w.in[axis] + w.before[axis] + after[axis])
+                             : taps(w, axis, o);
+  return range.last - range.first;
+}
+
 // The number of rows along the last axis.
 template <std::size_t D>
 inline std::int64_t n_rows(const std::array<std::int64_t, D>& shape) {
