@@ -146,6 +146,7 @@ def compile_model(
     """
     project.check_name(name)
     source = Path(source) if isinstance(source, str) else source
+    directory = directory.resolve()  # the self-test runs inside
     folder = directory / name
     if folder.exists():
         raise InputError(f"there is a {name} in the output folder already", hint="Choose an empty folder or another name.")

@@ -146,7 +146,7 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
         for file in sorted(report.files, key=lambda file: list(titles).index(file.name) if file.name in titles else len(titles)):
             if file.stat().st_size <= MOST_OF_ONE_SIZE:
                 context.artifact(file, kind=KINDS_OF_ARTIFACT.get(file.suffix, "file"), title=titles.get(file.name, ""))
-        return _result(report, profile)
+        return summary(report, profile)
 
 
 def refuse(found: CheckReport) -> None:
@@ -173,7 +173,8 @@ def refuse(found: CheckReport) -> None:
         )
 
 
-def _result(report: CompileReport, profile: Profile | None) -> Result:
+def summary(report: CompileReport, profile: Profile | None = None) -> Result:
+    """What the job shows, and the command line."""
     worst = max(
         report.agreements, key=lambda item: item.max_difference / (item.tolerance * (1 + item.scale) or 1e-300), default=None
     )
