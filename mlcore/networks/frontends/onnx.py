@@ -374,7 +374,7 @@ class _Reader:
                     opset,
                     name,
                     _why(operator, version, opset),
-                    hint="docs/reference/networks.md lists the operators.",
+                    hint="docs/reference/operators.md lists the operators.",
                 )
             opsets = {_domain(item.domain): item.version for item in function.opset_import} or dict(context.opsets)
             # Bodies of other domains are made of ONNX's own operators, which the model need not import.
