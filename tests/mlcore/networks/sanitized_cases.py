@@ -153,7 +153,7 @@ def indexing(rng: np.random.Generator) -> Case:
         "x": (FLOAT, ["n", "m"]), "i": (INT64, ["k"]), "j": (INT64, ["n", "l"]), "u": (FLOAT, ["n", "l"]),
         "pairs": (INT64, ["p", 2]), "values": (FLOAT, ["p"]), "keep": (BOOL, ["n"]),
     }  # fmt: skip
-    proto = model(nodes, inputs, {name: FLOAT for name in "abcdefg"}, constants)
+    proto = model(nodes, inputs, dict.fromkeys("abcdefg", FLOAT), constants)
 
     def call(n: int, m: int, k: int, last: int) -> dict[str, Array]:
         return {
@@ -205,7 +205,7 @@ def loops(rng: np.random.Generator) -> Case:
     ]
     inputs: dict[str, Any] = {"count": (INT64, []), "v": (FLOAT, ["n"]), "rows": (FLOAT, ["t", "n"])}
     constants = {"always": np.array(True), "limit": np.float32(30)}
-    proto = model(nodes, inputs, {name: FLOAT for name in ("last", "all", "state", "outs", "chosen")}, constants)
+    proto = model(nodes, inputs, dict.fromkeys(("last", "all", "state", "outs", "chosen"), FLOAT), constants)
     calls = [
         {"count": np.array(count), "v": rng.random(n).astype(np.float32) + shift, "rows": 0.3 * normal(rng, t, n)}
         for count, n, t, shift in ((4, 3, 5, 0), (50, 6, 1, 1), (2, 1, 2, 40))
@@ -276,7 +276,7 @@ def resizing(rng: np.random.Generator) -> Case:
         "down": np.array([1, 1, 0.6, 0.5], np.float32),
     }  # fmt: skip
     inputs: dict[str, Any] = {"x": (FLOAT, [1, 4, 5, 6]), "grid": (FLOAT, [1, "h", "w", 2])}
-    proto = model(nodes, inputs, {name: FLOAT for name in "abcde"}, constants)
+    proto = model(nodes, inputs, dict.fromkeys("abcde", FLOAT), constants)
     return Case(proto, tuple({"x": normal(rng, 1, 4, 5, 6), "grid": 2 * normal(rng, 1, h, w, 2)} for h, w in ((3, 2), (1, 9))))
 
 

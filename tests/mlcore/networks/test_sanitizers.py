@@ -106,12 +106,10 @@ def test_all_parts_of_the_runtime_stand_in_one_file(tmp_path: Path) -> None:
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ["-march=native", ""])
+@pytest.mark.parametrize("target", ["-march=native", pytest.param("", marks=pytest.mark.slow)])
 def test_no_read_or_write_outside_and_nothing_undefined(tmp_path: Path, target: str) -> None:
     hold(tmp_path, [*ADDRESS, *target.split()])
 
 
-@pytest.mark.slow
 def test_threads_share_nothing_but_what_is_constant(tmp_path: Path) -> None:
     hold(tmp_path, ["-fsanitize=thread", "-march=native"])
