@@ -185,9 +185,9 @@ def compile_model(
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    progress(0.95, "Packing")
     archive = directory / f"{name}.zip"
     archive.write_bytes(project.archive(contents, name))
-    progress(1.0, "Done")
     return CompileReport(
         name=name,
         compiler=compiler.version,
