@@ -82,6 +82,9 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "node without inputs": (lambda: model([node("Relu", "")], X, {"y": 1}), "no input 0"),
     "sum of one": (lambda: model([node("Add", "x")], X, {"y": 1}), "no input 1"),
     "shapes": (lambda: model([node("MatMul", "x w")], X, {"y": 1}, {"w": np.ones((5, 2), np.float32)}), "4"),
+    "a matrix for a shape": (
+        lambda: model([node("Expand", "x s")], X | {"s": (7, [2, 2])}, {"y": 1}), "list of sizes",
+    ),
     "attribute": (lambda: model([node("Softmax", axis="a")], X, {"y": 1}), "axis"),
     "opset of the far future": (lambda: model([node("Relu")], X, {"y": 1}, opset=2**62), "opset"),
     "strides": (
