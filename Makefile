@@ -16,7 +16,7 @@ ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks conformance licences lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks conformance operators licences lock clean clean-data
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-networks: dev  ## the networks against their peers; ARGS=--quick for a loo
 
 conformance: dev  ## ONNX's own backend tests against the generated code, with a reason for each that fails
 	@$(BIN)/python -m mlcore.networks.conformance --jobs 2 $(ARGS)
+
+operators: dev  ## write the table of the operators that networks may have
+	@$(BIN)/python -m mlcore.networks.support_table tests/data/networks/known_failures.txt > docs/reference/operators.md
 
 licences: dev  ## write the list of the dependencies' licences
 	@{ printf '# Licences of the dependencies\n\nWritten by `make licences` from what each installed package says of itself.\n\n'; \

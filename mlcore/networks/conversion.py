@@ -146,6 +146,7 @@ def compile_model(
     """
     project.check_name(name)
     source = Path(source) if isinstance(source, str) else source
+    directory = directory.resolve()  # the self-test runs inside
     folder = directory / name
     if folder.exists():
         raise InputError(f"there is a {name} in the output folder already", hint="Choose an empty folder or another name.")
@@ -184,9 +185,9 @@ def compile_model(
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    progress(0.95, "Packing")
     archive = directory / f"{name}.zip"
     archive.write_bytes(project.archive(contents, name))
-    progress(1.0, "Done")
     return CompileReport(
         name=name,
         compiler=compiler.version,

@@ -129,7 +129,7 @@ class MemoryMap:
                 parts.append(f'<rect class="{kind} fl" x="{at}" y="7" width="9" height="9"/>')
                 parts.append(f'<text x="{at + 14}" y="15" class="lb">{text}</text>')
                 at += 30 + round(6.2 * len(text))
-        parts.append(f'<text x="{LEFT}" y="{TOP - 6}" class="lb">offset</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{TOP - 10}" class="lb a-e">offset</text>')
         parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 20}" class="lb a-e">steps of the call, in order</text>')
         return "".join([*parts, "</svg>"])
 

@@ -213,7 +213,7 @@ def agree(
         difference = np.where(np.isnan(difference), np.inf, difference)
         finite = np.abs(b[np.isfinite(b)])
         place = np.unravel_index(int(np.argmax(difference)), b.shape) if b.size else ()
-        worst = f"{[int(i) for i in place]}: {a[place]!r} instead of {b[place]!r}" if b.size else ""
+        worst = f"{[int(i) for i in place]}: {a[place]:.9g} instead of {b[place]:.9g}" if b.size else ""
         result.append(
             Agreement(
                 name,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from portal.cli import assistant, corpus, files, job, models, portal_here, run, status, token
+from portal.cli import assistant, corpus, files, job, models, network, portal_here, run, status, token
 from portal.cli.errors import DEBUG
 from portal.cli.group import new
 
@@ -15,6 +15,7 @@ Examples:
   ml4ep up                                              start the portal on this machine
   ml4ep ask "How do I fit a histogram with two peaks?"  ask the assistant, here in the terminal
   ml4ep run forest-to-cpp --model model.json --out out  a boosted forest as C++, without a server
+  ml4ep network check tagger.onnx                       what of a neural network is supported, and what it costs
   ml4ep job list --remote https://portal.example.org    your jobs on a portal elsewhere
 """
 
@@ -49,6 +50,7 @@ app.command()(status.status)
 app.command()(assistant.ask)
 app.command()(assistant.retrieve)
 app.add_typer(run.types, name="run")
+app.add_typer(network.app, name="network")
 app.add_typer(job.app, name="job")
 app.add_typer(files.app, name="files")
 app.add_typer(corpus.app, name="corpus")

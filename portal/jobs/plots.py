@@ -94,7 +94,7 @@ def bars(
     unit
         Behind the numbers.
     """
-    left, right, top = 150, RIGHT - 40, 24 if len(series) > 1 else 6
+    left, right, top = 168, RIGHT - 40, 24 if len(series) > 1 else 6
     bottom = top + ROW_HEIGHT * len(labels)
     height = bottom + 34
     most = max((value for _, values in series for value in values), default=0.0)
@@ -115,7 +115,7 @@ def bars(
         parts.append(f'<text x="{x(tick)}" y="{bottom + 15}" class="a-m">{number(tick)}</text>')
     for row, text in enumerate(labels):
         middle = top + ROW_HEIGHT * (row + 0.5)
-        shown = text if len(text) <= MOST_NAME else text[: MOST_NAME - 1] + "…"
+        shown = text if len(text) <= MOST_NAME else f"{text[: MOST_NAME // 3]}…{text[MOST_NAME // 3 + 1 - MOST_NAME :]}"
         parts.append(f"<g><title>{escape(text, quote=False)}</title>")
         parts.append(f'<text x="{left - 8}" y="{middle + 3.5}" class="code-t a-e">{escape(shown, quote=False)}</text></g>')
         for number_of, (name, values) in enumerate(series):

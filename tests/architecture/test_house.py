@@ -58,3 +58,11 @@ def test_no_template_has_inline_style_or_script() -> None:
         if inline.search(line)
     ]
     assert found == []
+
+
+def test_the_table_of_operators_is_current() -> None:
+    """It is written from what the code and the installed onnx say; `make operators` writes it anew."""
+    from mlcore.networks.support_table import known_failures, table
+
+    written = (ROOT / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
+    assert written == table(known_failures(ROOT / "tests" / "data" / "networks" / "known_failures.txt")), "run make operators"

@@ -133,3 +133,13 @@ def forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = xgboost.DMatrix(rows, target, feature_names=["lepton_pt", "lepton_eta", "met", "jet1_pt", "jet1_btag", "m_bb"])
     xgboost.train({"objective": "binary:logistic", "max_depth": 4, "nthread": 1}, data, 20).save_model(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dense layers as an ONNX file, any number of rows."""
+    from tests.mlcore.networks.models import mlp
+
+    path = tmp_path_factory.mktemp("network") / "tagger.onnx"
+    path.write_bytes(mlp().SerializeToString())
+    return path

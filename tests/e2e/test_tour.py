@@ -126,6 +126,59 @@ def test_a_forest_is_uploaded_converted_downloaded_and_passes_its_self_test(
         assert {"higgs.hpp", "higgs.zip"} <= {Path(name).name for name in archive.namelist()}
 
 
+def fits_and_has_contrast(page: Page) -> None:
+    """The page as it is: text and plots against what is behind them in both looks, no wider than a phone."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate(PLOT_CONTRAST) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_a_network_is_uploaded_checked_converted_and_passes_its_self_test(
+    portal: Portal, page: Page, network: Path, tmp_path: Path
+) -> None:
+    page.goto(address(portal, "/library/"))
+    page.locator("input[type=file]").set_input_files(network)
+    page.wait_for_url(re.compile(r"/library/[0-9a-f-]{36}"), timeout=LONG)
+    expect(page.locator("#inspection svg[role=img]")).to_be_visible(timeout=LONG)
+    uploaded = page.url
+    fits_and_has_contrast(page)
+
+    page.get_by_role("link", name=re.compile("Check a network")).click()
+    expect(page.locator("select[name=model] option:checked")).to_contain_text("tagger.onnx")
+    page.get_by_role("button", name=re.compile("^Start job")).click()
+    page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}"))
+    expect(page.get_by_text("This network can be compiled.")).to_be_visible(timeout=LONG)
+    for picture in ("Graph of test after all passes", "Memory"):
+        expect(page.locator(f"figure.plot svg[role=img][aria-label^='{picture}']")).to_be_visible()
+    fits_and_has_contrast(page)
+
+    page.goto(uploaded)
+    page.get_by_role("link", name=re.compile("Network to C")).click()
+    expect(page.locator("select[name=model] option:checked")).to_contain_text("tagger.onnx")
+    page.locator("input[name=name]").fill("tagger")
+    page.locator("textarea[name=shapes]").fill("x: events, 8")
+    page.get_by_role("button", name=re.compile("^Start job")).click()
+    page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}"))
+    expect(page.get_by_text("The C++ agrees with onnxruntime")).to_be_visible(timeout=2 * LONG)
+    for picture in ("Memory", "Time by operator"):
+        expect(page.locator(f"figure.plot svg[role=img][aria-label^='{picture}']")).to_be_visible()
+    fits_and_has_contrast(page)
+
+    with page.expect_download() as waiting:
+        page.locator("tr:has-text('tagger.zip') a").last.click()
+    waiting.value.save_as(tmp_path / "tagger.zip")
+    with zipfile.ZipFile(tmp_path / "tagger.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "tagger"
+    assert "events" in (folder / "tagger.hpp").read_text()
+    subprocess.run(["g++", "-std=c++17", "selftest.cpp", "-o", "selftest"], cwd=folder, check=True)
+    assert subprocess.run(["./selftest"], cwd=folder, check=False).returncode == 0
+
+
 def upload_and_open(page: Page, portal: Portal, model: Path) -> str:
     """Upload a model and wait for its page; returns the page's address."""
     page.goto(address(portal, "/library/"))
@@ -166,12 +219,7 @@ def test_a_forest_is_benchmarked_from_its_page(portal: Portal, page: Page, fores
     expect(chart).to_contain_text("ML4EP")
     expect(page.get_by_role("heading", name="Not measured")).to_be_visible()
     expect(page.get_by_text("All answers agree.")).to_be_visible()
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert page.evaluate(CONTRAST) == []
-        assert page.evaluate(PLOT_CONTRAST) == []
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits_and_has_contrast(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -235,6 +283,8 @@ PLACES = [
     "/jobs/new",
     "/jobs/new/forest-to-cpp",
     "/jobs/new/forest-benchmark",
+    "/jobs/new/network-check",
+    "/jobs/new/network-to-cpp",
     "/library/",
     "/status",
     "/account/",

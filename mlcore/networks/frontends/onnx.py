@@ -34,7 +34,7 @@ from mlcore.networks.ir import (
     constant,
 )
 from mlcore.networks.ops import Facts, find
-from mlcore.networks.ops._inference import infer_node
+from mlcore.networks.ops._inference import check_size, infer_node
 from mlcore.networks.ops._reference import folded
 
 Shapes = Mapping[str, Sequence[int | str]]
@@ -162,6 +162,7 @@ class _Reader:
             if name in scope.values:
                 continue
             value = Value(name, self._declared(proto.type, name, self.shapes.pop(name, None)))
+            check_size(value, "the input")
             scope.values[name] = value
             self.root.inputs.append(value)
         if self.shapes:
@@ -261,6 +262,8 @@ class _Reader:
             if tensor.data_location == tensor.EXTERNAL:
                 return self._external(tensor, dtype, name)
             array = numpy_helper.to_array(tensor)
+        except InputError:
+            raise
         except (ValueError, TypeError) as error:
             raise InputError(f"the tensor {name!r} does not hold what it claims: {error}", code="network.tensor") from error
         if dtype is DType.STRING:
@@ -288,7 +291,11 @@ class _Reader:
                 code="network.external",
             )
         location = facts.get("location", "")
-        path = (self.folder / location).resolve()
+        try:
+            path = (self.folder / location).resolve()
+            is_file = path.is_file()
+        except (OSError, ValueError):  # too long a name, or one with a zero byte
+            path, is_file = Path("/"), False
         if not location or not path.is_relative_to(self.folder) or Path(location).is_absolute():
             raise InputError(
                 f"the tensor {name!r} points to {location!r}, outside the model's folder",
@@ -302,7 +309,7 @@ class _Reader:
         count = math.prod(tensor.dims)
         packed = {DType.INT4: 2, DType.UINT4: 2, DType.FLOAT4E2M1: 2, DType.INT2: 4, DType.UINT2: 4}.get(dtype, 0)
         wanted = -(-count // packed) if packed else count * dtype.bytes
-        if not path.is_file():
+        if not is_file:
             raise InputError(
                 f"the data of {name!r} are not there: {location!r}",
                 hint="Upload the data with the model.",
@@ -374,7 +381,7 @@ class _Reader:
                     opset,
                     name,
                     _why(operator, version, opset),
-                    hint="docs/reference/networks.md lists the operators.",
+                    hint="docs/reference/operators.md lists the operators.",
                 )
             opsets = {_domain(item.domain): item.version for item in function.opset_import} or dict(context.opsets)
             # Bodies of other domains are made of ONNX's own operators, which the model need not import.
@@ -577,7 +584,7 @@ def _version(domain: str, kind: str, opset: int) -> int | None:
     """The version of an operator's definition that an opset has; None where it has none."""
     from onnx import defs
 
-    if not opset:
+    if not 0 < opset < 2**31:
         return None
     try:
         return int(defs.get_schema(kind, opset, domain).since_version)

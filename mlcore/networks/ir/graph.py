@@ -149,6 +149,21 @@ class Node:
             raise InputError(f"{self.where} has no input {index}", code="network.input")
         return value
 
+    def rank_told_by(self, index: int) -> int:
+        """The rank of a result whose shape is an input.
+
+        Raises
+        ------
+        InputError
+            The input is no vector, or its length is not known.
+        """
+        shape = self.input(index).shape
+        if len(shape) != 1:
+            raise InputError(f"{self.where} needs a list of sizes, and is given {self.input(index).type}", code="network.shape")
+        if not isinstance(shape[0], int):
+            raise InputError(f"{self.where} has a result whose rank is not known before it runs", code="network.rank")
+        return shape[0]
+
     def optional(self, index: int) -> Value | None:
         """An input that may be left out."""
         return self.inputs[index] if index < len(self.inputs) else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from mlcore.errors import InputError, UnsupportedOperatorError
-from mlcore.networks.ir import DType, Graph, Node, TensorType
+from mlcore.networks.ir import DType, Graph, Node, TensorType, Value
 from mlcore.networks.ir.graph import MOST_ELEMENTS
 from mlcore.networks.ops import Facts
+
+MOST_BYTES = 2**46
 
 
 def infer_node(node: Node, facts: Facts) -> None:
@@ -16,6 +20,8 @@ def infer_node(node: Node, facts: Facts) -> None:
     InputError
         The node contradicts its inputs.
     """
+    if not node.outputs:
+        raise InputError(f"{node.where} has no output", hint="Export the model again.", code="network.node")
     try:
         types = node.operator.infer(node, facts)
     except InputError as error:
@@ -25,6 +31,9 @@ def infer_node(node: Node, facts: Facts) -> None:
         raise
     for value, found in zip(node.outputs, types, strict=False):
         value.type = found
+        check_size(value, node.where)
+    for value in node.outputs[len(types) :]:
+        value.name = ""  # the operator has no such output: whoever reads it finds nothing
     first = node.outputs[0]
     if (
         isinstance(first.type, TensorType)
@@ -35,6 +44,21 @@ def infer_node(node: Node, facts: Facts) -> None:
         count = first.type.count
         if isinstance(count, int) and count <= MOST_ELEMENTS:
             first.elements = node.operator.elements(node)
+
+
+def check_size(value: Value, where: str) -> None:
+    """Refuse a tensor that no machine holds, so that sizes in bytes stay far from what 64 bits can count.
+
+    Raises
+    ------
+    InputError
+        Its sizes that are numbers come to more than `MOST_BYTES`.
+    """
+    kind = value.type
+    if isinstance(kind, TensorType) and kind.shape is not None:
+        fixed = math.prod(max(size, 1) for size in kind.shape if isinstance(size, int))
+        if fixed * kind.dtype.bytes > MOST_BYTES:
+            raise InputError(f"{where}: {value.name!r} is larger than any memory: {kind}", code="network.large")
 
 
 def infer_graph(graph: Graph, facts: Facts) -> None:

@@ -273,7 +273,7 @@ class Binary(Elementwise):
     """A function of two numbers."""
 
     def result(self, node: Node) -> DType:
-        _same_types(node, node.present())
+        _same_types(node, (node.input(0), node.input(1)))
         return DType.BOOL if _BINARY[self.name][2] else node.input(0).dtype
 
     def expression(self, node: Node, names: Sequence[str]) -> str:

@@ -74,9 +74,7 @@ class Expand(Operator):
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         data, wanted = node.input(0), node.input(1).elements
         if wanted is None:
-            (rank,) = node.input(1).shape
-            if not isinstance(rank, int):
-                raise InputError(f"{node.where} has a result whose rank is not known before it runs", code="network.rank")
+            rank = node.rank_told_by(1)
             return [TensorType(data.dtype, tuple(facts.late() for _ in range(max(rank, data.rank))))]
         for size in wanted:
             facts.nonnegative(size, f"{node.where} broadcasts to sizes of 0 or more")

@@ -37,9 +37,7 @@ class ConstantOfShape(Operator):
         dtype, _, _ = self._value(node)
         wanted = node.input(0).elements
         if wanted is None:
-            (rank,) = node.input(0).shape
-            if not isinstance(rank, int):
-                raise InputError(f"{node.where} has a result whose rank is not known before it runs", code="network.rank")
+            rank = node.rank_told_by(0)
             return [TensorType(dtype, tuple(facts.late() for _ in range(rank)))]
         return [TensorType(dtype, tuple(facts.nonnegative(size, f"{node.where} needs sizes of 0 or more") for size in wanted))]
 

@@ -46,9 +46,7 @@ class Reshape(View):
         data = node.input(0)
         wanted = node.input(1).elements
         if wanted is None:
-            (rank,) = node.input(1).shape
-            if not isinstance(rank, int):
-                raise InputError(f"{node.where} has a result whose rank is not known before it runs", code="network.rank")
+            rank = node.rank_told_by(1)
             return [TensorType(data.dtype, tuple(facts.late() for _ in range(rank)))]
         keep_zero = bool(node.integer("allowzero", 0))
         sizes: list[Size] = []

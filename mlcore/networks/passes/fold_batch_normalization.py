@@ -48,8 +48,9 @@ def _scale_and_shift(node: Node) -> tuple[Array, Array] | None:
     gamma, beta, mean, variance = (None if item is None else item.astype(np.float64) for item in known)
     if gamma is None or beta is None or mean is None or variance is None or node.output.dtype.is_small:
         return None
-    scale = gamma / np.sqrt(variance + node.number("epsilon", 1e-5))
-    return scale, beta - mean * scale
+    with np.errstate(all="ignore"):  # variances below zero give NaN, as they do when they are not folded
+        scale = gamma / np.sqrt(variance + node.number("epsilon", 1e-5))
+        return scale, beta - mean * scale
 
 
 def _fold_into(node: Node, scale: Array, shift: Array) -> bool:

@@ -40,18 +40,23 @@ class InspectFile(JobType[InspectFileParams]):
         path = context.file(params.file)
         context.progress(0.1, "Reading")
         found = inspection.inspect(path, filetypes.detect(path).kind)
-        # The size stands on the file's page already.
-        facts = [(label, _text(value)) for label, value in found.facts if label != "Size"]
-        most = MOST_FIGURES if found.n_drawings else len(facts)
-        return Result(
-            figures=tuple(Figure(label, text) for label, text in facts[:most]),
-            plots=(
-                *((Plot("Graph", found.graph),) if found.graph else ()),
-                *(chart_plot(chart) for chart in found.charts),
-            ),
-            series=(tree_series(found.drawings, 0, found.n_drawings),) if found.n_drawings else (),
-            tables=(*_tables(found), *((Table("Model", ("What", "Is"), tuple(facts[most:])),) if facts[most:] else ())),
-        )
+        return summary(found)
+
+
+def summary(found: Inspection) -> Result:
+    """What the job shows, and the command line."""
+    # The size stands on the file's page already.
+    facts = [(label, _text(value)) for label, value in found.facts if label != "Size"]
+    most = MOST_FIGURES if found.n_drawings else len(facts)
+    return Result(
+        figures=tuple(Figure(label, text) for label, text in facts[:most]),
+        plots=(
+            *((Plot("Graph", found.graph),) if found.graph else ()),
+            *(chart_plot(chart) for chart in found.charts),
+        ),
+        series=(tree_series(found.drawings, 0, found.n_drawings),) if found.n_drawings else (),
+        tables=(*_tables(found), *((Table("Model", ("What", "Is"), tuple(facts[most:])),) if facts[most:] else ())),
+    )
 
 
 def _tables(found: Inspection) -> tuple[Table, ...]:

@@ -59,10 +59,11 @@ class NetworkCheck(JobType[NetworkCheckParams]):
             text = context.folder / "graph.txt"
             text.write_text(found.text, encoding="utf-8", errors="replace")
             context.artifact(text, kind="text", title="The graph as text, before and after all passes")
-        return _result(found)
+        return summary(found)
 
 
-def _result(found: CheckReport) -> Result:
+def summary(found: CheckReport) -> Result:
+    """What the job shows, and the command line."""
     return Result(notes=_notes(found), figures=_figures(found), plots=_plots(found), tables=_tables(found))
 
 

@@ -17,6 +17,7 @@ from portal.jobs.results import Figure, Note, Plot, Result, Table
 
 if TYPE_CHECKING:
     from mlcore.networks import CheckReport, CompileReport, Profile
+    from mlcore.networks.conversion import Timing
 
 KINDS_OF_ARTIFACT = {
     ".hpp": "header", ".weights": "weights", ".zip": "archive", ".cpp": "source", ".txt": "build file", ".md": "readme",
@@ -60,8 +61,8 @@ class NetworkToCppParams(Params):
         title="Model",
         description="A neural network as an ONNX file",
         kinds=("onnx",),
-        side_help='From PyTorch: torch.onnx.export(model, (example,), "model.onnx", dynamo=True). The weights have to be inside '
-        "the file.",
+        side_help='From PyTorch: torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, external_data=False). '
+        "The weights have to be inside the file.",
     )
     name: str = Field(
         "network",
@@ -143,10 +144,11 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
             f"{params.name}.weights": "Its weights, to lie beside the program",
         }
         titles = {**first, **TITLES, f"{params.name}_c.cpp": "C functions, for other languages"}
+        titles[f"{params.name}_weights.cpp"] = "The weights as a part of the program, instead of the file"
         for file in sorted(report.files, key=lambda file: list(titles).index(file.name) if file.name in titles else len(titles)):
             if file.stat().st_size <= MOST_OF_ONE_SIZE:
                 context.artifact(file, kind=KINDS_OF_ARTIFACT.get(file.suffix, "file"), title=titles.get(file.name, ""))
-        return _result(report, profile)
+        return summary(report, profile)
 
 
 def refuse(found: CheckReport) -> None:
@@ -173,7 +175,8 @@ def refuse(found: CheckReport) -> None:
         )
 
 
-def _result(report: CompileReport, profile: Profile | None) -> Result:
+def summary(report: CompileReport, profile: Profile | None = None) -> Result:
+    """What the job shows, and the command line."""
     worst = max(
         report.agreements, key=lambda item: item.max_difference / (item.tolerance * (1 + item.scale) or 1e-300), default=None
     )
@@ -190,7 +193,11 @@ def _result(report: CompileReport, profile: Profile | None) -> Result:
         last = report.timings[-1]
         beside = f"ONNX Runtime {duration(last.oracle_seconds)} from Python; " if last.oracle_seconds else ""
         figures.append(
-            Figure("Time per call", duration(last.seconds), f"{beside}{sizes_text(last.sizes)}, 1 thread, in this run")
+            Figure(
+                "Time per call",
+                duration(last.seconds),
+                f"{beside}{', '.join(filter(None, (sizes_text(last.sizes), '1 thread', 'in this run')))}",
+            )
         )
     workspace = size(report.workspace_bytes) if report.workspace_bytes is not None else size(report.memory.bytes)
     figures += [
@@ -246,7 +253,7 @@ def _time_table(report: CompileReport) -> tuple[Table, ...]:
             sizes_text(item.sizes) or "as in the model",
             duration(item.seconds),
             duration(item.oracle_seconds) if item.oracle_seconds else "—",
-            f"{item.oracle_seconds / item.seconds:.3g} ×" if item.oracle_seconds else "—",
+            _ratio(item),
         )
         for item in report.timings
     )
@@ -254,10 +261,17 @@ def _time_table(report: CompileReport) -> tuple[Table, ...]:
         "Medians, one thread, in this run. The C++ is called in a loop of its own, ONNX Runtime from Python, which adds a few µs."
     )
     return (
-        (Table("Time per call", ("Sizes", "C++", "ONNX Runtime", "Faster by"), rows, numeric=(1, 2, 3), note=note),)
+        (Table("Time per call", ("Sizes", "C++", "ONNX Runtime", "The C++ is"), rows, numeric=(1, 2, 3), note=note),)
         if rows
         else ()
     )
+
+
+def _ratio(timing: Timing) -> str:
+    if not timing.oracle_seconds:
+        return "—"
+    ratio = timing.oracle_seconds / timing.seconds
+    return f"{ratio:.3g} × faster" if ratio >= 1 else f"{1 / ratio:.3g} × slower"
 
 
 def _memory_plot(report: CompileReport) -> tuple[Plot, ...]:
@@ -269,7 +283,7 @@ def node_label(kind: str, name: str, made_of: tuple[str, ...]) -> str:
     """A node in a few words."""
     joined = f" + {', '.join(made_of)}" if made_of and kind != "fused::Elementwise" else ""
     shown = ", ".join(made_of) if made_of and kind == "fused::Elementwise" else kind.removeprefix("fused::")
-    return f"{name}: {shown}{joined}" if name else f"{shown}{joined}"
+    return f"{shown}{joined}: {name}" if name else f"{shown}{joined}"
 
 
 def _time_plot(profile: Profile | None) -> tuple[Plot, ...]:

@@ -13,17 +13,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlcore.networks import conformance, onnx_backend
+from mlcore.networks.support_table import KINDS, known_failures
 
 KNOWN = Path(__file__).parents[2] / "data" / "networks" / "known_failures.txt"
 TENTH = 10
-KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
-"""Without those whose models are made by downloading them."""
-
-
-def known_failures() -> dict[str, str]:
-    """The reason of each test that is known to fail, by name."""
-    lines = (line.strip() for line in KNOWN.read_text(encoding="utf-8").splitlines())
-    return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
 
 
 def chosen() -> list[str]:
@@ -41,7 +34,7 @@ def chosen() -> list[str]:
 
 
 def test_a_tenth_of_onnxs_tests_with_every_operator() -> None:
-    known = known_failures()
+    known = known_failures(KNOWN)
     names = {*chosen(), *known}
     outcomes = conformance.run(KINDS, f"^({'|'.join(sorted(names))})$", jobs=2)
     assert {outcome.name for outcome in outcomes} == names
