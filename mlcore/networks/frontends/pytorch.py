@@ -1,7 +1,7 @@
 """PyTorch: a module, or what `torch.export.export` made of one, through PyTorch's own exporter to ONNX.
 
 A module is captured with example inputs; a program is translated as it is. The few operators that the exporter translates
-wrongly are replaced here (`_translations`). Files of programs are read by `mlcore.networks.frontends.pt2`.
+wrongly, and recurrent layers, are ours (`_torch_operators`). Files of programs are read by `mlcore.networks.frontends.pt2`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlcore.errors import InputError, MLCoreError, UnsupportedOperatorError
+from mlcore.networks.frontends._torch_operators import open_lengths, translations
 from mlcore.networks.frontends.onnx import Shapes
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 OPSET = 20
 """Of the ONNX graphs between PyTorch and the IR."""
 
-_SMALLEST = 3
-"""Of the sizes that a module is captured with where only their names are given; the others are larger by 2 each."""
+_GUESS = 48
+"""Of what the sizes are multiples that a module is captured with where only their names are given: few modules cannot have it."""
 
 _TRAINING = {
     "aten.dropout": 2, "aten.dropout_": 2, "aten.feature_dropout": 2, "aten.alpha_dropout": 2, "aten.native_dropout": 2,
     "aten.batch_norm": 5, "aten.instance_norm": 5, "aten.rrelu": 3, "aten.rrelu_with_noise_functional": 4,
+    **dict.fromkeys(("aten.lstm", "aten.gru", "aten.rnn_tanh", "aten.rnn_relu"), 6),
 }  # fmt: skip
 """Operators of which an argument, at this place, says that the network is being trained."""
 
@@ -89,10 +90,10 @@ def capture(module: torch.nn.Module, shapes: Shapes, example: Any = None) -> tor
     bound.arguments.update(pytree.tree_map_with_path(grow, dict(bound.arguments)))
     specification = pytree.tree_map_with_path(open_axes, dict(bound.arguments))
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), open_lengths(), torch.no_grad():
             return torch.export.export(module, bound.args, bound.kwargs, dynamic_shapes=specification)
     except Exception as error:  # the module's own code may raise whatever it likes
-        raise _not_captured(error) from error
+        raise _not_captured(error, shapes) from error
 
 
 def to_onnx(program: torch.export.ExportedProgram, shapes: Shapes | None = None) -> Any:
@@ -113,7 +114,7 @@ def to_onnx(program: torch.export.ExportedProgram, shapes: Shapes | None = None)
         with _quiet(), torch.no_grad():
             exported = torch.onnx.export(
                 program, dynamo=True, external_data=False, verbose=False, opset_version=OPSET,
-                custom_translation_table=_translations(),
+                custom_translation_table=translations(),
             )  # fmt: skip
             model = exported.model_proto if exported is not None else None
     except Exception as error:  # the exporter wraps what it met, in several layers
@@ -164,7 +165,7 @@ def _guess(shapes: Shapes) -> dict[str, Any]:
         )
     numbers: dict[str, int] = {}
     for size in (size for shape in shapes.values() for size in shape if isinstance(size, str)):
-        numbers.setdefault(size, _SMALLEST + 2 * len(numbers))
+        numbers.setdefault(size, _GUESS * (1 + len(numbers)))
     generator = torch.Generator().manual_seed(0)
     return {
         name: torch.randn([size if isinstance(size, int) else numbers[size] for size in shape], generator=generator)
@@ -234,15 +235,26 @@ def _argument(node: Any, place: int, names: str | tuple[str, ...]) -> Any:
     )
 
 
-def _not_captured(error: Exception) -> InputError:
+def _not_captured(error: Exception, shapes: Shapes) -> InputError:
     """What `torch.export` says."""
-    text = _first(str(error))
-    if "data-dependent" in str(error) or "Dynamic control flow" in str(error) or type(error).__name__ == "UserError":
-        hint = "Steps that depend on values: write them with torch.where, masks or torch.cond. Sizes that are constants in the "
-        hint += "module: give their numbers in `shapes`."
+    text = str(error)
+    if found := re.search(
+        r"You marked L\['(\w+)'\](\S*)\.size\(\)\[(\d+)\] as dynamic but your code specialized it to .*\((\d+)\)", text
+    ):
+        name, axis, number = found[1], int(found[3]), found[4]
+        wanted = shapes.get(name, ())
+        size = f"{wanted[axis]!r}" if axis < len(wanted) else "one"
+        return InputError(
+            f"the size {size} of {name!r} cannot stay open: the module's own code makes it {number}",
+            hint=f"Give the number in `shapes`, or write the module so that it takes others: loops over a size, int(size) and "
+            f"tensors of {number} elements are what fixes it.",
+            code="network.export",
+        )  # fmt: skip
+    if "data-dependent" in text or "Dynamic control flow" in text:
+        hint = "Steps that depend on values are written with torch.where, masks or torch.cond."
     else:
         hint = "Does the module run with this example?"
-    return InputError(f"the module cannot be captured: {text}", hint=hint, code="network.export")
+    return InputError(f"the module cannot be captured: {_first(text)}", hint=hint, code="network.export")
 
 
 def _not_translated(error: Exception) -> MLCoreError:
@@ -251,15 +263,15 @@ def _not_translated(error: Exception) -> MLCoreError:
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 20:
         chain.append(inner)
     texts = [str(item) for item in chain]
+    node = next((match[1] for text in texts if (match := re.search(r"translating node %(\S+)", text))), "")
     for text in texts:
-        if found := re.search(r"No ONNX function found for <OpOverload\(op='([^']+)', overload='([^']+)'\)>", text):
+        if found := re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", text):
             return UnsupportedOperatorError(
-                found[1].replace(".", "::"), OPSET, found[2], "PyTorch's exporter to ONNX has no translation of it",
+                found[1].replace(".", "::"), OPSET, node, "PyTorch's exporter to ONNX has no translation of it",
                 hint="Write it with other operators, or compute it outside of the network.",
             )  # fmt: skip
-    where = next((match[1] for text in texts if (match := re.search(r"translating node (%\S+)", text))), "")
     return InputError(
-        f"PyTorch's exporter to ONNX failed{f' at {where}' if where else ''}: {_first(texts[-1])}",
+        f"PyTorch's exporter to ONNX failed{f' at {node}' if node else ''}: {_first(texts[-1])}",
         hint="Write this part of the module with other operators.",
         code="network.export",
     )
@@ -274,7 +286,9 @@ def _first(text: str) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """PyTorch tells people who run it by hand about deprecations inside itself, and about packages that it does without."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
+    ]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -374,30 +388,3 @@ def _rename(graph: Any, renamed: Mapping[str, str]) -> None:
                 _rename(attribute.g, renamed)
     for value in graph.value_info:
         value.name = renamed.get(value.name, value.name)
-
-
-# Operators that the exporter gets wrong.
-
-
-def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    import torch
-    from onnx import TensorProto, helper
-    from onnxscript import opset20 as op
-
-    def number(value: float, like: Any) -> Any:
-        return op.CastLike(op.Constant(value=helper.make_tensor("value", TensorProto.DOUBLE, [], [value])), like)
-
-    def is_negative(x: Any) -> Any:
-        """Whether a number or its zero has a sign."""
-        zero = number(0.0, x)
-        return op.Less(op.Where(op.Equal(x, zero), op.Reciprocal(x), x), zero)
-
-    def atan2(self: Any, other: Any) -> Any:
-        """The angle of (other, self): zeros with their signs, infinities and NaN as C has them."""
-        up, along = op.Abs(self), op.Abs(other)
-        # Where both are equal their quotient may be 0/0 or inf/inf; the sign is then 0 or 1.
-        angle = op.Atan(op.Where(op.Equal(up, along), op.Sign(up), op.Div(up, along)))
-        angle = op.Where(is_negative(other), op.Sub(number(math.pi, angle), angle), angle)
-        return op.Where(is_negative(self), op.Neg(angle), angle)
-
-    return {torch.ops.aten.atan2.default: atan2}

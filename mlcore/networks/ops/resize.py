@@ -327,7 +327,7 @@ class GridSample(Operator):
             code.sizes(data.shape[2:]),
             code.size(product(grid.shape[1:-1])),
             f"nn::Sampling::{self._mode(node)}",
-            f"nn::Padding::{padding}",
+            f"nn::Outside::{padding}",
             "true" if node.integer("align_corners", 0) else "false",
             code.refs([data, grid]),
             code.ref(node.output),

@@ -251,7 +251,7 @@ inline void resize_axis(std::int64_t outer, const ResizedAxis& axis, std::int64_
 
 // ---- sampling at places that are given
 
-enum class Padding { zeros, border, reflection };
+enum class Outside { zeros, border, reflection };
 enum class Sampling { nearest, linear, cubic };
 
 // A coordinate mirrored at the borders until it lies within.
@@ -267,7 +267,7 @@ inline R reflected(R x, R low, R high) {
 // outputs are taken of each plane.
 template <std::size_t D, class T, class G>
 inline void grid_sample(std::int64_t batch, std::int64_t channels, const std::array<std::int64_t, D>& shape, std::int64_t places, Sampling mode,
-                        Padding padding, bool align_corners, const T* x, const G* grid, T* y) {
+                        Outside padding, bool align_corners, const T* x, const G* grid, T* y) {
   using R = std::conditional_t<std::is_same<G, double>::value || std::is_same<T, double>::value, double, float>;
   const std::int64_t plane = product(shape);
   const int width = mode == Sampling::nearest ? 1 : mode == Sampling::linear ? 2 : 4;
@@ -282,8 +282,8 @@ inline void grid_sample(std::int64_t batch, std::int64_t channels, const std::ar
         R place = align_corners ? (given + R(1)) / R(2) * (length - R(1)) : ((given + R(1)) * length - R(1)) / R(2);
         if (mode == Sampling::nearest) place = std::nearbyint(place);
         if (place < low || place > high) {
-          if (padding == Padding::border) place = fn::min(fn::max(place, R(0)), length - R(1));
-          else if (padding == Padding::reflection) place = reflected(place, low, high);
+          if (padding == Outside::border) place = fn::min(fn::max(place, R(0)), length - R(1));
+          else if (padding == Outside::reflection) place = reflected(place, low, high);
         }
         place = held(place);
         const R below = std::floor(place), t = place - below;
@@ -291,8 +291,8 @@ inline void grid_sample(std::int64_t batch, std::int64_t channels, const std::ar
         for (int k = 0; k < width; ++k) {
           std::int64_t i = first + k;
           if (i < 0 || i >= size) {
-            if (padding == Padding::zeros || size == 0) i = -1;
-            else if (padding == Padding::border) i = clamped(i, size);
+            if (padding == Outside::zeros || size == 0) i = -1;
+            else if (padding == Outside::border) i = clamped(i, size);
             else i = clamped(static_cast<std::int64_t>(reflected(static_cast<R>(i), low, high)), size);
           }
           index[axis][k] = i;
