@@ -155,7 +155,7 @@ def check(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, exa
     except MLCoreError as error:
         if isinstance(error, UnsupportedOperatorError) and not unsupported:
             unsupported = (Unsupported(error.operator, error.opset, error.node, error.why, error.hint),)
-        elif not operators:
+        elif not operators and not unsupported:
             raise
         return CheckReport(False, operators, unsupported, Problem(error.message, error.hint, error.code))
     before, nodes_before, costs = dump(graph), _n_nodes(graph), _costs(graph)

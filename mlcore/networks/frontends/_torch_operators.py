@@ -24,14 +24,12 @@ def _recurrent_operators() -> dict[str, Any]:
     """The operators that stand for recurrent layers, by PyTorch's name."""
     import torch
 
-    library = torch.library.Library("ml4ep", "DEF")
+    library = torch.library.Library("ml4ep", "DEF")  # type: ignore[no-untyped-call]
     found = {}
     for kind in _GATES:
         state, results = ("Tensor[] hx", "(Tensor, Tensor, Tensor)") if kind == "lstm" else ("Tensor hx", "(Tensor, Tensor)")
-        library.define(
-            f"{kind}(Tensor input, {state}, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, "
-            f"bool bidirectional, bool batch_first) -> {results}"
-        )
+        schema = f"{kind}(Tensor input, {state}, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, "
+        library.define(f"{schema}bool bidirectional, bool batch_first) -> {results}")  # type: ignore[no-untyped-call]
         torch.library.register_fake(f"ml4ep::{kind}", functools.partial(_shapes, kind), lib=library)
         torch.library.impl(library, kind, "CPU")(getattr(torch._VF, kind))
         found[kind] = getattr(torch.ops.ml4ep, kind).default
@@ -60,7 +58,9 @@ def _shapes(
 def open_lengths() -> Iterator[None]:
     """Let recurrent layers be captured with a length that differs from call to call."""
     import torch
-    from torch.nn.modules import rnn
+    from torch.nn.modules import rnn as module
+
+    rnn: Any = module  # whose own alias of PyTorch's functions is what layers call
 
     operators = _recurrent_operators()
     original = rnn._VF
@@ -77,7 +77,7 @@ def open_lengths() -> Iterator[None]:
 
     cells = ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
     others = {name: getattr(original, name) for name in cells}
-    rnn._VF = SimpleNamespace(**others, **{kind: layer(kind) for kind in _GATES})  # type: ignore[assignment]
+    rnn._VF = SimpleNamespace(**others, **{kind: layer(kind) for kind in _GATES})
     try:
         yield
     finally:
