@@ -1,4 +1,4 @@
-"""Network to C++: a model (ONNX, PyTorch) becomes a C++ header with a file of weights, compiled and compared with ONNX Runtime."""
+"""Network to C++: an ONNX or PyTorch model becomes a C++ header with a file of weights, compiled and compared."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class NetworkToCppParams(Params):
         title="Model",
         description="A neural network as an ONNX file, or as PyTorch's .pt2",
         kinds=NETWORKS,
-        side_help='From PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2"). The weights of an '
-        "ONNX file have to be inside the file.",
+        side_help='From PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2"). An ONNX file '
+        "has to hold its weights.",
     )
     name: str = Field(
         "network",
