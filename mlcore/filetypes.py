@@ -209,7 +209,7 @@ _WAYS_OUT = {
     "xgboost": 'XGBoost: save it by model.save_model("model.json") and upload that.',
     "lightgbm": 'LightGBM: save it by booster.save_model("model.txt"), with booster = model.booster_, and upload that.',
     "torch": 'PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2") writes one without; '
-    "upload it, or an ONNX file.",
+    "upload that, or ONNX.",
     "sklearn": 'scikit-learn: save trees by skops.io.dump(model, "model.skops"), convert others to ONNX, and upload that.',
     "numpy": 'NumPy: save numbers by np.save("array.npy", array, allow_pickle=False) and upload that.',
 }
