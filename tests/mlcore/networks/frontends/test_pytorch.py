@@ -421,5 +421,5 @@ def test_a_network_whose_sizes_depend_on_values_is_refused() -> None:
     """The Particle Transformer of weaver-core, which goes through ONNX by tracing only."""
     model = zoo.get("particle_transformer")
     module = model.module()
-    with pytest.raises(InputError, match="cannot be captured: .* data-dependent"):
+    with pytest.raises(InputError, match=r"cannot be captured: .* data-dependent"):
         as_onnx(module, example=model.arguments(model.example(2)), shapes={})
