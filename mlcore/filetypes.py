@@ -3,7 +3,7 @@
 Names lie and uploads are hostile, so nothing here trusts an extension, loads a model or follows what the file says beyond
 `BUDGET` bytes read and `INFLATED` bytes unpacked. The standard library is enough.
 
-Public names: `detect`, `refuse`, `FileType`; `FORESTS` and `FOREST_HOLDERS`, the kinds that are or may hold a forest.
+Public names: `detect`, `refuse`, `FileType`; `FORESTS` and `FOREST_HOLDERS`, the kinds that are or may hold a forest; `NETWORKS`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mlcore.errors import InputError
 Kind = Literal[
     "root",
     "onnx",
+    "pt2",
     "xgboost-json",
     "xgboost-ubj",
     "lightgbm-text",
@@ -60,6 +61,7 @@ class FileType:
 
 ROOT = FileType("root", "ROOT file", ".root")
 ONNX = FileType("onnx", "ONNX model", ".onnx")
+PT2 = FileType("pt2", "PyTorch exported program", ".pt2")
 XGBOOST_JSON = FileType("xgboost-json", "XGBoost model (JSON)", ".json")
 XGBOOST_UBJ = FileType("xgboost-ubj", "XGBoost model (UBJSON)", ".ubj")
 LIGHTGBM = FileType("lightgbm-text", "LightGBM model (text)", ".txt")
@@ -82,6 +84,8 @@ FORESTS: tuple[Kind, ...] = (
     "xgboost-json", "xgboost-ubj", "lightgbm-text", "skops", "tmva-xml", "catboost-json", "treelite-json", "ml4ep-forest",
 )  # fmt: skip
 """Files that are a forest of decision trees and nothing else."""
+NETWORKS: tuple[Kind, ...] = ("onnx", "pt2")
+"""Files that `mlcore.networks` reads."""
 FOREST_HOLDERS: tuple[Kind, ...] = ("onnx", "root")
 """Files that may hold a forest, or other things."""
 
@@ -204,7 +208,8 @@ def _is_hdf5(file: _File) -> bool:
 _WAYS_OUT = {
     "xgboost": 'XGBoost: save it by model.save_model("model.json") and upload that.',
     "lightgbm": 'LightGBM: save it by booster.save_model("model.txt"), with booster = model.booster_, and upload that.',
-    "torch": 'PyTorch: export it by torch.onnx.export(model, (example,), "model.onnx") and upload that.',
+    "torch": 'PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2") writes one without; '
+    "upload that, or ONNX.",
     "sklearn": 'scikit-learn: save trees by skops.io.dump(model, "model.skops"), convert others to ONNX, and upload that.',
     "numpy": 'NumPy: save numbers by np.save("array.npy", array, allow_pickle=False) and upload that.',
 }
@@ -334,6 +339,9 @@ def _classify_zip(file: _File) -> FileType | _Refusal:
         return _torch()
     if any(name.lower().endswith((".pkl", ".pickle", ".joblib")) for name in names):
         return _Refusal(FileType("unknown", "Zip archive with a pickle inside", ".zip"), "file.pickle", _DEFAULT_WAY_OUT)
+    mark = next((member for member in members if member.name.endswith("/archive_format")), None)
+    if mark is not None and _member_head(file, mark).startswith(b"pt2"):
+        return PT2
     # Before the arrays, which may be so many that looking at them uses up the budget.
     schema = next((member for member in members if member.name == "schema.json"), None)
     marks = (b'"__class__"', b'"__module__"', b'"__loader__"')

@@ -17,8 +17,9 @@ from mlcore.inspection.drawing import draw
 from mlcore.networks.compiler import read
 from mlcore.networks.costs import Cost, cost_by_kind
 from mlcore.networks.emit.cpp import Emitted, emit
+from mlcore.networks.frontends import Shapes, as_onnx
 from mlcore.networks.frontends._support import OperatorUse, Unsupported, scan
-from mlcore.networks.frontends.onnx import Shapes, parsed
+from mlcore.networks.frontends.onnx import parsed
 from mlcore.networks.ir import Graph, Node, TensorType, Value
 from mlcore.networks.ir.text import dump
 from mlcore.networks.ir.verify import verify
@@ -132,12 +133,12 @@ class CheckReport:
         return values
 
 
-def check(source: Path | str | bytes | Any, *, shapes: Shapes | None = None) -> CheckReport:
+def check(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, example: Any = None) -> CheckReport:
     """Say what a model needs, whether it can be compiled, and what would come out.
 
     Parameters
     ----------
-    source, shapes
+    source, shapes, example
         As of `mlcore.networks.load`.
 
     Raises
@@ -145,13 +146,17 @@ def check(source: Path | str | bytes | Any, *, shapes: Shapes | None = None) -> 
     InputError
         It is no model at all.
     """
-    source = Path(source) if isinstance(source, str) else source
-    operators, unsupported = scan(parsed(source)[0])
+    operators: tuple[OperatorUse, ...] = ()
+    unsupported: tuple[Unsupported, ...] = ()
     try:
-        graph = read(source, shapes=shapes)
+        model = as_onnx(source, shapes=shapes, example=example)
+        operators, unsupported = scan(parsed(model)[0])
+        graph = read(model, shapes=shapes)
     except MLCoreError as error:
         if isinstance(error, UnsupportedOperatorError) and not unsupported:
             unsupported = (Unsupported(error.operator, error.opset, error.node, error.why, error.hint),)
+        elif not operators and not unsupported:
+            raise
         return CheckReport(False, operators, unsupported, Problem(error.message, error.hint, error.code))
     before, nodes_before, costs = dump(graph), _n_nodes(graph), _costs(graph)
     constants = {value: value.constant for value in graph.used() if value.constant is not None}

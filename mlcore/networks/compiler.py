@@ -5,36 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlcore.networks import frontends
 from mlcore.networks.emit.cpp import Emitted, emit
-from mlcore.networks.frontends import onnx as onnx_frontend
-from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.frontends import Shapes
 from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.passes import PIPELINE, TIMED, optimise
 
 
-def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
+def read(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, example: Any = None) -> Graph:
     """A model as a verified graph, before any pass."""
-    graph = onnx_frontend.read(source, shapes=shapes)
+    graph = frontends.read(source, shapes=shapes, example=example)
     verify(graph)
     return graph
 
 
-def translate(source: Path | bytes | Any, name: str, *, shapes: Shapes | None = None, profile: bool = False) -> Emitted:
+def translate(
+    source: Path | str | bytes | Any, name: str, *, shapes: Shapes | None = None, example: Any = None, profile: bool = False
+) -> Emitted:
     """A model as C++.
 
     Parameters
     ----------
     source
-        What `mlcore.networks.frontends.onnx.read` takes.
+        What `mlcore.networks.frontends.as_onnx` takes.
     name
         The namespace of the code, an identifier.
     shapes
         Shapes of inputs, instead of those in the model.
+    example
+        Of a module: its arguments.
     profile
         Whether each node gets a clock; all events of a batch then go through a node together (without `block_batch`).
     """
-    graph = read(source, shapes=shapes)
+    graph = read(source, shapes=shapes, example=example)
     optimise(graph, TIMED if profile else PIPELINE)
     verify(graph)
     return emit(graph, name, profile=profile)

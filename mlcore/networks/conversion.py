@@ -16,7 +16,7 @@ from mlcore.networks.build import FAST, BuildOptions, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit import project
 from mlcore.networks.emit.cpp import emit
-from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.frontends import Shapes, as_onnx
 from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
@@ -98,6 +98,7 @@ def compile_model(
     *,
     name: str = "network",
     shapes: Shapes | None = None,
+    example: Any = None,
     compiler: Compiler | None = None,
     flags: tuple[str, ...] = FAST,
     samples: Mapping[str, Any] | None = None,
@@ -118,7 +119,7 @@ def compile_model(
         An existing folder. It gets a folder with the project and a zip of it, both of the given name.
     name
         Of the header and its namespace.
-    shapes
+    shapes, example
         As of `mlcore.networks.load`.
     samples
         Inputs by name to compare on, besides random ones.
@@ -145,13 +146,13 @@ def compile_model(
         The code disagrees with the oracle.
     """
     project.check_name(name)
-    source = Path(source) if isinstance(source, str) else source
     directory = directory.resolve()  # the self-test runs inside
     folder = directory / name
     if folder.exists():
         raise InputError(f"there is a {name} in the output folder already", hint="Choose an empty folder or another name.")
     progress(0.02, "Reading the model")
-    graph = read(source, shapes=shapes)
+    model = as_onnx(source, shapes=shapes, example=example)
+    graph = read(model, shapes=shapes)
     nodes_before = sum(1 for _ in graph.walk())
     log(f"{nodes_before} nodes")
     optimise(graph)
@@ -170,7 +171,7 @@ def compile_model(
         log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
         progress(0.6, "Comparing")
         with closing(IsolatedFunction(library, emitted, limits)) as function:
-            compared = _compared(source, graph, function, samples, seed, log)
+            compared = _compared(model, graph, function, samples, seed, log)
             timings = _timed(graph, function, compared.oracle, seed, log) if timed else ()
         references = compared.references
         contents = project.project(emitted, model=_origin(source), references=references)
@@ -212,7 +213,7 @@ def compile_model(
 
 
 def _origin(source: Any) -> str:
-    return source.name if isinstance(source, Path) else ""
+    return Path(source).name if isinstance(source, str | Path) else ""
 
 
 def _model_with_data(source: Any) -> Any:
@@ -232,7 +233,7 @@ class _Compared:
 
 
 def _compared(
-    source: Any,
+    model: Any,
     graph: Graph,
     function: IsolatedFunction,
     samples: Mapping[str, Any] | None,
@@ -247,7 +248,7 @@ def _compared(
         why = "Not compared: the network draws random numbers, which differ from implementation to implementation."
         return _Compared(notes=(why,))
     try:
-        wanted = oracle(_model_with_data(source))
+        wanted = oracle(_model_with_data(model))
     except InputError as error:
         return _Compared(notes=(f"Not compared: {error.message}",))
     names = [port.name for port in emitted.outputs]

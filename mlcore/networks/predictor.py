@@ -14,7 +14,7 @@ from mlcore.networks.build import BuildOptions, build
 from mlcore.networks.calling import Function
 from mlcore.networks.compiler import translate
 from mlcore.networks.emit.cpp import Emitted, Port
-from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.frontends import Shapes
 from mlcore.networks.ir import DType, TensorType
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
 from mlcore.toolchain.sandbox import Limits
@@ -134,6 +134,7 @@ def load(
     source: Path | str | bytes | Any,
     *,
     shapes: Shapes | None = None,
+    example: Any = None,
     options: BuildOptions | None = None,
     isolate: bool = False,
     limits: Limits = CALL_LIMITS,
@@ -143,9 +144,11 @@ def load(
     Parameters
     ----------
     source
-        An ONNX file, its bytes, or an ``onnx.ModelProto``.
+        What `mlcore.networks.frontends.as_onnx` takes: an ONNX model, as a file or in memory, or a PyTorch module.
     shapes
         Shapes of inputs instead of the model's: numbers, or names of sizes that each call may choose.
+    example
+        Of a PyTorch module: its arguments, as a tuple or by name; without it, random float32 of `shapes`.
     options
         Compiler, flags, cache.
     isolate
@@ -157,10 +160,10 @@ def load(
     Raises
     ------
     InputError, UnsupportedOperatorError
-        As `mlcore.networks.frontends.onnx.read`.
+        As `mlcore.networks.frontends.read`.
     ToolchainError
         There is no compiler, or it failed.
     """
-    emitted = translate(Path(source) if isinstance(source, str) else source, "network", shapes=shapes)
+    emitted = translate(source, "network", shapes=shapes, example=example)
     library, seconds = build([emitted], options)
     return Network(IsolatedFunction(library, emitted, limits) if isolate else Function(library, emitted), seconds)

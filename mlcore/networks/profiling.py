@@ -14,7 +14,7 @@ from mlcore.errors import InputError
 from mlcore.networks.build import BuildOptions, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit.cpp import emit
-from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.frontends import Shapes
 from mlcore.networks.ir import Graph, Node
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
@@ -85,6 +85,7 @@ def profile(
     source: Path | str | bytes | Any,
     *,
     shapes: Shapes | None = None,
+    example: Any = None,
     sizes: Mapping[str, int] | None = None,
     inputs: Mapping[str, Any] | None = None,
     seconds: float = 1.0,
@@ -96,7 +97,7 @@ def profile(
 
     Parameters
     ----------
-    source, shapes, options
+    source, shapes, example, options
         As of `mlcore.networks.load`.
     sizes
         Numbers of symbols, by name; others are set to 16 and a little more.
@@ -118,7 +119,7 @@ def profile(
     RunError
         The child went over a limit.
     """
-    graph = read(Path(source) if isinstance(source, str) else source, shapes=shapes)
+    graph = read(source, shapes=shapes, example=example)
     optimise(graph, TIMED)
     verify(graph)
     emitted = emit(graph, "network", profile=True)

@@ -10,6 +10,7 @@ import lzma
 import os
 import pickle
 import struct
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -428,3 +429,19 @@ def test_reads_a_bounded_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         detect(write(tmp_path / "a", data))
         assert files[-1].left >= 0
     assert len(files) == 4
+
+
+def test_an_exported_program_of_pytorch_is_told_by_its_mark() -> None:
+    members = {"m/archive_format": b"pt2", "m/models/model.json": b"{}", "m/data/sample_inputs/model.pt": b"PK"}
+    assert kind_of_zip(members) == "pt2"
+    assert kind_of_zip({**members, "m/archive_format": b"other"}) == "zip"
+    assert kind_of_zip({**members, "m/data.pkl": b""}) == "unknown"  # a checkpoint
+
+
+def kind_of_zip(members: dict[str, bytes]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt2"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        return detect(path).kind

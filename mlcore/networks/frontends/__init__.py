@@ -1,1 +1,58 @@
-"""Frontends: from the files and objects of other libraries to the IR."""
+"""Frontends: from the files and objects of other libraries to the IR.
+
+All ways lead through ONNX, so that a network is the same graph whichever library it comes from. Public names: `as_onnx` (any
+source as an ONNX model), `read` (any source as a graph).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mlcore.filetypes import refuse
+from mlcore.networks.frontends import onnx
+from mlcore.networks.frontends.child import converted
+from mlcore.networks.frontends.onnx import Shapes
+from mlcore.networks.ir import Graph
+
+CONVERTED = ("pt2",)
+"""Kinds of files that become ONNX in a child."""
+
+__all__ = ["Shapes", "as_onnx", "read"]
+
+
+def as_onnx(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, example: Any = None) -> Any:
+    """A source as what `mlcore.networks.frontends.onnx.read` takes: ONNX as it is, everything else converted.
+
+    Parameters
+    ----------
+    source
+        A file (ONNX or ``.pt2``; the latter is read in a limited child), bytes of an ONNX file, an ``onnx.ModelProto``, a
+        ``torch.nn.Module`` or a ``torch.export.ExportedProgram``.
+    shapes, example
+        What a module needs to be captured; see `mlcore.networks.frontends.pytorch.read`.
+
+    Raises
+    ------
+    InputError, UnsupportedOperatorError
+        It cannot be converted, or is a pickle.
+    RunError
+        Reading the file took more than it may.
+    """
+    if isinstance(source, str):
+        source = Path(source)
+    if isinstance(source, Path):
+        kind = refuse(source).kind
+        return source if kind not in CONVERTED else converted(kind, source)
+    torch = sys.modules.get("torch")  # an object of it is there only where it has been imported
+    if torch is not None and isinstance(source, torch.nn.Module | torch.export.ExportedProgram):
+        from mlcore.networks.frontends import pytorch
+
+        return pytorch.read(source, shapes=shapes, example=example)
+    return source
+
+
+def read(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, example: Any = None) -> Graph:
+    """A source as a graph; see `as_onnx`."""
+    return onnx.read(as_onnx(source, shapes=shapes, example=example), shapes=shapes)

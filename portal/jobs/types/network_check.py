@@ -1,4 +1,4 @@
-"""Check a network: what of an ONNX model is supported, what would be fused, what it costs, before anything is compiled."""
+"""Check a network: what of a model is supported, what would be fused, what it costs, before anything is compiled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
+from mlcore.filetypes import NETWORKS
 from mlcore.shapes import parse_shapes
 from mlcore.toolchain.sandbox import GIB, Limits
 from portal.jobs.context import JobContext
@@ -24,7 +25,7 @@ MOST_ROWS = 500
 class NetworkCheckParams(Params):
     """Which model, with which sizes."""
 
-    model: str = file_field(title="Model", description="A neural network as an ONNX file", kinds=("onnx",))
+    model: str = file_field(title="Model", description="A neural network as an ONNX file, or as PyTorch's .pt2", kinds=NETWORKS)
     shapes: str = SHAPES_FIELD
 
     _shapes = field_validator("shapes")(checked_shapes)
@@ -33,7 +34,9 @@ class NetworkCheckParams(Params):
 class NetworkCheck(JobType[NetworkCheckParams]):
     slug = "network-check"
     title = "Check a network"
-    summary = "Which operators of a network (ONNX) are supported, what would be fused, what it costs, before it is compiled"
+    summary = (
+        "Which operators of a network (ONNX, PyTorch) are supported, what would be fused, what it costs, before it is compiled"
+    )
     duration = "a few seconds"
     gives = (("graph.txt", "the graph as text, before and after all passes"), ("check.json", "everything on the page"))
     phrases = (

@@ -1,13 +1,15 @@
-"""Network to C++: an ONNX model becomes a C++ header with a file of weights, compiled and compared with ONNX Runtime."""
+"""Network to C++: an ONNX or PyTorch model becomes a C++ header with a file of weights, compiled and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
 from mlcore.errors import InputError
+from mlcore.filetypes import NETWORKS
 from mlcore.shapes import parse_shapes
 from mlcore.toolchain.sandbox import GIB, Limits
 from portal.jobs import plots
@@ -45,6 +47,19 @@ SHAPES_FIELD = Field(
 )
 
 
+def onnx_file(context: JobContext, path: Path) -> Path:
+    """A file of a network as ONNX: itself, or what it was converted to, which becomes an artefact."""
+    from mlcore.networks.frontends import as_onnx
+
+    model = as_onnx(path)
+    if isinstance(model, Path):
+        return model
+    converted = context.folder / f"{path.stem}.onnx"
+    converted.write_bytes(model)
+    context.artifact(converted, kind="model", title="The network as ONNX")
+    return converted
+
+
 def checked_shapes(text: str) -> str:
     """A text of shapes that can be read, for a form."""
     try:
@@ -59,10 +74,10 @@ class NetworkToCppParams(Params):
 
     model: str = file_field(
         title="Model",
-        description="A neural network as an ONNX file",
-        kinds=("onnx",),
-        side_help='From PyTorch: torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, external_data=False). '
-        "The weights have to be inside the file.",
+        description="A neural network as an ONNX file, or as PyTorch's .pt2",
+        kinds=NETWORKS,
+        side_help='From PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2"), or an ONNX file: '
+        'torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, external_data=False). It has to hold its weights.',
     )
     name: str = Field(
         "network",
@@ -91,7 +106,9 @@ class NetworkToCppParams(Params):
 class NetworkToCpp(JobType[NetworkToCppParams]):
     slug = "network-to-cpp"
     title = "Network to C++"
-    summary = "A neural network (ONNX) as a C++ header and a file of weights without dependencies, compared with ONNX Runtime"
+    summary = (
+        "A neural network (ONNX, PyTorch) as a C++ header and a file of weights without dependencies, compared with ONNX Runtime"
+    )
     duration = "about 30 s"
     gives = (
         ("name.hpp, name.weights", "the network, C++17, no dependency"),
@@ -118,6 +135,7 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
 
         path, shapes, flags = context.file(params.model), parse_shapes(params.shapes), flags_for(params.target)
         context.progress(0.0, "Checking the model")
+        path = onnx_file(context, path)
         found = networks.check(path, shapes=shapes)
         refuse(found)
         samples = read_arrays(context.file(params.samples), [name for name, _ in found.inputs]) if params.samples else None
