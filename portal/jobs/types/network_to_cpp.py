@@ -77,7 +77,7 @@ class NetworkToCppParams(Params):
         description="A neural network as an ONNX file, or as PyTorch's .pt2",
         kinds=NETWORKS,
         side_help='From PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2"), or an ONNX file: '
-        'torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, external_data=False). It has to hold its weights.',
+        'torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, external_data=False). It holds its weights.',
     )
     name: str = Field(
         "network",
