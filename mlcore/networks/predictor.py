@@ -150,7 +150,7 @@ def load(
     example
         Of a PyTorch module: its arguments, as a tuple or by name; without it, random float32 of `shapes`.
     options
-        Compiler, flags, cache.
+        Compiler, flags, cache, how free the arithmetic is.
     isolate
         Whether the code runs in a child process with limits, as it should where the model is a stranger's. A call then takes a
         tenth of a millisecond more.
@@ -164,6 +164,8 @@ def load(
     ToolchainError
         There is no compiler, or it failed.
     """
-    emitted = translate(source, "network", shapes=shapes, example=example)
+    emitted = translate(
+        source, "network", shapes=shapes, example=example, strict=options is not None and options.math == "strict"
+    )
     library, seconds = build([emitted], options)
     return Network(IsolatedFunction(library, emitted, limits) if isolate else Function(library, emitted), seconds)
