@@ -1,6 +1,7 @@
 """From generated code to a library: compiled in the sandbox, kept in a cache by content. `mlcore.networks.calling` calls it.
 
-The cache's key covers the code, the runtime headers, the compiler's version, its flags and the processor, so a stale library is never loaded.
+The cache's key covers the code, the runtime headers, the compiler's version, its flags and the processor, so a stale library is
+never loaded.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -209,28 +210,43 @@ def _find(cxx: str, path: str, env: tuple[tuple[str, str], ...], cache: Path | N
         raise ToolchainError(f"CXX is {cxx!r}: {error}", hint="Close the quotation marks.") from error
     complaints = []
     for name, *arguments in choices:
+        if arguments[:2] == ["-m", "ziglang"] or name == "zig":
+            name, arguments = "zig", arguments[2 * (name != "zig") :] or ["c++"]
         found = _which(name, path)
         if found is None:
             complaints.append(f"{name}: not found")
             continue
-        compiler = Compiler(Path(os.path.abspath(found)), "", tuple(arguments), dict(env))  # noqa: PTH100 - ccache's links must keep their names
+        program = Path(os.path.abspath(found))  # noqa: PTH100 - ccache's links must keep their names
+        compiler = Compiler(program, "", tuple(arguments), dict(env))
         if compiler.is_zig:
             # It answers nothing, not even with its version, where it has no folder to write to.
-            folder = (cache or Path("~/.cache/zig").expanduser()).absolute()
+            folder = (cache or _zig_cache()).absolute()
             folder.mkdir(parents=True, exist_ok=True)
             compiler = replace(compiler, cache=folder, env={**compiler.env, "ZIG_GLOBAL_CACHE_DIR": str(folder)})
-        answers = [_asked(compiler, arguments) for arguments in ([*compiler.arguments, "--version"], *([["version"]] * compiler.is_zig))]
-        if all(answer.returncode == 0 and answer.stdout.strip() for answer in answers):
-            return replace(compiler, version=", Zig ".join(answer.stdout.strip().splitlines()[0] for answer in answers))
-        complaints.append(f"{name}: {(answers[0].stderr.strip() or 'no answer').splitlines()[-1]}")
+        answer = _asked(compiler, *arguments, "--version")
+        if answer.returncode == 0 and answer.stdout.strip():
+            version = answer.stdout.strip().splitlines()[0]
+            if compiler.is_zig:
+                version = f"{version}, Zig {_asked(compiler, 'version').stdout.strip()}"
+            return replace(compiler, version=version)
+        complaints.append(f"{name}: {(answer.stderr.strip() or 'no answer').splitlines()[-1]}")
     raise ToolchainError(
         f"no C++ compiler runs here ({'; '.join(complaints)})",
-        hint="Install g++ or clang++ (Debian and Ubuntu: apt install g++) or the wheel ziglang (pip install ziglang), or name one in CXX.",
+        hint="Install g++ or clang++ (Debian and Ubuntu: apt install g++), or the wheel ziglang (pip install ziglang), which "
+        "brings Clang along; or name one in CXX.",
         code="toolchain.missing",
     )
 
 
-def _asked(compiler: Compiler, arguments: Sequence[str]) -> Outcome:
+def _zig_cache() -> Path:
+    """Where Zig itself would keep what it makes, so that other processes find it again."""
+    try:
+        return Path.home() / ".cache" / "zig"
+    except RuntimeError:  # a user without an entry in the system's list, as containers like them
+        return Path(tempfile.mkdtemp(prefix="zig-"))
+
+
+def _asked(compiler: Compiler, *arguments: str) -> Outcome:
     return run(
         [compiler.path, *arguments],
         cwd=Path("/"),
