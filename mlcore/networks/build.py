@@ -1,6 +1,7 @@
 """From generated code to a library: compiled in the sandbox, kept in a cache by content. `mlcore.networks.calling` calls it.
 
-The cache's key covers the code, the runtime headers, the compiler's version and its flags, so a stale library is never loaded.
+The cache's key covers the code, the runtime headers, the compiler's version, its flags and the processor, so a stale library is
+never loaded.
 """
 
 from __future__ import annotations
@@ -171,7 +172,8 @@ def build(
     compiler = options.compiler or find_compiler()
     flags = (*options.flags, *MATH_FLAGS[options.math])
     text = translation_unit(emitted, timed=options.timed)
-    key = hashlib.sha256("\0".join((text, _runtime_digest(), compiler.version, *flags, _cpu())).encode()).hexdigest()[:24]
+    parts = (text, _runtime_digest(), compiler.version, *compiler.arguments, *flags, _cpu())
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = options.cache or _own_cache()
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"network-{key}.so"

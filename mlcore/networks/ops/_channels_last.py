@@ -86,7 +86,7 @@ class Convolution(Fused):
             operands = node.present()[2:]
             parts = [_operand(code, value, outputs, after, here) for value in operands]
             target = _sum(code.ref(node.output), f"{after} * {outputs}" if after else "", here)
-            finish = ", ".join([target, str(outputs), code.fixed(width), finish_function(node, operands), *parts])
+            finish = ", ".join([target, str(outputs), code.fixed(width), code.function(finish_function(node, operands)), *parts])
             shape = windows.cpp(code)
             if node.attributes.get("filtered", False):
                 self._winograd(node, code, windows, number, source, f"nn::finish({finish})")
