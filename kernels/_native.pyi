@@ -4,6 +4,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+class PackedMatrix:
+    """Weights of matrix products, float32, shape (k, n), packed once for every target."""
+
+    def __init__(self, weights: npt.NDArray[np.float32]) -> None: ...
+    def product(
+        self, a: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None = None, target: str = ""
+    ) -> npt.NDArray[np.float32]:
+        """``a @ weights + bias``: float32, shape (m, n)."""
+
+def map_float32(function: str, x: npt.NDArray[np.float32], target: str = "") -> npt.NDArray[np.float32]:
+    """An elementary function of each element, shape (count,): exp, log, tanh, erf, sigmoid, gelu, gelu_tanh."""
+
+def softmax(x: npt.NDArray[np.float32], target: str = "") -> npt.NDArray[np.float32]:
+    """Of each row: float32, shape (rows, n)."""
+
+def layer_normalize(
+    x: npt.NDArray[np.float32],
+    scale: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    epsilon: float = 1e-5,
+    target: str = "",
+) -> npt.NDArray[np.float32]:
+    """Of each row: float32, shape (rows, n)."""
+
 class NativeForest:
     """A forest of decision trees, ready to predict on this CPU."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -129,3 +131,52 @@ def _lists(tables: ForestTables, index: int, x: float) -> bool:
         return False
     category = int(x)
     return bool((int(words[category // 32]) >> (category % 32)) & 1)
+
+
+def map_float32(function: str, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """An elementary function of each element, in double precision.
+
+    Parameters
+    ----------
+    function
+        exp, log, tanh, erf, sigmoid, gelu, gelu_tanh.
+    x
+        float32, any shape.
+
+    Returns
+    -------
+    ndarray
+        float64, of the same shape.
+
+    References
+    ----------
+    D. Hendrycks and K. Gimpel, arXiv:1606.08415: GELU and its form with tanh (Sec. 2).
+    """
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    functions: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
+        "exp": np.exp,
+        "log": np.log,
+        "tanh": np.tanh,
+        "erf": erf,
+        "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+        "gelu": lambda a: 0.5 * a * (1 + erf(a / np.sqrt(2))),
+        "gelu_tanh": lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+    }
+    return functions[function](x.astype(np.float64))
+
+
+def softmax(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Of each row, in double precision: float64, shape (rows, n)."""
+    exponentials = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True))
+    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
+
+
+def layer_normalize(
+    x: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], epsilon: float = 1e-5
+) -> npt.NDArray[np.float64]:
+    """Of each row, in double precision: float64, shape (rows, n). Ba et al., arXiv:1607.06450, Eq. 4."""
+    wide = x.astype(np.float64)
+    moved = wide - wide.mean(axis=1, keepdims=True)
+    result: npt.NDArray[np.float64] = moved / np.sqrt((moved**2).mean(axis=1, keepdims=True) + epsilon) * scale + bias
+    return result

@@ -12,6 +12,7 @@ from mlcore.benchmarks import zoo
 TITLE = "Networks"
 IN_BRIEF = True
 FACTS = {"adapters and generated code": f"-O3 {native.TARGETS['native']}"}
+TWO_THREADS = ("mlp_5x200", "transformer", "particlenet")
 QUICK = ("mlp_5x50", "cnn", "transformer", "lstm")
 
 
@@ -33,4 +34,6 @@ def run(settings: Settings) -> list[Comparison]:
             inferences.append(bench.inference())
             if batch == model.batches[0]:
                 costs += bench.costs(empty)
+                if name in TWO_THREADS:
+                    costs.append(bench.two_threads())
     return [*inferences, *shows.closest(inferences), shows.refusals(refused), *costs]

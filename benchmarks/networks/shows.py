@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.environment import UnavailableError
 from benchmarks.measure import Comparison, Loop, Measured, Settings, interleaved, summary
@@ -75,6 +76,29 @@ class Bench:
             facts=self.facts(time=CLOCK),
             figure=f"One inference, {'batch 1' if batch == 1 else 'batches'}",
             label=f"{model.title}, batch {batch}" if batch != 1 else model.title,
+        )
+
+    def two_threads(self) -> Comparison:
+        """Two threads on one session against one, by the clock on the wall."""
+        users = (self.contenders[OURS], ours.open_again(self.task))
+        check("the second thread", users[1].answers(), self.task.expected)
+        with ThreadPoolExecutor(2) as pool:
+
+            def both(times: int) -> None:
+                # As many inferences as one thread has, half of them by each.
+                for done in [pool.submit(user.run, -(-times // 2)) for user in users]:
+                    done.result()
+
+            loops = {"2 threads": Loop(both), "1 thread": Loop(users[0].run)}
+            measured = interleaved(loops, self.settings, items=1)
+        return Comparison(
+            task=f"{self.task.title}: two threads",
+            goal="at least 1.9 times one thread",
+            unit="µs/inference",
+            ours="2 threads",
+            measured=measured,
+            least_ratio=1.9,
+            facts={"time": "of the wall; in turn", "threads": "each with a workspace, one session"},
         )
 
     def costs(self, empty: Mapping[str, Fresh]) -> list[Comparison]:

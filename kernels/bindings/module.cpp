@@ -3,9 +3,11 @@
 #include <cmath>
 
 void bind_forest(nanobind::module_& module);
+void bind_networks(nanobind::module_& module);
 
 NB_MODULE(_native, module) {
   bind_forest(module);
+  bind_networks(module);
   module.def(
       "log_float32", [](float x) { return std::log(x); }, nanobind::arg("x"),
       "The C library's natural logarithm in single precision.");

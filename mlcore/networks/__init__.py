@@ -13,12 +13,22 @@ Examples
     networks.compile_model("tagger.onnx", Path("out"), name="tagger")
 """
 
-from mlcore.networks.build import BuildOptions
+from mlcore.networks.build import BuildOptions, Math
 from mlcore.networks.checking import CheckReport, check
 from mlcore.networks.conversion import CompileReport, compile_model
 from mlcore.networks.predictor import Network, PortInfo, load
 from mlcore.networks.profiling import Profile, profile
 
 __all__ = [
-    "BuildOptions", "CheckReport", "CompileReport", "Network", "PortInfo", "Profile", "check", "compile_model", "load", "profile",
+    "BuildOptions",
+    "CheckReport",
+    "CompileReport",
+    "Math",
+    "Network",
+    "PortInfo",
+    "Profile",
+    "check",
+    "compile_model",
+    "load",
+    "profile",
 ]  # fmt: skip

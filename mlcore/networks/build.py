@@ -1,6 +1,7 @@
 """From generated code to a library: compiled in the sandbox, kept in a cache by content. `mlcore.networks.calling` calls it.
 
-The cache's key covers the code, the runtime headers, the compiler's version and its flags, so a stale library is never loaded.
+The cache's key covers the code, the runtime headers, the compiler's version, its flags and the processor, so a stale library is
+never loaded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import kernels
 from mlcore.errors import InputError
@@ -21,13 +23,41 @@ from mlcore.networks.calling import Function
 from mlcore.networks.emit.cpp import Emitted
 from mlcore.toolchain.compiler import Compiler, find_compiler
 
-__all__ = ["FAST", "INCLUDE", "QUICK", "TARGETS", "BuildOptions", "Function", "build", "flags_for", "translation_unit"]
+__all__ = [
+    "FAST",
+    "INCLUDE",
+    "MATH_FLAGS",
+    "QUICK",
+    "TARGETS",
+    "BuildOptions",
+    "Function",
+    "Math",
+    "build",
+    "flags_for",
+    "translation_unit",
+]
 
 INCLUDE = Path(kernels.__file__).parent / "include"
 
 FAST = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 QUICK = ("-std=c++17", "-O1", "-ffp-contract=off")
 """Flags for code that is run once, as in tests of single operators: it compiles several times faster."""
+
+
+Math = Literal["strict", "standard", "fast"]
+"""How free the arithmetic is.
+
+*standard*: the same results in every run and thread; sums and products in an order that the code fixes, algebra
+(`passes.ALGEBRA`) allowed. *strict*: besides, everything is computed as the model says. *fast*: the compiler may fuse what it
+finds, multiply by reciprocals and forget the sign of zero; it never reorders sums, since rounding by adding a large number, as
+exp does, would break.
+"""
+
+MATH_FLAGS: dict[Math, tuple[str, ...]] = {
+    "strict": (),
+    "standard": (),
+    "fast": ("-ffp-contract=fast", "-freciprocal-math", "-fno-signed-zeros"),
+}
 
 
 TARGETS = {"native": "-march=native", "avx512": "-march=x86-64-v4", "avx2": "-march=x86-64-v3", "portable": ""}
@@ -67,6 +97,8 @@ class BuildOptions:
         By default the first that is found.
     cache
         Folder of compiled libraries; by default one that lives as long as this process.
+    math
+        How free the arithmetic is.
     timed
         Whether the library has a loop of its own for each function, for `mlcore.networks.calling.Native.seconds_per_call`.
     """
@@ -75,6 +107,7 @@ class BuildOptions:
     compiler: Compiler | None = None
     cache: Path | None = None
     timed: bool = False
+    math: Math = "standard"
 
 
 _own: list[tempfile.TemporaryDirectory[str]] = []
@@ -137,8 +170,10 @@ def build(
     """
     options = options or BuildOptions()
     compiler = options.compiler or find_compiler()
+    flags = (*options.flags, *MATH_FLAGS[options.math])
     text = translation_unit(emitted, timed=options.timed)
-    key = hashlib.sha256("\0".join((text, _runtime_digest(), compiler.version, *options.flags, _cpu())).encode()).hexdigest()[:24]
+    parts = (text, _runtime_digest(), compiler.version, *compiler.arguments, *flags, _cpu())
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = options.cache or _own_cache()
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"network-{key}.so"
@@ -151,7 +186,7 @@ def build(
         outcome = compiler.build(
             [source],
             work / "network.so",
-            flags=(*options.flags, "-shared", "-fPIC", "-w"),
+            flags=(*flags, "-shared", "-fPIC", "-w"),
             include=[INCLUDE],
             cancelled=cancelled,
         )

@@ -6,6 +6,7 @@ Operators write through a `Writer`. It hands out names only; where a tensor lies
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mlcore.networks.ir import (
     Constraint,
     DType,
     Graph,
+    Names,
     Node,
     OptionalType,
     SequenceType,
@@ -60,6 +62,8 @@ class Writer:
         self.headers: set[str] = {"kernels/nn/tensor.hpp", "kernels/nn/types.hpp"}
         self.storages: list[Storage] = []
         self.constants: list[tuple[str, Array]] = []
+        self.functions: dict[str, str] = {}
+        self._function_names = Names()
         self.position = 0
         self.known: set[Symbol] = set()
         self.constraints: list[Constraint] = []
@@ -83,6 +87,12 @@ class Writer:
     def include(self, *names: str) -> None:
         """Headers that the code needs, as others include them."""
         self.headers.update(names)
+
+    def function(self, text: str) -> str:
+        """The name of what a product does with its results, from a lambda without captures: with equal ones it is one kernel."""
+        if text not in self.functions:
+            self.functions[text] = self._function_names.fresh("_".join(re.findall(r"nn::fn::(\w+)", text)[:6]) or "nothing")
+        return f"after::{self.functions[text]}"
 
     @contextmanager
     def block(self, head: str = "") -> Iterator[None]:

@@ -10,7 +10,7 @@ from mlcore.networks.emit.cpp import Emitted, emit
 from mlcore.networks.frontends import Shapes
 from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
-from mlcore.networks.passes import PIPELINE, TIMED, optimise
+from mlcore.networks.passes import optimise, pipeline
 
 
 def read(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, example: Any = None) -> Graph:
@@ -21,7 +21,13 @@ def read(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, exam
 
 
 def translate(
-    source: Path | str | bytes | Any, name: str, *, shapes: Shapes | None = None, example: Any = None, profile: bool = False
+    source: Path | str | bytes | Any,
+    name: str,
+    *,
+    shapes: Shapes | None = None,
+    example: Any = None,
+    strict: bool = False,
+    profile: bool = False,
 ) -> Emitted:
     """A model as C++.
 
@@ -35,10 +41,12 @@ def translate(
         Shapes of inputs, instead of those in the model.
     example
         Of a module: its arguments.
+    strict
+        Whether no number may be computed in another way than the model says (`passes.ALGEBRA`).
     profile
         Whether each node gets a clock; all events of a batch then go through a node together (without `block_batch`).
     """
     graph = read(source, shapes=shapes, example=example)
-    optimise(graph, TIMED if profile else PIPELINE)
+    optimise(graph, pipeline(strict=strict, timed=profile))
     verify(graph)
     return emit(graph, name, profile=profile)

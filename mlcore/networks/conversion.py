@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import InputError, RunError, VerificationError
-from mlcore.networks.build import FAST, BuildOptions, build
+from mlcore.networks.build import FAST, MATH_FLAGS, BuildOptions, Math, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit import project
 from mlcore.networks.emit.cpp import emit
@@ -22,7 +22,7 @@ from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
 from mlcore.networks.memory_map import MemoryMap
 from mlcore.networks.oracle import Agreement, Oracle, agree, chosen_sizes, oracle, random_inputs
-from mlcore.networks.passes import optimise
+from mlcore.networks.passes import optimise, pipeline
 from mlcore.networks.predictor import given
 from mlcore.toolchain.compiler import Compiler, find_compiler
 from mlcore.toolchain.sandbox import GIB, Limits, run
@@ -101,6 +101,7 @@ def compile_model(
     example: Any = None,
     compiler: Compiler | None = None,
     flags: tuple[str, ...] = FAST,
+    math: Math = "standard",
     samples: Mapping[str, Any] | None = None,
     seed: int = 0,
     timed: bool = False,
@@ -121,6 +122,8 @@ def compile_model(
         Of the header and its namespace.
     shapes, example
         As of `mlcore.networks.load`.
+    math
+        How free the arithmetic is; what it means for the compiler's options is said in the project.
     samples
         Inputs by name to compare on, besides random ones.
     seed
@@ -155,7 +158,7 @@ def compile_model(
     graph = read(model, shapes=shapes)
     nodes_before = sum(1 for _ in graph.walk())
     log(f"{nodes_before} nodes")
-    optimise(graph)
+    optimise(graph, pipeline(strict=math == "strict"))
     verify(graph)
     nodes_after = sum(1 for _ in graph.walk())
     log(f"{nodes_after} nodes after all passes")
@@ -167,14 +170,14 @@ def compile_model(
     work = directory / f"{name}.build"
     work.mkdir()
     try:
-        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed), cancelled=cancelled)
+        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed, math), cancelled=cancelled)
         log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
         progress(0.6, "Comparing")
         with closing(IsolatedFunction(library, emitted, limits)) as function:
             compared = _compared(model, graph, function, samples, seed, log)
             timings = _timed(graph, function, compared.oracle, seed, log) if timed else ()
         references = compared.references
-        contents = project.project(emitted, model=_origin(source), references=references)
+        contents = project.project(emitted, model=_origin(source), references=references, options=MATH_FLAGS[math])
         folder.mkdir()
         for key, data in contents.items():
             (folder / key).write_bytes(data)
@@ -192,7 +195,7 @@ def compile_model(
     return CompileReport(
         name=name,
         compiler=compiler.version,
-        flags=flags,
+        flags=(*flags, *MATH_FLAGS[math]),
         oracle=compared.oracle.name if compared.oracle else "",
         agreements=compared.agreements,
         inputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.inputs),

@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,7 +47,13 @@ class _Running:
     answers: int
     words: IO[bytes]
     channel: Channel
+    starter: threading.Thread = field(default_factory=threading.current_thread)
     ended: bool = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is dead, or about to be: a child dies with the thread that started it."""
+        return self.process.poll() is not None or not self.starter.is_alive()
 
     def end(self) -> None:
         """End it, and close everything; once."""
@@ -115,8 +122,8 @@ class IsolatedFunction:
 
     def _asked(self, header: dict[str, Any], values: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
         self._deadline = time.monotonic() + self._limits.wall_seconds
-        # A child dies with the thread that started it: where it is gone before it was asked anything, another takes its place.
-        if self._running is not None and self._running.process.poll() is not None:
+        # Where it is gone before it was asked anything, another takes its place.
+        if self._running is not None and self._running.is_lost:
             self.close()
         running = self._running or self._start()
         return self._exchange(running, header, values)

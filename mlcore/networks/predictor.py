@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from mlcore.errors import DataError, InputError
+from mlcore.errors import DataError, InputError, ToolchainError
 from mlcore.networks.build import BuildOptions, build
 from mlcore.networks.calling import Function
 from mlcore.networks.compiler import translate
 from mlcore.networks.emit.cpp import Emitted, Port
-from mlcore.networks.frontends import Shapes
+from mlcore.networks.frontends import Shapes, as_onnx
+from mlcore.networks.interpreted import Interpreted
 from mlcore.networks.ir import DType, TensorType
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
+from mlcore.toolchain.compiler import find_compiler
 from mlcore.toolchain.sandbox import Limits
 
 
@@ -35,15 +37,20 @@ class Network:
     Parameters
     ----------
     function
-        What calls the compiled code, in this process or in a child.
+        What calls the compiled code, in this process or in a child; or what evaluates the network without a compiler.
     compile_seconds
         What the compiler took; 0 where the library came from the cache.
     """
 
-    def __init__(self, function: Function | IsolatedFunction, compile_seconds: float) -> None:
+    def __init__(self, function: Function | IsolatedFunction | Interpreted, compile_seconds: float) -> None:
         self._emitted = function.emitted
         self._function = function
         self.compile_seconds = compile_seconds
+
+    @property
+    def engine(self) -> Literal["compiled", "interpreted"]:
+        """What runs: code compiled for this network, or (without a compiler) kernels node by node, which is slower."""
+        return "interpreted" if isinstance(self._function, Interpreted) else "compiled"
 
     @property
     def inputs(self) -> tuple[PortInfo, ...]:
@@ -104,6 +111,14 @@ def given(emitted: Emitted, inputs: Mapping[str, Any]) -> list[Any]:
     return [_converted(inputs[port.name], port) for port in emitted.inputs]
 
 
+def _has_compiler() -> bool:
+    try:
+        find_compiler()
+    except ToolchainError:
+        return False
+    return True
+
+
 def _info(port: Port) -> PortInfo:
     kind = port.value.type
     if not isinstance(kind, TensorType):
@@ -150,7 +165,7 @@ def load(
     example
         Of a PyTorch module: its arguments, as a tuple or by name; without it, random float32 of `shapes`.
     options
-        Compiler, flags, cache.
+        Compiler, flags, cache, how free the arithmetic is.
     isolate
         Whether the code runs in a child process with limits, as it should where the model is a stranger's. A call then takes a
         tenth of a millisecond more.
@@ -162,8 +177,16 @@ def load(
     InputError, UnsupportedOperatorError
         As `mlcore.networks.frontends.read`.
     ToolchainError
-        There is no compiler, or it failed.
+        The compiler failed, or (`isolate`) there is none.
+
+    Notes
+    -----
+    Where there is no compiler, and the code is not to be isolated, the network is evaluated node by node (`Network.engine`).
     """
-    emitted = translate(source, "network", shapes=shapes, example=example)
+    options = options or BuildOptions()
+    model = as_onnx(source, shapes=shapes, example=example)
+    emitted = translate(model, "network", shapes=shapes, strict=options.math == "strict")
+    if options.compiler is None and not isolate and not _has_compiler():
+        return Network(Interpreted(model, emitted), 0.0)
     library, seconds = build([emitted], options)
     return Network(IsolatedFunction(library, emitted, limits) if isolate else Function(library, emitted), seconds)

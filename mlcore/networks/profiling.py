@@ -19,7 +19,7 @@ from mlcore.networks.ir import Graph, Node
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
 from mlcore.networks.oracle import chosen_sizes, random_inputs
-from mlcore.networks.passes import TIMED, optimise
+from mlcore.networks.passes import optimise, pipeline
 from mlcore.networks.predictor import given
 from mlcore.toolchain.sandbox import Limits
 
@@ -120,7 +120,7 @@ def profile(
         The child went over a limit.
     """
     graph = read(source, shapes=shapes, example=example)
-    optimise(graph, TIMED)
+    optimise(graph, pipeline(strict=(options or BuildOptions()).math == "strict", timed=True))
     verify(graph)
     emitted = emit(graph, "network", profile=True)
     numbers: dict[str, int] = {}

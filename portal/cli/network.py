@@ -104,6 +104,13 @@ def compile_network(
         Literal["native", "avx512", "avx2", "portable"],
         typer.Option("--target", help="Machine that the comparison compiles for; the code itself serves all."),
     ] = "native",
+    math: Annotated[
+        Literal["strict", "standard", "fast"],
+        typer.Option(
+            "--math",
+            help="strict: every number as the model says; standard: the same in every run; fast: the compiler may round.",
+        ),
+    ] = "standard",
     samples: Annotated[
         Path | None,
         typer.Option("--samples", metavar="FILE", help="Inputs to compare on besides random ones: .npz, or .npy of one input."),
@@ -145,7 +152,17 @@ def compile_network(
 
         try:
             report = networks.compile_model(
-                path, out, name=name, shapes=shapes, flags=flags, samples=given, seed=seed, timed=timed, progress=bar, log=log
+                path,
+                out,
+                name=name,
+                shapes=shapes,
+                flags=flags,
+                math=math,
+                samples=given,
+                seed=seed,
+                timed=timed,
+                progress=bar,
+                log=log,
             )
         except UnsupportedOperatorError as error:
             hint = f"{error.hint} All that is not supported: ml4ep network check {model}".strip()

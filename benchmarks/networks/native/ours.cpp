@@ -1,5 +1,8 @@
 // A project of generated C++, compiled in: HEADER is its header, whose namespace is `network`. Argument: its file of weights.
+// All that are opened share one session, as threads of a program do; each has a workspace of its own.
 #include HEADER
+
+#include <memory>
 
 #include "pointers.hpp"
 
@@ -7,7 +10,7 @@ namespace {
 
 class Ours {
  public:
-  explicit Ours(const Arguments& arguments) : session_(arguments[0]), tensors_(every(arguments)) {
+  explicit Ours(const Arguments& arguments) : session_(shared(arguments[0])), tensors_(every(arguments)) {
     if (tensors_.size() != N_TENSORS) throw std::runtime_error("another number of tensors than it was compiled for");
   }
 
@@ -16,10 +19,18 @@ class Ours {
  private:
   template <std::size_t... I>
   void call(std::index_sequence<I...>) {
-    session_.infer(tensors_[I]...);
+    session_->infer(workspace_, tensors_[I]...);
   }
 
-  network::Session session_;
+  static std::shared_ptr<const network::Session> shared(const std::string& weights) {
+    static std::weak_ptr<const network::Session> open;
+    std::shared_ptr<const network::Session> session = open.lock();
+    if (!session) open = session = std::make_shared<const network::Session>(weights);
+    return session;
+  }
+
+  std::shared_ptr<const network::Session> session_;
+  network::Workspace workspace_;
   std::vector<Any> tensors_;
 };
 

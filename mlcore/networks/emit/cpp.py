@@ -4,6 +4,7 @@ The shape of the code::
 
     namespace NAME {
     struct Workspace { nn::Buffer arena; ... };
+    namespace after { inline constexpr auto add_relu = ...; }   // what products do with each number of their result
     inline void run(const std::byte* weights, Workspace& workspace, std::int64_t n, const float* x, float* y) {
       const float* const w1 = nn::at<float>(weights, 0);        // constants
       std::byte* const arena = workspace.arena.get<std::byte>(8192);
@@ -213,6 +214,10 @@ def _assemble(
     if profiled:
         lines.append(f"  std::int64_t spent[{len(profiled)}] = {{}};  // nanoseconds in each node, over all calls")
     lines += ["};", ""]
+    if code.functions:
+        lines += ["// What is done with each number of a product before it is stored.", "namespace after {"]
+        lines += [f"inline constexpr auto {function} = {text};" for text, function in code.functions.items()]
+        lines += ["}  // namespace after", ""]
     parameters = ["const std::byte* weights", "Workspace& workspace"]
     parameters += [f"std::int64_t {item.name}" for item in sizes]
     parameters += [parameter(port, output=False) for port in inputs] + [parameter(port, output=True) for port in outputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
@@ -59,7 +59,9 @@ def check_name(name: str) -> None:
         )
 
 
-def project(emitted: Emitted, *, model: str = "", references: References | None = None) -> dict[str, bytes]:
+def project(
+    emitted: Emitted, *, model: str = "", references: References | None = None, options: Sequence[str] = ()
+) -> dict[str, bytes]:
     """All files of a project, by name.
 
     Parameters
@@ -68,6 +70,8 @@ def project(emitted: Emitted, *, model: str = "", references: References | None 
         Where the network comes from, in words.
     references
         For the self-test; without them there is none, as for networks of texts and sequences.
+    options
+        Of the compiler, besides the user's own.
     """
     name = emitted.name
     fingerprint = hashlib.sha256(emitted.code.encode() + emitted.weights).digest()[:8]
@@ -77,8 +81,12 @@ def project(emitted: Emitted, *, model: str = "", references: References | None 
         f"{name}_c.cpp": _filled("c_api.cpp.in", name=name, entry=emitted.entry),
         f"{name}_weights.cpp": _filled("embedded.cpp.in", name=name),
         "main.cpp": _filled("main.cpp.in", name=name, body=_example(emitted)),
-        "CMakeLists.txt": _filled("CMakeLists.txt.in", name=name),
-        "README.md": _readme(emitted, model, references is not None),
+        "CMakeLists.txt": _filled(
+            "CMakeLists.txt.in",
+            name=name,
+            options=f"target_compile_options({name} INTERFACE {' '.join(options)})\n" if options else "",
+        ),
+        "README.md": _readme(emitted, model, references is not None, options),
     }
     result = {key: text.encode() for key, text in contents.items()}
     result[f"{name}.weights"] = head + bytes(64 - len(head)) + emitted.weights
@@ -257,7 +265,7 @@ def _example(emitted: Emitted) -> str:
     return "\n".join(lines)
 
 
-def _readme(emitted: Emitted, model: str, selftest: bool) -> str:
+def _readme(emitted: Emitted, model: str, selftest: bool, options: Sequence[str]) -> str:
     rows = [
         f"| {kind} | {_plain(port.name)} | `{_plain(parameter(port, output=kind != 'input'))}` | {_plain(str(port.value.type))} |"
         for kind, ports in (("input", emitted.inputs), ("output", emitted.outputs))
@@ -272,6 +280,7 @@ def _readme(emitted: Emitted, model: str, selftest: bool) -> str:
         if selftest
         else "",
         ports="\n".join(rows),
+        options=f" and `{' '.join(options)}`" if options else "",
         sizes=f"The sizes {names} are arguments of each call.\n" if names else "",
     )
 

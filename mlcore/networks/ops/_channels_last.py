@@ -24,18 +24,13 @@ PADDED_BYTES = 2**18
 SUMS_BYTES = 2**17
 """About how much the transformed inputs and sums of a block of Winograd's tiles take: they stay near the processor."""
 
-LEAST_TILES = 14
-"""Rows of a matrix product that make good use of its weights."""
-
-LEAST_CHANNELS, MOST_CHANNELS = 16, 256
-"""Convolutions whose transformed weights are worth it: fewer channels are done before, more make the weights too many to read."""
-
 
 class Convolution(Fused):
     """A convolution with constant weights, and elementwise steps on the result.
 
     Inputs: x, of shape (batch, spatial..., channels); W, of shape (groups, taps * channels / groups, outputs / groups); what the
-    steps read besides. Attributes: ``windows`` (`Windows`); ``steps`` and ``raw`` as those of `Linear`.
+    steps read besides. Attributes: ``windows`` (`Windows`); ``filtered``, whether by minimal filtering; ``steps`` and ``raw`` as
+    those of `Linear`.
     """
 
     name: ClassVar[str] = "Convolution"
@@ -54,7 +49,7 @@ class Convolution(Fused):
             raise AssertionError("a Convolution has weights that are no constant")
         batch, channels = x.shape[0], x.shape[-1]
         whole = padded_sizes(windows)
-        filtered = _filtered(node)
+        filtered = node.attributes.get("filtered", False)
         if filtered:
             whole = tuple(larger(size, (out + 1) // 2 * 2 + 2) for size, out in zip(whole, windows.out, strict=True))
         inner = replace(windows, inside=whole, before=(0,) * windows.rank)
@@ -62,16 +57,16 @@ class Convolution(Fused):
         if whole == windows.inside:
             self._images(node, code, inner, source, batch, first)
             return
-        together = _together(windows, batch, product(whole) * channels * output.dtype.bytes)
-        padded = code.scratch(output.dtype.cpp, product(whole) * channels * together, output.dtype.bytes)
+        at_once = together(windows, batch, product(whole) * channels * output.dtype.bytes)
+        padded = code.scratch(output.dtype.cpp, product(whole) * channels * at_once, output.dtype.bytes)
         sizes = ", ".join(map(code.sizes, (windows.inside, windows.before, whole)))
-        if batch == together:
+        if batch == at_once:
             code.line(f"nn::pad({code.size(batch)}, {sizes}, {code.size(channels)}, {source}, {padded});")
             self._images(node, code, inner, padded, batch, first)
             return
         first, images = code.fresh("b"), code.fresh("n")
-        with code.block(f"for (std::int64_t {first} = 0; {first} < {code.size(batch)}; {first} += {together})"):
-            code.line(f"const std::int64_t {images} = nn::smaller({code.size(batch)} - {first}, {together});")
+        with code.block(f"for (std::int64_t {first} = 0; {first} < {code.size(batch)}; {first} += {at_once})"):
+            code.line(f"const std::int64_t {images} = nn::smaller({code.size(batch)} - {first}, {at_once});")
             start = f"{source} + {first} * {code.size(product(windows.inside) * channels)}"
             code.line(f"nn::pad({images}, {sizes}, {code.size(channels)}, {start}, {padded});")
             self._images(node, code, inner, padded, images, first)
@@ -91,9 +86,9 @@ class Convolution(Fused):
             operands = node.present()[2:]
             parts = [_operand(code, value, outputs, after, here) for value in operands]
             target = _sum(code.ref(node.output), f"{after} * {outputs}" if after else "", here)
-            finish = ", ".join([target, str(outputs), code.fixed(width), finish_function(node, operands), *parts])
+            finish = ", ".join([target, str(outputs), code.fixed(width), code.function(finish_function(node, operands)), *parts])
             shape = windows.cpp(code)
-            if _filtered(node):
+            if node.attributes.get("filtered", False):
                 self._winograd(node, code, windows, number, source, f"nn::finish({finish})")
                 continue
             if depthwise:
@@ -122,8 +117,8 @@ class Convolution(Fused):
         channels = len(weights) // 9
         padded = -(-columns // BLOCK) * BLOCK
         high, wide = (-(-cast("int", size) // 2) for size in windows.out)
-        most = max(LEAST_TILES, min(64, SUMS_BYTES // (16 * (channels + padded) * dtype.bytes)))
-        count = high * wide * _together(windows, node.input(0).shape[0], product(windows.inside) * channels * dtype.bytes)
+        most = max(14, min(64, SUMS_BYTES // (16 * (channels + padded) * dtype.bytes)))
+        count = high * wide * together(windows, node.input(0).shape[0], product(windows.inside) * channels * dtype.bytes)
         tiles = -(-count // -(-count // most))
         inputs, sums = (code.scratch(dtype.cpp, 16 * tiles * size, dtype.bytes) for size in (channels, padded))
         matrices = np.stack([packed(matrix) for matrix in transformed(weights)])
@@ -132,21 +127,6 @@ class Convolution(Fused):
             f"nn::winograd<{tiles}>({windows.cpp(code)}, {images}, {sizes}, {source}, {code.weights(matrices)}, "
             f"{inputs}, {sums}, {finish});"
         )
-
-
-def _filtered(node: Node) -> bool:
-    """Whether a convolution is done by minimal filtering: where the matrix products have enough rows to pay for more weights."""
-    windows, weights = cast("Windows", node.attributes["windows"]), cast("Array", node.input(1).constant)
-    if windows.kernel != (3, 3) or (*windows.strides, *windows.dilations) != (1, 1, 1, 1) or len(weights) != 1:
-        return False
-    channels, columns = weights.shape[1] // 9, weights.shape[2]
-    if not (LEAST_CHANNELS <= channels <= MOST_CHANNELS and LEAST_CHANNELS <= columns <= MOST_CHANNELS):
-        return False
-    if not all(isinstance(size, int) for size in windows.out):
-        return False
-    high, wide = (-(-cast("int", size) // 2) for size in windows.out)
-    together = _together(windows, node.input(0).shape[0], (2 * high + 2) * (2 * wide + 2) * channels * weights.dtype.itemsize)
-    return high * wide * together >= LEAST_TILES
 
 
 def transformed(weights: Array) -> Array:
@@ -181,7 +161,7 @@ def padded_sizes(windows: Windows) -> tuple[Size, ...]:
     return tuple(sizes)
 
 
-def _together(windows: Windows, batch: Size, padded_bytes: Size) -> int:
+def together(windows: Windows, batch: Size, padded_bytes: Size) -> int:
     """How many images are padded and convolved at a time."""
     places = product(windows.out)
     if not isinstance(places, int) or not isinstance(padded_bytes, int):

@@ -82,7 +82,7 @@ class Linear(Fused):
             _operand(code, value, own, last, indices)
             for value, own, last in zip(operands, operand_steps, columns_of, strict=True)
         ]
-        function = finish_function(node, operands)
+        function = code.function(finish_function(node, operands))
         source = _at(code.ref(x), [step * depth for step in x_steps[:-1]], indices)
         target = _at(code.ref(output), [step * columns for step in out_steps[:-1]], indices)
         width, stored = code.fixed(columns), columns

@@ -16,6 +16,7 @@ from mlcore.networks.passes.drop_expansions import drop_expansions
 from mlcore.networks.passes.eliminate_common import eliminate_common
 from mlcore.networks.passes.eliminate_dead import eliminate_dead
 from mlcore.networks.passes.eliminate_identity import eliminate_identity
+from mlcore.networks.passes.filter_convolutions import filter_convolutions
 from mlcore.networks.passes.fold_batch_normalization import fold_batch_normalization
 from mlcore.networks.passes.form_linear import form_linear
 from mlcore.networks.passes.fuse_attention import fuse_attention
@@ -52,10 +53,25 @@ PIPELINE: tuple[Pass, ...] = (
     fuse_elementwise,
     eliminate_dead,
     block_batch,
+    filter_convolutions,
 )
 
-TIMED = tuple(run for run in PIPELINE if run is not block_batch)
-"""For code that clocks each node: a loop over a batch would have one clock for all that is in it."""
+ALGEBRA: tuple[Pass, ...] = (fold_batch_normalization, distribute_products, filter_convolutions)
+"""Passes that compute the same numbers in another way, so that they are rounded in other places."""
+
+
+def pipeline(*, strict: bool = False, timed: bool = False) -> tuple[Pass, ...]:
+    """The passes in order.
+
+    Parameters
+    ----------
+    strict
+        Whether every number is to be computed as the model says: without `ALGEBRA`.
+    timed
+        Whether each node gets a clock: without the loop over a batch, which would have one clock for all that is in it.
+    """
+    left_out = (ALGEBRA if strict else ()) + ((block_batch,) if timed else ())
+    return tuple(run for run in PIPELINE if run not in left_out)
 
 
 def optimise(graph: Graph, passes: Sequence[Pass] = PIPELINE) -> None:

@@ -92,6 +92,12 @@ class NetworkToCppParams(Params):
         title="Machine",
         description="What the code is compiled for here, to be compared and timed; the code itself serves all",
     )
+    math: Literal["strict", "standard", "fast"] = Field(
+        "standard",
+        title="Arithmetic",
+        description="strict: every number as the model says, slower where networks convolve; "
+        "standard: the same results in every run; fast: the compiler may round otherwise",
+    )
     samples: str | None = file_field(
         title="Samples",
         description="Inputs to compare on besides random ones, a .npz with an array for each input",
@@ -145,6 +151,7 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
             name=params.name,
             shapes=shapes,
             flags=flags,
+            math=params.math,
             samples=samples,
             timed=True,
             progress=lambda fraction, text: context.progress(0.05 + (0.65 if params.profile else 0.95) * fraction, text),
@@ -154,7 +161,9 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
         if params.profile:
             context.progress(0.72, "Timing each operator")
             cache = context.folder / "profile.build"
-            profile = networks.profile(path, shapes=shapes, inputs=samples, options=BuildOptions(flags, cache=cache))
+            profile = networks.profile(
+                path, shapes=shapes, inputs=samples, options=BuildOptions(flags, cache=cache, math=params.math)
+            )
         context.progress(1.0, "Done")
         context.artifact(report.archive, kind="archive", title="Everything below as a zip")
         first = {

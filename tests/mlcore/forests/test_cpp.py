@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import importlib.util
 import io
 import json
 import zipfile
@@ -129,6 +130,17 @@ def test_every_format_is_converted(file: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs the wheel ziglang")
+def test_clang_gives_the_same_sums(xgboost_booster: Train, tmp_path: Path) -> None:
+    """Slow where zig has no standard library in its cache yet."""
+    report = converted(xgboost_booster(objective="binary:logistic"), "json", tmp_path, compiler=find_compiler("zig c++"))
+    assert "clang" in report.compiler
+    margins = [item for item in report.agreements if item.quantity.startswith("margin")]
+    assert margins
+    assert all(item.n_identical == item.n_values for item in margins)
+
+
 def test_models_in_process_and_saved_ones_are_converted(lightgbm_booster: Train, tmp_path: Path) -> None:
     """Their own library does not open them, so the reference decides."""
     booster = lightgbm_booster(objective="binary")

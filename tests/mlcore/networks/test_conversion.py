@@ -125,3 +125,10 @@ def test_calls_are_timed_where_that_is_asked_for(report: networks.CompileReport,
         assert item.oracle_seconds > 0
     assert timed.memory.sizes == {"batch": 3}
     assert timed.memory.bytes == 256  # 3 x 16 floats and their slack
+
+
+def test_fast_arithmetic_is_said_in_the_project(tmp_path: Path) -> None:
+    report = networks.compile_model(mlp(), tmp_path, name="tiny", flags=QUICK, math="fast")
+    assert "-freciprocal-math" in report.flags
+    assert "target_compile_options(tiny INTERFACE -ffp-contract=fast" in (report.folder / "CMakeLists.txt").read_text()
+    assert "-freciprocal-math" in (report.folder / "README.md").read_text()

@@ -40,13 +40,15 @@ def numbers() -> np.ndarray:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_errors_stay_within_the_stated_bounds(target: str) -> None:
+@pytest.mark.parametrize("arithmetic", ["standard", "fast"])
+def test_errors_stay_within_the_stated_bounds(target: str, arithmetic: networks.Math) -> None:
+    """Fast arithmetic is given half a unit more, and may lose the sign of zero."""
     if target == "avx2" and "avx2" not in kernels.available_targets():
         pytest.skip("this processor has no AVX2")
     x = numbers()
     nodes = [helper.make_node(name, ["x"], [name]) for name in BOUNDS]
     proto = model(nodes, {"x": (TensorProto.FLOAT, ["n"])}, dict.fromkeys(BOUNDS, TensorProto.FLOAT))
-    options = networks.BuildOptions(flags=(*BASE, *TARGETS[target]))
+    options = networks.BuildOptions(flags=(*BASE, *TARGETS[target]), math=arithmetic)
     found = networks.load(proto, options=options).run({"x": x})
     for name, (function, bound) in BOUNDS.items():
         with np.errstate(all="ignore"):
@@ -54,7 +56,8 @@ def test_errors_stay_within_the_stated_bounds(target: str) -> None:
             wanted = exact.astype(np.float32)
         normal = np.isfinite(wanted) & (np.abs(wanted) >= np.finfo(np.float32).tiny)
         error = np.abs(found[name][normal] - exact[normal]) / np.spacing(np.abs(wanted[normal])).astype(np.float64)
-        assert error.max() <= bound, (name, error.max(), x[normal][np.argmax(error)])
+        assert error.max() <= bound + (0.5 if arithmetic == "fast" else 0.0), (name, error.max(), x[normal][np.argmax(error)])
         special = ~np.isfinite(wanted)
         np.testing.assert_array_equal(found[name][special], wanted[special], err_msg=name)
-        np.testing.assert_array_equal(np.signbit(found[name][x == 0]), np.signbit(wanted[x == 0]), err_msg=name)
+        if arithmetic == "standard":
+            np.testing.assert_array_equal(np.signbit(found[name][x == 0]), np.signbit(wanted[x == 0]), err_msg=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from mlcore.errors import ToolchainError
 from mlcore.toolchain.compiler import Compiler, find_compiler
 from mlcore.toolchain.sandbox import Limits, isolation
+
+needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs the wheel ziglang")
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +61,48 @@ def test_missing_choice_is_told() -> None:
     assert "apt install g++" in caught.value.hint
 
 
+@pytest.fixture
+def no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("no_wheel")
 def test_none_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ToolchainError, match=r"g\+\+: not found; c\+\+: not found; clang\+\+: not found"):
+    with pytest.raises(
+        ToolchainError, match=r"g\+\+: not found; c\+\+: not found; clang\+\+: not found; zig: not found"
+    ) as caught:
         find_compiler(path=str(tmp_path))
+    assert all(name in caught.value.hint for name in ("g++", "clang++", "ziglang"))
 
 
+@needs_zig
+def test_the_wheel_is_found_where_nothing_else_is(tmp_path: Path) -> None:
+    found = find_compiler(path=str(tmp_path), cache=tmp_path / "cache")
+    assert (found.path.name, found.arguments, found.cache) == ("zig", ("c++",), tmp_path / "cache")
+    assert "clang" in found.version
+    assert "Zig" in found.version
+
+
+@needs_zig
+@pytest.mark.slow
+def test_zig_compiles_for_any_machine_and_warns(source: Path, headers: Path, target: Path) -> None:
+    """Slow where zig has no standard library in its cache yet."""
+    zig = find_compiler("zig")
+    source.write_text(source.read_text().replace("int main() {", "int main() { int unread = 0;"))
+    outcome = zig.build([source], target, flags=("-std=c++17", "-O1", "-march=x86-64-v2", "-Wall"), include=[headers])
+    assert "unread" in outcome.stderr
+    assert subprocess.run([target], capture_output=True, check=True).stdout == b"42"
+    assert list(target.parent.iterdir()) == [target]  # no objects left
+
+
+@needs_zig
+@pytest.mark.parametrize("choice", ["zig", "zig c++", "python -m ziglang c++"])
+def test_zig_by_its_names(choice: str, tmp_path: Path) -> None:
+    found = find_compiler(choice, cache=tmp_path)
+    assert (found.path.name, found.arguments) == ("zig", ("c++",))
+
+
+@pytest.mark.usefixtures("no_wheel")
 def test_broken_one_is_told(tmp_path: Path) -> None:
     fake = tmp_path / "tools" / "bin" / "g++"
     fake.parent.mkdir(parents=True)

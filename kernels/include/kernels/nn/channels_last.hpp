@@ -77,11 +77,12 @@ KERNELS_NN_INLINE void window_tile(const Row& row, Line line, const T* __restric
   constexpr int VB = block_vectors<T>;
   vec<T> acc[R * P][NV];
   KERNELS_NN_UNROLL for (int i = 0; i < R * P; ++i) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[i][v] = vec<T>(0);
+  const std::int64_t length = row.length;
 #pragma GCC unroll 1
   for (const std::int64_t start : row.starts) {
     const T* from = a + start;
 #pragma GCC unroll 1
-    for (std::int64_t l = 0; l < row.length; ++l, ++from, b += block_columns) {
+    for (std::int64_t l = 0; l < length; ++l, ++from, b += block_columns) {
       vec<T> weights[NV];
       KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) weights[v] = vec<T>::load(b + (v / VB) * k * block_columns + (v % VB) * vec<T>::lanes);
       KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) {

@@ -15,7 +15,7 @@ from torch import nn
 from mlcore.networks.build import BuildOptions, Function, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit.cpp import emit
-from mlcore.networks.passes import PIPELINE, optimise
+from mlcore.networks.passes import PIPELINE, optimise, pipeline
 
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(23)
@@ -192,3 +192,23 @@ def test_minimal_filtering_is_what_runs(tmp_path: Path) -> None:
     graph = read(exported(Filtered().eval(), (5, 16, 9, 7), {}, tmp_path / "filtered.onnx"))
     optimise(graph)
     assert emit(graph, "filtered").code.count("nn::winograd<") == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_strict_arithmetic_leaves_sums_as_the_model_says(tmp_path: Path) -> None:
+    """Answers as those of PyTorch; nothing is transformed, distributed or folded."""
+    cases = [(Filtered().eval(), (5, 16, 9, 7)), (Edges().eval(), (2, 5, 11)), (Residual().eval(), (2, 3, 12, 9))]
+    emitted, expected, kinds = [], [], set()
+    for number, (module, shape) in enumerate(cases):
+        graph = read(exported(module, shape, {}, tmp_path / f"{number}.onnx"))
+        optimise(graph, pipeline(strict=True))
+        kinds |= {node.kind for node in graph.walk()}
+        emitted.append(emit(graph, f"strict_{number}"))
+        x = RNG.standard_normal(shape).astype(np.float32)
+        with torch.no_grad():
+            expected.append((x, module(torch.from_numpy(x)).numpy()))
+    assert not any("nn::winograd" in item.code for item in emitted)
+    assert {"Concat", "fused::Convolution", "fused::Linear"} <= kinds
+    library, _ = build(emitted, BuildOptions(flags=BASE, math="strict"))
+    for item, (x, answer) in zip(emitted, expected, strict=True):
+        np.testing.assert_allclose(Function(library, item)([x])[0], answer, rtol=1e-4, atol=2e-5)
