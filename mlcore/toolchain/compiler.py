@@ -103,21 +103,25 @@ class Compiler:
             self.cache.mkdir(parents=True, exist_ok=True)
             writable.append(self.cache)
         seconds, warnings = 0.0, ""
-        for command in commands:
-            outcome = run(
-                [self.path, *self.arguments, *command],
-                cwd=output.parent,
-                writable=writable,
-                readable=_outside(output.parent, [*(source.parent for source in sources), *include, *self.home]),
-                limits=limits,
-                env=self.env,
-                cancelled=cancelled,
-            )
-            if outcome.reason or outcome.returncode != 0:
-                output.unlink(missing_ok=True)
-                raise self._failure(outcome, limits)
-            seconds += outcome.seconds
-            warnings += outcome.stderr
+        try:
+            for command in commands:
+                outcome = run(
+                    [self.path, *self.arguments, *command],
+                    cwd=output.parent,
+                    writable=writable,
+                    readable=_outside(output.parent, [*(source.parent for source in sources), *include, *self.home]),
+                    limits=limits,
+                    env=self.env,
+                    cancelled=cancelled,
+                )
+                if outcome.reason or outcome.returncode != 0:
+                    output.unlink(missing_ok=True)
+                    raise self._failure(outcome, limits)
+                seconds += outcome.seconds
+                warnings += outcome.stderr
+        finally:
+            for command in commands[:-1]:
+                Path(command[-1]).unlink(missing_ok=True)
         return replace(outcome, seconds=seconds, stderr=warnings)
 
     @property
