@@ -97,7 +97,9 @@ class Compiler:
             if not source.is_file():
                 raise ToolchainError(f"there is no source file {source}", code="toolchain.source")
         options = [*flags, *(f"-I{folder}" for folder in include)]
-        commands = _zig_commands(sources, output, options) if self.is_zig else [[*options, *sources, "-o", output]]
+        commands: list[list[str | Path]] = [[*options, *sources, "-o", output]]
+        if self.is_zig:
+            commands = _zig_commands(sources, output, options)
         writable = [output.parent]
         if self.cache is not None:
             self.cache.mkdir(parents=True, exist_ok=True)
