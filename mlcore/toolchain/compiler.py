@@ -97,27 +97,33 @@ class Compiler:
             if not source.is_file():
                 raise ToolchainError(f"there is no source file {source}", code="toolchain.source")
         options = [*flags, *(f"-I{folder}" for folder in include)]
-        commands = _zig_commands(sources, output, options) if self.is_zig else [[*options, *sources, "-o", output]]
+        commands: list[list[str | Path]] = [[*options, *sources, "-o", output]]
+        if self.is_zig:
+            commands = _zig_commands(sources, output, options)
         writable = [output.parent]
         if self.cache is not None:
             self.cache.mkdir(parents=True, exist_ok=True)
             writable.append(self.cache)
         seconds, warnings = 0.0, ""
-        for command in commands:
-            outcome = run(
-                [self.path, *self.arguments, *command],
-                cwd=output.parent,
-                writable=writable,
-                readable=_outside(output.parent, [*(source.parent for source in sources), *include, *self.home]),
-                limits=limits,
-                env=self.env,
-                cancelled=cancelled,
-            )
-            if outcome.reason or outcome.returncode != 0:
-                output.unlink(missing_ok=True)
-                raise self._failure(outcome, limits)
-            seconds += outcome.seconds
-            warnings += outcome.stderr
+        try:
+            for command in commands:
+                outcome = run(
+                    [self.path, *self.arguments, *command],
+                    cwd=output.parent,
+                    writable=writable,
+                    readable=_outside(output.parent, [*(source.parent for source in sources), *include, *self.home]),
+                    limits=limits,
+                    env=self.env,
+                    cancelled=cancelled,
+                )
+                if outcome.reason or outcome.returncode != 0:
+                    output.unlink(missing_ok=True)
+                    raise self._failure(outcome, limits)
+                seconds += outcome.seconds
+                warnings += outcome.stderr
+        finally:
+            for command in commands[:-1]:
+                Path(command[-1]).unlink(missing_ok=True)
         return replace(outcome, seconds=seconds, stderr=warnings)
 
     @property
