@@ -33,8 +33,25 @@ def _recurrent_operators() -> dict[str, Any]:
         torch.library.register_fake(f"ml4ep::{kind}", functools.partial(_shapes, kind), lib=library)
         torch.library.impl(library, kind, "CPU")(getattr(torch._VF, kind))
         found[kind] = getattr(torch.ops.ml4ep, kind).default
+    library.define(
+        "sequence(Tensor x, Tensor h, Tensor c, Tensor w, Tensor r, Tensor b, str kind, str[] activations, float[] alphas, "
+        "float[] betas, bool reset_after) -> (Tensor, Tensor, Tensor)"
+    )  # type: ignore[no-untyped-call]
+    torch.library.register_fake("ml4ep::sequence", _sequence_shapes, lib=library)
+    found["sequence"] = torch.ops.ml4ep.sequence.default
     found["library"] = library  # which takes its operators with it
     return found
+
+
+def sequence() -> Any:
+    """The operator that stands for one recurrent layer as ONNX has it, batch first: x, (batch, steps, inputs), to outputs, (batch,
+    steps, units), and the last states.
+    """
+    return _recurrent_operators()["sequence"]
+
+
+def _sequence_shapes(x: Any, h: Any, c: Any, w: Any, r: Any, b: Any, *options: Any) -> Any:
+    return x.new_empty((*x.shape[:2], r.shape[2])), h.new_empty(h.shape), c.new_empty(c.shape)
 
 
 def _shapes(
@@ -102,6 +119,7 @@ def translations() -> dict[Callable[..., Any], Translation]:
     for kind in _GATES:
         translation = functools.partial(_recurrent, kind)
         found[getattr(aten, kind).input] = found[ours[kind]] = _with_signature(translation)
+    found[ours["sequence"]] = _sequence
     return found
 
 
@@ -209,3 +227,34 @@ def _recurrent(
             last[place].append(end)
     x = op.Transpose(x, perm=[1, 0, 2]) if batch_first else x
     return (x, *(ends[0] if num_layers == 1 else op.Concat(*ends, axis=0) for ends in last))
+
+
+def _sequence(
+    x: Any,
+    h: Any,
+    c: Any,
+    w: Any,
+    r: Any,
+    b: Any,
+    kind: str,
+    activations: Sequence[str],
+    alphas: Sequence[float],
+    betas: Sequence[float],
+    reset_after: bool,
+) -> Any:
+    """One recurrent layer with the weights of ONNX."""
+    from onnxscript import opset20 as op
+
+    options: dict[str, Any] = {
+        "hidden_size": int(r.shape[2]),
+        "activations": list(activations),
+        **({"activation_alpha": list(alphas)} if alphas else {}),
+        **({"activation_beta": list(betas)} if betas else {}),
+        **({"linear_before_reset": int(reset_after)} if kind == "GRU" else {}),
+    }
+    states = [op.Unsqueeze(state, [0]) for state in ((h, c) if kind == "LSTM" else (h,))]
+    node = {"LSTM": op.LSTM, "GRU": op.GRU}.get(kind, op.RNN)
+    y, *ends = node(op.Transpose(x, perm=[1, 0, 2]), w, r, b, None, *states, **options)
+    y = op.Transpose(op.Squeeze(y, [1]), perm=[1, 0, 2])
+    last = [op.Squeeze(end, [0]) for end in ends]
+    return y, last[0], last[-1]

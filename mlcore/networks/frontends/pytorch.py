@@ -379,6 +379,15 @@ def _name_outputs(graph: Any, wanted: Sequence[str]) -> None:
     _rename(graph, renamed)
 
 
+def name_inputs(graph: Any, wanted: Sequence[str]) -> None:
+    """Rename the inputs, in order."""
+    renamed = {value.name: name for value, name in zip(graph.input, wanted, strict=True)}
+    made = {name for node in graph.node for name in node.output} & set(wanted)
+    _rename(graph, {name: f"{name}_" for name in made} | renamed)
+    for value in graph.input:
+        value.name = renamed[value.name]
+
+
 def _rename(graph: Any, renamed: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
