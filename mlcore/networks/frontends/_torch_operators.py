@@ -1,4 +1,4 @@
-"""PyTorch's operators that its exporter to ONNX does not translate, or wrongly; and recurrent layers that keep their length open.
+"""PyTorch's operators that its exporter to ONNX does not translate, or wrongly; and layers that keep their length open.
 
 `torch.export` takes an LSTM apart step by step, by which the length of the sequence becomes a number. While a module is captured,
 its recurrent layers call operators of our own instead, which say nothing but shapes.
@@ -73,7 +73,7 @@ def _shapes(
 
 @contextlib.contextmanager
 def open_lengths() -> Iterator[None]:
-    """Let recurrent layers be captured with a length that differs from call to call."""
+    """Let recurrent layers, and `max_pool1d`, be captured with a length that differs from call to call."""
     import torch
     from torch.nn.modules import rnn as module
 
@@ -94,11 +94,33 @@ def open_lengths() -> Iterator[None]:
 
     cells = ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
     others = {name: getattr(original, name) for name in cells}
+    pool: Any = torch.max_pool1d
     rnn._VF = SimpleNamespace(**others, **{kind: layer(kind) for kind in _GATES})
+    torch.max_pool1d = _max_pool1d  # type: ignore[assignment]  # PyTorch's own makes the length a number
     try:
         yield
     finally:
         rnn._VF = original
+        torch.max_pool1d = pool
+
+
+def _max_pool1d(
+    input: Any,  # noqa: A002 - PyTorch's name
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """`torch.max_pool1d` by way of two dimensions."""
+    import torch
+
+    def along(value: Any, across: int) -> list[int]:
+        return [across, *(value if isinstance(value, list | tuple) else [value])]
+
+    stride = kernel_size if stride is None or stride == [] else stride
+    windows = along(kernel_size, 1), along(stride, 1), along(padding, 0), along(dilation, 1)
+    return torch.max_pool2d(input.unsqueeze(-2), *windows, ceil_mode).squeeze(-2)
 
 
 def _n_params(has_biases: Any, num_layers: Any, *, both: bool) -> int:

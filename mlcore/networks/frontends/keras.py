@@ -7,6 +7,9 @@ node each. Files are read by `mlcore.networks.frontends.keras_file`.
 from __future__ import annotations
 
 import contextlib
+import inspect
+import keyword
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,19 +66,21 @@ def read(model: Any, *, shapes: Shapes | None = None) -> Any:
     names = _names([getattr(tensor, "name", "") or f"input_{place}" for place, tensor in enumerate(inputs)])
     wanted = [_sizes(name, tensor.shape, shapes or {}) for name, tensor in zip(names, inputs, strict=True)]
     outputs = _names(_output_names(model))
-    network = _network(model, outputs)
+    arguments = _names([_argument(name) for name in names])
+    network = _network(model, arguments, outputs)
+    sizes = dict(zip(arguments, wanted, strict=True))
     failures: list[InputError] = []
     for step in (1, 0):  # lengths of several inputs as different numbers, or where they have to agree, as the same
         example = _example(inputs, wanted, step)
         try:
             with recurrent_layers():
-                program = pytorch.capture(network, {f"inputs_{n}": size for n, size in enumerate(wanted)}, example)
+                program = pytorch.capture(network, sizes, example)
             break
         except InputError as error:
             failures.append(error)
     else:
         raise failures[-1]
-    onnx_model = pytorch.to_onnx(program, {f"inputs_{n}": size for n, size in enumerate(wanted)})
+    onnx_model = pytorch.to_onnx(program, sizes)
     pytorch.name_inputs(onnx_model.graph, names)
     return onnx_model
 
@@ -91,7 +96,13 @@ def _by_file(model: Any) -> Any:
         return onnx.ModelProto.FromString(converted("keras", path))
 
 
-def _network(model: Any, names: Sequence[str]) -> Any:
+def _argument(name: str) -> str:
+    """A name that an argument may have."""
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return name if name.isidentifier() and not keyword.iskeyword(name) and name != "self" else f"input_{name}"
+
+
+def _network(model: Any, arguments: Sequence[str], names: Sequence[str]) -> Any:
     """A module that takes the inputs one by one and gives the outputs by name."""
     import keras
     import torch
@@ -105,6 +116,9 @@ def _network(model: Any, names: Sequence[str]) -> Any:
             outputs = model(keras.tree.pack_sequence_as(_structure(model, "input"), list(inputs)), training=False)
             return dict(zip(names, keras.tree.flatten(outputs), strict=True))
 
+    # So that PyTorch knows the inputs by their names.
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *arguments)]
+    Network.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return Network().eval()
 
 
@@ -169,12 +183,23 @@ def _example(inputs: Sequence[Any], wanted: Sequence[Sizes], step: int) -> tuple
 def recurrent_layers() -> Iterator[None]:
     """Let LSTM, GRU and SimpleRNN be captured as one operator each, which takes any length.
 
-    With a mask, or with an activation that ONNX's nodes have not, they remain steps: then their length has to be a number.
+    With a mask, with cells of other kinds, or with an activation that ONNX's nodes have not, they remain steps: then their
+    length has to be a number.
     """
     from keras import layers
 
-    kinds = (layers.LSTM, layers.GRU, layers.SimpleRNN)
+    kinds = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
     own = {kind: vars(kind).get("inner_loop") for kind in kinds}
+
+    def with_steps(plain: Any) -> Any:
+        def inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+            unroll, self.unroll = self.unroll, True  # Keras' other loop makes the batch a number, too
+            try:
+                return plain(self, sequences, initial_state, mask, training=training)
+            finally:
+                self.unroll = unroll
+
+        return inner_loop
 
     def with_operator(plain: Any) -> Any:
         def inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
@@ -185,9 +210,9 @@ def recurrent_layers() -> Iterator[None]:
 
         return inner_loop
 
-    for kind in kinds:
-        kind.inner_loop = with_operator(kind.inner_loop)
     try:
+        for kind in kinds:
+            kind.inner_loop = (with_steps if kind is layers.RNN else with_operator)(kind.inner_loop)
         yield
     finally:
         for kind, method in own.items():
