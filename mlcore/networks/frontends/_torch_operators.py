@@ -44,8 +44,8 @@ def _recurrent_operators() -> dict[str, Any]:
 
 
 def sequence() -> Any:
-    """The operator that stands for one recurrent layer as ONNX has it, batch first: x, (batch, steps, inputs), to outputs, (batch,
-    steps, units), and the last states.
+    """The operator that stands for one recurrent layer with ONNX's weights: x, (batch, steps, inputs), to outputs, (batch, steps,
+    units), and the last states.
     """
     return _recurrent_operators()["sequence"]
 
@@ -96,7 +96,7 @@ def open_lengths() -> Iterator[None]:
     others = {name: getattr(original, name) for name in cells}
     pool: Any = torch.max_pool1d
     rnn._VF = SimpleNamespace(**others, **{kind: layer(kind) for kind in _GATES})
-    torch.max_pool1d = _max_pool1d  # type: ignore[assignment]  # PyTorch's own makes the length a number
+    torch.max_pool1d = _max_pool1d  # PyTorch's own makes the length a number
     try:
         yield
     finally:

@@ -73,7 +73,7 @@ def read(model: Any, *, shapes: Shapes | None = None) -> Any:
     for step in (1, 0):  # lengths of several inputs as different numbers, or where they have to agree, as the same
         example = _example(inputs, wanted, step)
         try:
-            with recurrent_layers():
+            with recurrent_layers(), same_padding():
                 program = pytorch.capture(network, sizes, example)
             break
         except InputError as error:
@@ -155,9 +155,7 @@ def _sizes(name: str, shape: Sequence[int | None], shapes: Shapes) -> Sizes:
         if len(given) != len(shape):
             raise InputError(f"the input {name!r} has {len(shape)} axes, which {given} has not", code="network.shapes")
         return tuple(given)
-    return tuple(
-        size if size is not None else "batch" if axis == 0 else f"{name}_{axis}" for axis, size in enumerate(shape)
-    )
+    return tuple(size if size is not None else "batch" if axis == 0 else f"{name}_{axis}" for axis, size in enumerate(shape))
 
 
 def _example(inputs: Sequence[Any], wanted: Sequence[Sizes], step: int) -> tuple[Any, ...]:
@@ -172,8 +170,68 @@ def _example(inputs: Sequence[Any], wanted: Sequence[Sizes], step: int) -> tuple
     for tensor, sizes in zip(inputs, wanted, strict=True):
         shape = [size if isinstance(size, int) else numbers[size] for size in sizes]
         dtype = getattr(torch, str(tensor.dtype))
-        found.append(torch.randn(shape, generator=generator).to(dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype))
+        found.append(
+            torch.randn(shape, generator=generator).to(dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
+        )
     return tuple(found)
+
+
+# Windows that are padded so that the output is as long as the input, by the stride.
+
+
+@contextlib.contextmanager
+def same_padding() -> Iterator[None]:
+    """Let the padding follow open sizes, of which Keras fixes whether they are even; and averages count what is there alone.
+
+    The latter is what Keras does on its other backends; on PyTorch's, its averages repeat the edges where both sides differ.
+    """
+    from keras.src.backend.torch import nn
+
+    padded, average = nn._apply_same_padding, nn.average_pool
+
+    def apply(x: Any, kernel: Any, strides: Any, data_format: Any, kind: str, dilation: Any = 1) -> Any:
+        dilation = dilation if kind != "pooling" else 1
+        return _padded(x, kernel, strides, dilation, "replicate" if kind == "pooling" else "constant"), 0
+
+    def average_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None) -> Any:
+        if padding != "same":
+            return average(inputs, pool_size, strides, padding, data_format)
+        first = nn.backend.standardize_data_format(data_format) == "channels_first"
+        x = inputs if first else inputs.movedim(-1, 1)
+        count = x.ndim - 2
+        kernel, stride = _each(pool_size, count), _each(pool_size if strides is None else strides, count)
+        x, ones = (_padded(of, kernel, stride, 1, "constant") for of in (x, x.new_ones((1, 1, *x.shape[2:]))))
+        pool = getattr(torch.nn.functional, f"avg_pool{count}d")
+        x = pool(x, kernel, stride) / pool(ones, kernel, stride)
+        return x if first else x.movedim(1, -1)
+
+    import torch
+
+    nn._apply_same_padding, nn.average_pool = apply, average_pool
+    try:
+        yield
+    finally:
+        nn._apply_same_padding, nn.average_pool = padded, average
+
+
+def _each(value: Any, count: int) -> list[int]:
+    return [value] * count if isinstance(value, int) else list(value)
+
+
+def _padded(x: Any, kernel: Any, strides: Any, dilation: Any, mode: str) -> Any:
+    """Spatial axes, which stand last, padded as little as needed, one more behind than before."""
+    import torch
+
+    sym_max: Any = torch.sym_max
+    count = x.ndim - 2
+    pads: list[Any] = []
+    for size, width, stride, step in zip(
+        x.shape[2:], _each(kernel, count), _each(strides, count), _each(dilation, count), strict=True
+    ):
+        reach = (width - 1) * step + 1
+        total = sym_max(0, (size + stride - 1) // stride * stride - stride + reach - size) if stride > 1 else reach - 1
+        pads = [total // 2, total - total // 2, *pads]
+    return torch.nn.functional.pad(x, pads, mode) if any(not isinstance(pad, int) or pad for pad in pads) else x
 
 
 # Recurrent layers.
