@@ -26,6 +26,7 @@ Kind = Literal[
     "root",
     "onnx",
     "pt2",
+    "keras",
     "xgboost-json",
     "xgboost-ubj",
     "lightgbm-text",
@@ -62,6 +63,7 @@ class FileType:
 ROOT = FileType("root", "ROOT file", ".root")
 ONNX = FileType("onnx", "ONNX model", ".onnx")
 PT2 = FileType("pt2", "PyTorch exported program", ".pt2")
+KERAS = FileType("keras", "Keras model", ".keras")
 XGBOOST_JSON = FileType("xgboost-json", "XGBoost model (JSON)", ".json")
 XGBOOST_UBJ = FileType("xgboost-ubj", "XGBoost model (UBJSON)", ".ubj")
 LIGHTGBM = FileType("lightgbm-text", "LightGBM model (text)", ".txt")
@@ -84,7 +86,7 @@ FORESTS: tuple[Kind, ...] = (
     "xgboost-json", "xgboost-ubj", "lightgbm-text", "skops", "tmva-xml", "catboost-json", "treelite-json", "ml4ep-forest",
 )  # fmt: skip
 """Files that are a forest of decision trees and nothing else."""
-NETWORKS: tuple[Kind, ...] = ("onnx", "pt2")
+NETWORKS: tuple[Kind, ...] = ("onnx", "pt2", "keras")
 """Files that `mlcore.networks` reads."""
 FOREST_HOLDERS: tuple[Kind, ...] = ("onnx", "root")
 """Files that may hold a forest, or other things."""
@@ -342,6 +344,8 @@ def _classify_zip(file: _File) -> FileType | _Refusal:
     mark = next((member for member in members if member.name.endswith("/archive_format")), None)
     if mark is not None and _member_head(file, mark).startswith(b"pt2"):
         return PT2
+    if {"config.json", "metadata.json"} <= set(names) and any(name.startswith("model.weights.") for name in names):
+        return KERAS
     # Before the arrays, which may be so many that looking at them uses up the budget.
     schema = next((member for member in members if member.name == "schema.json"), None)
     marks = (b'"__class__"', b'"__module__"', b'"__loader__"')

@@ -130,8 +130,9 @@ def install(uv: Path, dev: bool) -> None:
     shared: list[str | Path] = ["--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS]
     if not sys.stderr.isatty():
         shared.append("--quiet")
+    project = ("-r", ROOT / "pyproject.toml", "--extra", "keras")
     group = ("--group", f"{ROOT / 'pyproject.toml'}:dev") if dev else ()
-    run(uv, "pip", "install", *shared, *torch_options(environment), "-r", ROOT / "pyproject.toml", *group, env=environment)
+    run(uv, "pip", "install", *shared, *torch_options(environment), *project, *group, env=environment)
     print("Building the native kernels", flush=True)
     run(uv, "pip", "install", *shared, "--no-deps", "--reinstall-package", "ml4ep-portal", "--editable", ROOT, env=environment)
     STAMP.write_text(f"{fingerprint()} {'dev' if dev else 'run'}\n")
@@ -195,8 +196,8 @@ def lock(uv: Path) -> None:
     """Resolve pyproject.toml for every supported Python and write constraints.txt, free of index addresses."""
     resolved = subprocess.run(
         [
-            *(uv, "pip", "compile", ROOT / "pyproject.toml", "--group", "dev", "--universal", "--python-version", "3.11"),
-            *("--no-header", "--no-annotate", "--quiet"),
+            *(uv, "pip", "compile", ROOT / "pyproject.toml", "--all-extras", "--group", "dev", "--universal"),
+            *("--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"),
         ],
         env=uv_environment(), check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip

@@ -28,9 +28,10 @@ TREES_DRAWN = 16  # by one job
 KIND_TITLES: dict[str, str] = {
     known.kind: known.title
     for known in (
-        filetypes.ROOT, filetypes.ONNX, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ, filetypes.LIGHTGBM, filetypes.SKOPS,
-        filetypes.TMVA_XML, filetypes.CATBOOST_JSON, filetypes.TREELITE_JSON, filetypes.FOREST, filetypes.HDF5,
-        filetypes.PARQUET, filetypes.TEXT, filetypes.JSON, filetypes.ZIP, filetypes.NUMPY, filetypes.UNKNOWN,
+        filetypes.ROOT, filetypes.ONNX, filetypes.PT2, filetypes.KERAS, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ,
+        filetypes.LIGHTGBM, filetypes.SKOPS, filetypes.TMVA_XML, filetypes.CATBOOST_JSON, filetypes.TREELITE_JSON,
+        filetypes.FOREST, filetypes.HDF5, filetypes.PARQUET, filetypes.TEXT, filetypes.JSON, filetypes.ZIP, filetypes.NUMPY,
+        filetypes.UNKNOWN,
     )
 }  # fmt: skip
 INSPECTABLE = ("root", "onnx", *filetypes.FORESTS, "hdf5", "parquet")

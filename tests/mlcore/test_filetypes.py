@@ -438,6 +438,13 @@ def test_an_exported_program_of_pytorch_is_told_by_its_mark() -> None:
     assert kind_of_zip({**members, "m/data.pkl": b""}) == "unknown"  # a checkpoint
 
 
+def test_a_keras_model_is_told_by_its_members() -> None:
+    members = {"metadata.json": b"{}", "config.json": b"{}", "model.weights.h5": b"\x89HDF"}
+    assert kind_of_zip(members) == "keras"
+    assert kind_of_zip({name: members[name] for name in ("metadata.json", "config.json")}) == "zip"
+    assert kind_of_zip({**members, "assets/x.pkl": b""}) == "unknown"
+
+
 def kind_of_zip(members: dict[str, bytes]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt2"

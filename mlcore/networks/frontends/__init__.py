@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mlcore.errors import InputError
 from mlcore.filetypes import refuse
 from mlcore.networks.frontends import onnx
 from mlcore.networks.frontends.child import converted
 from mlcore.networks.frontends.onnx import Shapes
 from mlcore.networks.ir import Graph
 
-CONVERTED = ("pt2",)
+CONVERTED = ("pt2", "keras")
 """Kinds of files that become ONNX in a child."""
 
 __all__ = ["Shapes", "as_onnx", "read"]
@@ -28,8 +29,8 @@ def as_onnx(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, e
     Parameters
     ----------
     source
-        A file (ONNX or ``.pt2``; the latter is read in a limited child), bytes of an ONNX file, an ``onnx.ModelProto``, a
-        ``torch.nn.Module`` or a ``torch.export.ExportedProgram``.
+        A file (ONNX, ``.pt2`` or ``.keras``; the latter two are read in a limited child), bytes of an ONNX file, an
+        ``onnx.ModelProto``, a ``torch.nn.Module``, a ``torch.export.ExportedProgram`` or a ``keras.Model``.
     shapes, example
         What a module needs to be captured; see `mlcore.networks.frontends.pytorch.read`.
 
@@ -44,7 +45,18 @@ def as_onnx(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, e
         source = Path(source)
     if isinstance(source, Path):
         kind = refuse(source).kind
+        if kind == "hdf5":
+            raise InputError(
+                "the file is HDF5, and no network; old Keras files, whose Lambda layers hold code, are among them",
+                hint='Read it with the Keras that wrote it, and save it by model.save("model.keras").',
+                code="network.h5",
+            )
         return source if kind not in CONVERTED else converted(kind, source)
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(source, keras.Model):  # which on its PyTorch backend is a module, too
+        from mlcore.networks.frontends.keras import read as read_keras
+
+        return read_keras(source, shapes=shapes)
     torch = sys.modules.get("torch")  # an object of it is there only where it has been imported
     if torch is not None and isinstance(source, torch.nn.Module | torch.export.ExportedProgram):
         from mlcore.networks.frontends import pytorch

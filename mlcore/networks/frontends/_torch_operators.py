@@ -1,4 +1,4 @@
-"""PyTorch's operators that its exporter to ONNX does not translate, or wrongly; and recurrent layers that keep their length open.
+"""PyTorch's operators that its exporter to ONNX does not translate, or wrongly; and layers that keep their length open.
 
 `torch.export` takes an LSTM apart step by step, by which the length of the sequence becomes a number. While a module is captured,
 its recurrent layers call operators of our own instead, which say nothing but shapes.
@@ -33,8 +33,25 @@ def _recurrent_operators() -> dict[str, Any]:
         torch.library.register_fake(f"ml4ep::{kind}", functools.partial(_shapes, kind), lib=library)
         torch.library.impl(library, kind, "CPU")(getattr(torch._VF, kind))
         found[kind] = getattr(torch.ops.ml4ep, kind).default
+    library.define(
+        "sequence(Tensor x, Tensor h, Tensor c, Tensor w, Tensor r, Tensor b, str kind, str[] activations, float[] alphas, "
+        "float[] betas, bool reset_after) -> (Tensor, Tensor, Tensor)"
+    )  # type: ignore[no-untyped-call]
+    torch.library.register_fake("ml4ep::sequence", _sequence_shapes, lib=library)
+    found["sequence"] = torch.ops.ml4ep.sequence.default
     found["library"] = library  # which takes its operators with it
     return found
+
+
+def sequence() -> Any:
+    """The operator that stands for one recurrent layer with ONNX's weights: x, (batch, steps, inputs), to outputs, (batch, steps,
+    units), and the last states.
+    """
+    return _recurrent_operators()["sequence"]
+
+
+def _sequence_shapes(x: Any, h: Any, c: Any, w: Any, r: Any, b: Any, *options: Any) -> Any:
+    return x.new_empty((*x.shape[:2], r.shape[2])), h.new_empty(h.shape), c.new_empty(c.shape)
 
 
 def _shapes(
@@ -56,7 +73,7 @@ def _shapes(
 
 @contextlib.contextmanager
 def open_lengths() -> Iterator[None]:
-    """Let recurrent layers be captured with a length that differs from call to call."""
+    """Let recurrent layers, and `max_pool1d`, be captured with a length that differs from call to call."""
     import torch
     from torch.nn.modules import rnn as module
 
@@ -77,11 +94,33 @@ def open_lengths() -> Iterator[None]:
 
     cells = ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
     others = {name: getattr(original, name) for name in cells}
+    pool: Any = torch.max_pool1d
     rnn._VF = SimpleNamespace(**others, **{kind: layer(kind) for kind in _GATES})
+    torch.max_pool1d = _max_pool1d  # PyTorch's own makes the length a number
     try:
         yield
     finally:
         rnn._VF = original
+        torch.max_pool1d = pool
+
+
+def _max_pool1d(
+    input: Any,  # noqa: A002 - PyTorch's name
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """`torch.max_pool1d` by way of two dimensions."""
+    import torch
+
+    def along(value: Any, across: int) -> list[int]:
+        return [across, *(value if isinstance(value, list | tuple) else [value])]
+
+    stride = kernel_size if stride is None or stride == [] else stride
+    windows = along(kernel_size, 1), along(stride, 1), along(padding, 0), along(dilation, 1)
+    return torch.max_pool2d(input.unsqueeze(-2), *windows, ceil_mode).squeeze(-2)
 
 
 def _n_params(has_biases: Any, num_layers: Any, *, both: bool) -> int:
@@ -102,6 +141,7 @@ def translations() -> dict[Callable[..., Any], Translation]:
     for kind in _GATES:
         translation = functools.partial(_recurrent, kind)
         found[getattr(aten, kind).input] = found[ours[kind]] = _with_signature(translation)
+    found[ours["sequence"]] = _sequence
     return found
 
 
@@ -209,3 +249,34 @@ def _recurrent(
             last[place].append(end)
     x = op.Transpose(x, perm=[1, 0, 2]) if batch_first else x
     return (x, *(ends[0] if num_layers == 1 else op.Concat(*ends, axis=0) for ends in last))
+
+
+def _sequence(
+    x: Any,
+    h: Any,
+    c: Any,
+    w: Any,
+    r: Any,
+    b: Any,
+    kind: str,
+    activations: Sequence[str],
+    alphas: Sequence[float],
+    betas: Sequence[float],
+    reset_after: bool,
+) -> Any:
+    """One recurrent layer with the weights of ONNX."""
+    from onnxscript import opset20 as op
+
+    options: dict[str, Any] = {
+        "hidden_size": int(r.shape[2]),
+        "activations": list(activations),
+        **({"activation_alpha": list(alphas)} if alphas else {}),
+        **({"activation_beta": list(betas)} if betas else {}),
+        **({"linear_before_reset": int(reset_after)} if kind == "GRU" else {}),
+    }
+    states = [op.Unsqueeze(state, [0]) for state in ((h, c) if kind == "LSTM" else (h,))]
+    node = {"LSTM": op.LSTM, "GRU": op.GRU}.get(kind, op.RNN)
+    y, *ends = node(op.Transpose(x, perm=[1, 0, 2]), w, r, b, None, *states, **options)
+    y = op.Transpose(op.Squeeze(y, [1]), perm=[1, 0, 2])
+    last = [op.Squeeze(end, [0]) for end in ends]
+    return y, last[0], last[-1]

@@ -19,6 +19,8 @@ from mlcore.toolchain.sandbox import GIB, Limits, run
 LIMITS = Limits(memory_bytes=6 * GIB, cpu_seconds=300, wall_seconds=300, file_bytes=2 * GIB)
 MOST_BYTES = 2 * 10**9
 """Of a file, and of what comes out of it: protobuf takes no more."""
+_KERAS = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
+"""Keras puts weights on a GPU where there is one."""
 
 
 def converted(kind: str, path: Path, limits: Limits = LIMITS) -> bytes:
@@ -42,7 +44,7 @@ def converted(kind: str, path: Path, limits: Limits = LIMITS) -> bytes:
             limits=limits,
             writable=[folder],
             readable=[path],
-            env={"PYTHONPATH": str(Path(mlcore.__file__).parents[1]), "OMP_NUM_THREADS": "1", "KERAS_BACKEND": "torch"},
+            env={"PYTHONPATH": str(Path(mlcore.__file__).parents[1]), "OMP_NUM_THREADS": "1"} | _KERAS,
         )
         if outcome.reason:
             raise RunError(
@@ -83,10 +85,11 @@ def _facts(error: MLCoreError) -> dict[str, Any]:
 
 def main(kind: str, path: Path, output: Path) -> int:
     """Convert one file; 0, or 3 with the error as JSON on standard output."""
-    from mlcore.networks.frontends import pt2, pytorch
+    from mlcore.networks.frontends import keras, keras_file, pt2, pytorch
 
+    frontends = {"pt2": lambda: pytorch.read(pt2.load(path)), "keras": lambda: keras.read(keras_file.load(path))}
     try:
-        model = {"pt2": lambda: pytorch.read(pt2.load(path))}[kind]()
+        model = frontends[kind]()
         output.write_bytes(model.SerializeToString())
     except MLCoreError as error:
         print(json.dumps(_facts(error)), flush=True)

@@ -89,11 +89,58 @@ def capture(module: torch.nn.Module, shapes: Shapes, example: Any = None) -> tor
     pytree = torch.utils._pytree
     bound.arguments.update(pytree.tree_map_with_path(grow, dict(bound.arguments)))
     specification = pytree.tree_map_with_path(open_axes, dict(bound.arguments))
-    try:
+
+    def exported() -> torch.export.ExportedProgram:
         with _quiet(), open_lengths(), torch.no_grad():
             return torch.export.export(module, bound.args, bound.kwargs, dynamic_shapes=specification)
+
+    try:
+        program = exported()
     except Exception as error:  # the module's own code may raise whatever it likes
         raise _not_captured(error, shapes) from error
+
+    def longer(path: Any, item: Any) -> Any:
+        for axis, size in enumerate(shapes.get(_name(path), ())):
+            if isinstance(size, str):
+                item = torch.cat([item, item.narrow(axis, 0, 1)], axis)
+        return item
+
+    bound.arguments.update(pytree.tree_map_with_path(longer, dict(bound.arguments)))
+    if _holds(program, bound.arguments):
+        return program
+    try:
+        again = exported()
+    except Exception:  # there is no other size: a reshape into pairs needs an even one
+        return program
+    if _steps(again) != _steps(program):
+        raise InputError(
+            f"the module takes other steps where sizes are other ones: {_first(' and '.join(_guards(program)))}",
+            hint="Give numbers in `shapes`, or write the module so that its steps do not depend on sizes.",
+            code="network.export",
+        )
+    return program
+
+
+def _guards(program: torch.export.ExportedProgram) -> list[str]:
+    """What `torch.export` took for granted of open sizes; neither the program nor its ONNX graph checks it."""
+    return list(getattr(program, "_guards_code", None) or [])
+
+
+def _holds(program: torch.export.ExportedProgram, arguments: Mapping[str, Any]) -> bool:
+    """Whether all of it is so with other arguments, too."""
+    import math
+
+    import torch
+
+    names = {"L": arguments, "torch": torch, "math": math}
+    try:
+        return all(eval(guard, dict(names)) for guard in _guards(program))  # noqa: S307 - PyTorch's own text
+    except Exception:  # one that speaks of something else
+        return False
+
+
+def _steps(program: torch.export.ExportedProgram) -> list[str]:
+    return [f"{node.target}{node.args}{node.kwargs}" for node in program.graph.nodes]
 
 
 def to_onnx(program: torch.export.ExportedProgram, shapes: Shapes | None = None) -> Any:
@@ -377,6 +424,15 @@ def _name_outputs(graph: Any, wanted: Sequence[str]) -> None:
             graph.node.append(helper.make_node("Identity", [renamed.get(value.name, value.name)], [name]))
         value.name = name
     _rename(graph, renamed)
+
+
+def name_inputs(graph: Any, wanted: Sequence[str]) -> None:
+    """Rename the inputs, in order."""
+    renamed = {value.name: name for value, name in zip(graph.input, wanted, strict=True)}
+    made = {name for node in graph.node for name in node.output} & set(wanted)
+    _rename(graph, {name: f"{name}_" for name in made} | renamed)
+    for value in graph.input:
+        value.name = renamed[value.name]
 
 
 def _rename(graph: Any, renamed: Mapping[str, str]) -> None:

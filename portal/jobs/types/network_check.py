@@ -25,7 +25,9 @@ MOST_ROWS = 500
 class NetworkCheckParams(Params):
     """Which model, with which sizes."""
 
-    model: str = file_field(title="Model", description="A neural network as an ONNX file, or as PyTorch's .pt2", kinds=NETWORKS)
+    model: str = file_field(
+        title="Model", description="A neural network as an ONNX file, PyTorch's .pt2 or Keras' .keras", kinds=NETWORKS
+    )
     shapes: str = SHAPES_FIELD
 
     _shapes = field_validator("shapes")(checked_shapes)
@@ -35,7 +37,8 @@ class NetworkCheck(JobType[NetworkCheckParams]):
     slug = "network-check"
     title = "Check a network"
     summary = (
-        "Which operators of a network (ONNX, PyTorch) are supported, what would be fused, what it costs, before it is compiled"
+        "Which operators of a network (ONNX, PyTorch, Keras) are supported, what would be fused and what it costs, "
+        "before it is compiled"
     )
     duration = "a few seconds"
     gives = (("graph.txt", "the graph as text, before and after all passes"), ("check.json", "everything on the page"))

@@ -1,4 +1,4 @@
-"""Network to C++: an ONNX or PyTorch model becomes a C++ header with a file of weights, compiled and compared."""
+"""Network to C++: an ONNX, PyTorch or Keras model becomes a C++ header with a file of weights, compiled and compared."""
 
 from __future__ import annotations
 
@@ -74,10 +74,11 @@ class NetworkToCppParams(Params):
 
     model: str = file_field(
         title="Model",
-        description="A neural network as an ONNX file, or as PyTorch's .pt2",
+        description="A neural network as an ONNX file, PyTorch's .pt2 or Keras' .keras",
         kinds=NETWORKS,
-        side_help='From PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2"), or an ONNX file: '
-        'torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, external_data=False). It holds its weights.',
+        side_help='From PyTorch: torch.export.save(torch.export.export(model.eval(), (example,)), "model.pt2"). '
+        'From Keras: model.save("model.keras"), not .h5. An ONNX file has to hold its weights '
+        "(torch.onnx.export(…, external_data=False)).",
     )
     name: str = Field(
         "network",
@@ -112,9 +113,7 @@ class NetworkToCppParams(Params):
 class NetworkToCpp(JobType[NetworkToCppParams]):
     slug = "network-to-cpp"
     title = "Network to C++"
-    summary = (
-        "A neural network (ONNX, PyTorch) as a C++ header and a file of weights without dependencies, compared with ONNX Runtime"
-    )
+    summary = "A neural network (ONNX, PyTorch, Keras) as C++ header and weights without dependencies, compared with ONNX Runtime"
     duration = "about 30 s"
     gives = (
         ("name.hpp, name.weights", "the network, C++17, no dependency"),

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - as everyone calls it
 
 from mlcore.benchmarks import zoo
 from mlcore.errors import InputError, UnsupportedOperatorError
-from mlcore.networks import check
+from mlcore.networks import check, load
 from mlcore.networks.build import QUICK, BuildOptions, build
 from mlcore.networks.calling import Function
 from mlcore.networks.compiler import translate
@@ -423,3 +423,27 @@ def test_a_network_whose_sizes_depend_on_values_is_refused() -> None:
     module = model.module()
     with pytest.raises(InputError, match=r"cannot be captured: .* data-dependent"):
         as_onnx(module, example=model.arguments(model.example(2)), shapes={})
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool1d(2), nn.MaxPool1d(3, 2, 1, 1, ceil_mode=True)])
+def test_max_pool_of_one_dimension_keeps_its_length_open(pool: nn.Module, rng: np.random.Generator) -> None:
+    network = load(pool.eval(), shapes={"input": ("batch", 2, "n")}, options=BuildOptions(flags=QUICK))
+    for n in (8, 5):
+        x = rng.standard_normal((3, 2, n), np.float32)
+        np.testing.assert_array_equal(network.run({"input": x})["output"], pool(torch.from_numpy(x)).numpy())
+
+
+def test_steps_that_depend_on_whether_a_size_is_even_are_refused() -> None:
+    class Parity(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2 if x.shape[1] % 2 == 0 else x * 3
+
+    class Pairs(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(x.shape[0], -1, 2).sum(2)
+
+    with pytest.raises(InputError, match=r"other steps where sizes are other ones: .*% 2") as raised:
+        as_onnx(Parity().eval(), shapes={"x": ("batch", "n")})
+    assert raised.value.code == "network.export"
+    assert as_onnx(Parity().eval(), shapes={"x": ("batch", 6)}).graph.node
+    assert as_onnx(Pairs().eval(), shapes={"x": ("batch", "n")}).graph.node  # which no odd size is possible for

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import h5py
 import numpy as np
 import pytest
 from django.conf import settings
@@ -101,6 +104,51 @@ def test_the_pages_show_it(person: Any, run_now: RunNow) -> None:
     assert "The C++ agrees with" in text_of(shown)
     assert "Worst element" in text_of(shown)
     assert "Time by operator" not in text_of(shown)
+
+
+def pt2_file(folder: Path) -> Path:
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)).eval()
+    program = torch.export.export(module, (torch.zeros(3, 8),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch.export.save(program, folder / "tagger.pt2")
+    return folder / "tagger.pt2"
+
+
+def keras_file(folder: Path) -> Path:
+    """Written by Keras in a process of its own, whose backend is chosen when it is imported."""
+    code = (
+        "import sys, keras\nfrom keras import layers\n"
+        "model = keras.Sequential([keras.Input((8,), name='x'), layers.Dense(5, 'relu'), layers.Dense(2)])\n"
+        "model.save(sys.argv[1])"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    subprocess.run([sys.executable, "-c", code, str(folder / "tagger.keras")], check=True, env=environment)
+    return folder / "tagger.keras"
+
+
+@pytest.mark.parametrize(("make", "kind"), [(pt2_file, "pt2"), (keras_file, "keras")])
+def test_files_of_other_libraries_become_onnx_on_the_way(
+    person: Any, run_now: RunNow, tmp_path: Path, make: Callable[[Path], Path], kind: str
+) -> None:
+    file = upload(person, make(tmp_path).read_bytes(), f"tagger.{kind}")
+    assert file.kind == kind
+    job = run_now(submit(person, file, name="tagger", profile=False))
+    assert job.state == JobState.SUCCEEDED, (job.error_message, log_of(job))
+    assert job.result["notes"][0]["kind"] == "ok"  # agrees with the ONNX model
+    names = set(job.artifacts.values_list("name", flat=True))
+    assert {"tagger.zip", "tagger.hpp"} < names
+    assert any(name.endswith(".onnx") for name in names)
+    check = run_now(services.submit(person, "network-check", {"model": str(file.pk)}))
+    assert check.state == JobState.SUCCEEDED, (check.error_message, log_of(check))
+
+
+def test_an_old_keras_file_is_told_what_is_read(person: Any, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "old.h5", "w") as old:
+        old.attrs["model_config"] = "{}"
+    with pytest.raises(services.JobRefusedError) as refused:
+        submit(person, upload(person, (tmp_path / "old.h5").read_bytes(), "old.h5"))
+    assert "old.h5 is hdf5; this needs onnx or pt2 or keras" in refused.value.problems["model"]
 
 
 def test_shapes_and_samples_are_used(person: Any, run_now: RunNow) -> None:
