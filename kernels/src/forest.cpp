@@ -1,6 +1,7 @@
 #include "kernels/forest.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
 #include <thread>
 
@@ -22,15 +23,24 @@ unsigned char* workspace(std::size_t size) {
   return memory.get();
 }
 
-// Shares the rows between threads in whole blocks; work(from, to, thread) must not throw.
+// Shares the rows between threads in whole blocks; work(from, to, thread) must not throw. Each takes some blocks when it has none: one
+// that starts late, or shares its core, does less, and nobody waits for its half.
 template <class Work>
 void share(std::size_t n_rows, std::size_t block_rows, std::size_t n_threads, const Work& work) {
+  if (n_threads < 2) return work(0, n_rows, 0);
+  constexpr std::size_t helpings = 8;  // of each thread
   const std::size_t n_blocks = (n_rows + block_rows - 1) / block_rows;
-  const auto edge = [&](std::size_t i) { return std::min(n_rows, n_blocks * i / n_threads * block_rows); };
+  const std::size_t helping = std::max<std::size_t>(1, n_blocks / (helpings * n_threads)) * block_rows;
+  std::atomic<std::size_t> next{0};
+  const auto take = [&](std::size_t thread) {
+    for (std::size_t from; (from = next.fetch_add(helping, std::memory_order_relaxed)) < n_rows;) {
+      work(from, std::min(n_rows, from + helping), thread);
+    }
+  };
   std::vector<std::thread> threads;
   threads.reserve(n_threads - 1);
-  for (std::size_t i = 1; i < n_threads; ++i) threads.emplace_back(work, edge(i), edge(i + 1), i);
-  work(0, edge(1), 0);
+  for (std::size_t i = 1; i < n_threads; ++i) threads.emplace_back(take, i);
+  take(0);
   for (std::thread& thread : threads) thread.join();
 }
 
