@@ -21,6 +21,9 @@ PADDED_BYTES = 2**18
 """Most memory of padded images that are taken together."""
 
 
+LEAST_TILES = 14
+"""Rows of Winograd's matrix products that make good use of their weights."""
+
 SUMS_BYTES = 2**17
 """About how much the transformed inputs and sums of a block of Winograd's tiles take: they stay near the processor."""
 
@@ -117,7 +120,7 @@ class Convolution(Fused):
         channels = len(weights) // 9
         padded = -(-columns // BLOCK) * BLOCK
         high, wide = (-(-cast("int", size) // 2) for size in windows.out)
-        most = max(14, min(64, SUMS_BYTES // (16 * (channels + padded) * dtype.bytes)))
+        most = max(LEAST_TILES, min(64, SUMS_BYTES // (16 * (channels + padded) * dtype.bytes)))
         count = high * wide * together(windows, node.input(0).shape[0], product(windows.inside) * channels * dtype.bytes)
         tiles = -(-count // -(-count // most))
         inputs, sums = (code.scratch(dtype.cpp, 16 * tiles * size, dtype.bytes) for size in (channels, padded))

@@ -9,12 +9,9 @@ from __future__ import annotations
 from typing import cast
 
 from mlcore.networks.ir import Graph, Node
-from mlcore.networks.ops._channels_last import CONVOLUTION, together
+from mlcore.networks.ops._channels_last import CONVOLUTION, LEAST_TILES, together
 from mlcore.networks.ops._windows import Windows
 from mlcore.networks.passes._rewrite import all_graphs
-
-LEAST_TILES = 14
-"""Rows of a matrix product that make good use of its weights."""
 
 LEAST_CHANNELS, MOST_CHANNELS = 16, 256
 """Fewer channels are done before they are transformed, more make the weights too many to read."""
