@@ -31,6 +31,12 @@ class Term:
     wrappers: tuple[Node, ...]
     weights: Array
 
+    @property
+    def rows(self) -> Shape:
+        """The shape of what is multiplied, without its last axis."""
+        value = self.wrappers[-1].output if self.wrappers else self.base
+        return tuple(value.shape[:-1])
+
 
 def distribute_products(graph: Graph) -> None:
     """Distribute in each graph by itself."""
@@ -101,8 +107,10 @@ def _terms(value: Value, weights: Array, uses: Uses, depth: int) -> list[Term] |
     is_view = node.operator.view_of(node) == 0 and not value.tensor.is_late and node.input(0).rank > 0
     if moves or (is_view and node.input(0).shape[-1] == value.shape[-1]):
         inner = _terms(node.input(0), weights, uses, depth + 1)
-        # More than one part would have to be moved each by itself.
-        return whole if inner is None or len(inner) > 1 else [replace(inner[0], wrappers=(*inner[0].wrappers, node))]
+        # More than one part would have to be moved each by itself, and a part that is no longer repeated is not what is moved.
+        if inner is None or len(inner) > 1 or inner[0].rows != tuple(node.input(0).shape[:-1]):
+            return whole
+        return [replace(inner[0], wrappers=(*inner[0].wrappers, node))]
     return whole
 
 

@@ -116,6 +116,21 @@ class Edges(nn.Module):
         return torch.relu(self.beside(x) + edges.mean(-1))
 
 
+class Pairs(nn.Module):
+    """Each point with each other, as a list: what was repeated is reshaped before it is multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs = nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, points, channels = x.shape
+        left = x.unsqueeze(2).expand(-1, -1, points, -1).reshape(batch, points * points, channels)
+        right = x.unsqueeze(1).expand(-1, points, -1, -1).reshape(batch, points * points, channels)
+        around = x.mean(1, keepdim=True).expand(-1, points * points, -1)
+        return self.pairs(torch.cat((left, right, around), -1))
+
+
 NETWORKS: Mapping[str, tuple[type[nn.Module], tuple[int, ...], Mapping[int, str], tuple[tuple[int, ...], ...]]] = {
     "residual": (Residual, (2, 3, 12, 9), {0: "batch"}, ((2, 3, 12, 9), (5, 3, 12, 9))),
     "residual of any size": (Residual, (2, 3, 12, 9), {2: "h", 3: "w"}, ((2, 3, 12, 9), (2, 3, 21, 16))),
@@ -125,6 +140,7 @@ NETWORKS: Mapping[str, tuple[type[nn.Module], tuple[int, ...], Mapping[int, str]
     "sequence": (Sequence, (2, 4, 30), {2: "n"}, ((2, 4, 30), (2, 4, 11))),
     "edges": (Edges, (2, 5, 11), {}, ((2, 5, 11),)),
     "edges of any number": (Edges, (2, 5, 11), {2: "n"}, ((2, 5, 11), (2, 5, 6))),
+    "pairs": (Pairs, (2, 7, 4), {}, ((2, 7, 4),)),
     "volume": (Volume, (1, 2, 4, 6, 5), {2: "d"}, ((1, 2, 4, 6, 5), (1, 2, 7, 6, 5))),
 }
 
