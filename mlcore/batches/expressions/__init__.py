@@ -41,7 +41,7 @@ class Expression:
     Attributes
     ----------
     source
-        The text as it was given; ``str()`` gives the canonical spelling.
+        The text as it was given. ``str()`` gives the canonical spelling, which can be longer than what `parse` takes.
     tree
         What was read.
     columns
@@ -159,5 +159,6 @@ def parse(source: str) -> Expression:
 
 
 def _column(name: str, values: Values) -> Column:
-    array, first = (values.values, 1) if isinstance(values, Jagged) else (values, 1)
-    return Column(name, array.dtype, array.shape[first:], isinstance(values, Jagged))
+    jagged = isinstance(values, Jagged)
+    array = values.values if isinstance(values, Jagged) else values
+    return Column(name, array.dtype, array.shape[1:], jagged)

@@ -10,7 +10,7 @@ import numpy as np
 from mlcore.batches.blocks import Array, Block, Jagged, Values
 from mlcore.batches.expressions.check import literal_dtype, whole, widened
 from mlcore.batches.expressions.faults import fault
-from mlcore.batches.expressions.functions import FUNCTIONS, REAL, Kind, numeric, promote, truth
+from mlcore.batches.expressions.functions import FUNCTIONS, REAL, Kind, numeric, power, promote, truth
 from mlcore.batches.expressions.rows import Rows
 from mlcore.batches.expressions.tree import (
     AND,
@@ -106,6 +106,7 @@ class Evaluator:
         self.source = source
         self.known = known
         self.columns: dict[str, Values] = {}
+        self.layouts: dict[int, Rows] = {}
 
     def value(self, node: Node) -> Values:
         """Of a node, widened to bool, int64, uint64 or float64."""
@@ -153,7 +154,7 @@ class Evaluator:
             arrays = [one for one in operands if not isinstance(one, Jagged)]
             most = max((one.ndim for one in arrays), default=0)
             return None, [one.reshape(one.shape + (1,) * (most - one.ndim)) if one.ndim else one for one in arrays]
-        rows = Rows(jagged.offsets)
+        rows = self.rows(jagged)
         values = []
         for one in operands:
             if isinstance(one, Jagged) or one.ndim > 1:
@@ -163,6 +164,10 @@ class Evaluator:
             else:
                 values.append(rows.spread(one) if one.ndim else one)
         return rows, values
+
+    def rows(self, jagged: Jagged) -> Rows:
+        """The rows of a jagged value, once for all that share them; keeps them, so that their identity stays theirs."""
+        return self.layouts.setdefault(id(jagged.offsets), Rows(jagged.offsets))
 
     def same_rows(self, node: Node, first: Jagged, second: Jagged) -> None:
         if first.offsets is second.offsets or np.array_equal(first.offsets, second.offsets):
@@ -211,7 +216,7 @@ class Evaluator:
     def masked(self, node: Index, operand: Values, mask: Values) -> Jagged:
         values, chosen = (one if isinstance(one, Jagged) else _as_jagged(one) for one in (operand, mask))
         self.same_rows(node, values, chosen)
-        counts = Rows(chosen.offsets).sum(chosen.values)
+        counts = self.rows(chosen).sum(chosen.values)
         return Jagged(values.values[chosen.values], np.concatenate(([0], np.cumsum(counts))))
 
     def call(self, node: Call) -> Values:
@@ -242,7 +247,7 @@ def _real(array: Array) -> Array:
 
 
 def _power(base: Array, exponent: Array) -> Array:
-    return np.asarray(np.power(_real(base), _real(exponent)))
+    return power(_real(base), _real(exponent))
 
 
 def _negated(array: Array) -> Array:
@@ -293,7 +298,8 @@ def _picked(values: Array, starts: Array, counts: Array, places: Array, default:
     from_start = np.where(places < 0, counts + places, places)
     there = (from_start >= 0) & (from_start < counts)
     dtype = REAL if default is None else promote((values.dtype, default.dtype))
-    result = np.empty((len(starts), *values.shape[1:]), dtype)
-    result[...] = np.nan if default is None else default
-    result[there] = values[starts[there] + from_start[there]]
-    return result
+    missing = np.asarray(np.nan if default is None else default, dtype)
+    if not len(values):
+        return np.broadcast_to(missing, (len(starts), *values.shape[1:])).copy()
+    picked = values[np.where(there, starts + from_start, 0)].astype(dtype, copy=False)
+    return np.where(there.reshape(-1, *(1,) * (values.ndim - 1)), picked, missing)

@@ -109,6 +109,14 @@ def truth(values: Array) -> Array:
     return values if values.dtype == bool else np.asarray((values != 0) & (values == values))
 
 
+def power(base: Array, exponent: Array) -> Array:
+    """Reals to a power as in C, for zeros and infinities as well."""
+    if not exponent.ndim and exponent == 0.5:
+        # NumPy takes the square root, which differs at -0 and -inf.
+        return np.asarray(np.where(base == -np.inf, np.inf, np.sqrt(base) + 0.0))
+    return np.asarray(np.power(base, exponent))
+
+
 def _always(dtype: np.dtype[Any]) -> Callable[[Sequence[np.dtype[Any]]], np.dtype[Any]]:
     return lambda _types: dtype
 
@@ -238,7 +246,7 @@ _ELEMENTWISE = [
     _real("log2", np.log2, "x", "logarithm to base 2", "Log2"),
     _real("log10", np.log10, "x", "logarithm to base 10", "Log10"),
     _real("log1p", np.log1p, "x", "log(1 + x), exact near 0"),
-    _real("pow", np.power, "x y", "x to the power y, always real; the same as x ** y", "Power"),
+    _real("pow", power, "x y", "x to the power y, always real; the same as x ** y", "Power"),
     _real("hypot", np.hypot, "x y", "sqrt(x² + y²) without overflow", "Hypot"),
     _real("sin", np.sin, "x", "sine", "Sin"),
     _real("cos", np.cos, "x", "cosine", "Cos"),
