@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mlcore.batches.blocks import Block, Jagged
+from mlcore.batches.blocks import Block, Jagged, Values
 from mlcore.batches.expressions import parse
+from mlcore.batches.expressions.tree import Node, spell
 from mlcore.batches.schema import Column, Schema
 from mlcore.errors import InputError
 from tests.mlcore.batches.expressions import oracle
+from tests.mlcore.batches.expressions.trees import trees
 
 REALS = st.floats(-1e3, 1e3, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5])
 INTEGERS = st.integers(-5, 5)
@@ -223,6 +225,28 @@ def test_what_the_reference_page_promises(text: str, expected: Any, dtype: str) 
         assert_allclose(result, np.array(expected, float), rtol=1e-12, atol=1e-6 if "Mass(" in text else 0)
     else:
         assert_array_equal(result, np.array(expected, dtype), strict=True)
+
+
+def outcome(text: str) -> Values | InputError:
+    try:
+        return parse(text).evaluate(BLOCK)
+    except InputError as error:
+        return error
+
+
+@settings(max_examples=1000, deadline=None)
+@given(trees(st.sampled_from([name for name in BLOCK if name != "other"])))
+def test_any_tree_has_a_value_of_its_type_or_a_mistake(tree: Node) -> None:
+    text = spell(tree)
+    result = outcome(text)
+    if isinstance(result, InputError):
+        assert result.code == "batches.expression"
+        assert len(result.message.split("\n")) == 3
+        return
+    kind = parse(text).check(schema_of(BLOCK))
+    values = result.values if isinstance(result, Jagged) else result
+    assert len(result) == 3
+    assert (values.dtype, isinstance(result, Jagged), values.shape[1:]) == (kind.dtype, kind.jagged, kind.shape)
 
 
 def test_jagged_results_keep_their_rows() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlcore.batches.expressions import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, parse
-from mlcore.batches.expressions.functions import Kind
-from mlcore.batches.expressions.tree import LEVELS, Call, Chain, Contained, Index, Literal, Name, Node, Power, Unary, spell
+from mlcore.batches.expressions import MAX_DEPTH, MAX_LENGTH, parse
+from mlcore.batches.expressions.tree import Node, spell
 from mlcore.errors import InputError
+from tests.mlcore.batches.expressions.trees import trees
 
 SAME = [
     ("a && b", "a and b", "a   and\nb"),
@@ -195,41 +195,13 @@ def test_any_text_is_an_expression_or_a_mistake(text: str) -> None:
         assert len(error.message.split("\n")) == 3
 
 
-def _trees() -> st.SearchStrategy[Node]:
-    literals = st.one_of(
-        st.booleans(),
-        st.integers(0, 2**64 - 1),
-        st.floats(min_value=0, allow_infinity=False, allow_nan=False).map(lambda x: abs(x)),
-    ).map(Literal)
-    plain = st.from_regex(r"[a-z_]{1,3}(\.[a-z]{1,2})?", fullmatch=True)
-    odd = st.text(st.characters(exclude_characters="`", exclude_categories=("C", "Z")), min_size=1, max_size=4)
-    leaves = st.one_of(literals, st.one_of(plain, odd, st.sampled_from(["and", "in", "a b"])).map(Name))
-    levels = [tuple(operator for operator, level in LEVELS.items() if level == one) for one in sorted(set(LEVELS.values()))]
-
-    def grown(below: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-        def call(name: str) -> st.SearchStrategy[Node]:
-            least, most = FUNCTIONS[name].takes
-            return st.lists(below, min_size=least, max_size=min(most, least + 2)).map(lambda found: Call(name, tuple(found)))
-
-        def chain(operators: tuple[str, ...]) -> st.SearchStrategy[Node]:
-            rest = st.lists(st.tuples(st.sampled_from(operators), below), min_size=1, max_size=3)
-            return st.builds(lambda first, found: Chain(first, tuple(found)), below, rest)
-
-        calls = [name for name, one in FUNCTIONS.items() if one.kind is not Kind.FORM]
-        return st.one_of(
-            st.builds(Unary, st.sampled_from("-!~"), below),
-            st.sampled_from(levels).flatmap(chain),
-            st.builds(Power, below, below),
-            st.builds(Contained, below, st.lists(below, min_size=1, max_size=3).map(tuple), st.booleans()),
-            st.builds(Index, below, below, st.one_of(st.none(), below)),
-            st.sampled_from(calls).flatmap(call),
-        )
-
-    return st.recursive(leaves, grown, max_leaves=25)
+PLAIN = st.from_regex(r"[a-z_]{1,3}(\.[a-z]{1,2})?", fullmatch=True)
+ODD = st.text(st.characters(exclude_characters="`", exclude_categories=("C", "Z")), min_size=1, max_size=4)
+NAMES = st.one_of(PLAIN, ODD, st.sampled_from(["and", "in", "a b"]))
 
 
 @settings(max_examples=300, deadline=None)
-@given(_trees())
+@given(trees(NAMES))
 def test_the_canonical_spelling_of_a_tree_is_read_as_the_tree(tree: Node) -> None:
     text = spell(tree)
     read = parse(text)
