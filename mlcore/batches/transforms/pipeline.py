@@ -40,6 +40,7 @@ class Pipeline:
 
     Examples
     --------
+    >>> from mlcore.batches.transforms import OneHot, Standardize
     >>> blocks = [{"pt": np.array([1.0, 3.0]), "charge": np.array([-1, 1])}]
     >>> fitted = Pipeline({"pt": Standardize(), "charge": OneHot()}).fit(blocks)
     >>> fitted.names

@@ -234,7 +234,7 @@ def outcome(text: str) -> Values | InputError:
         return error
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(trees(st.sampled_from([name for name in BLOCK if name != "other"])))
 def test_any_tree_has_a_value_of_its_type_or_a_mistake(tree: Node) -> None:
     text = spell(tree)

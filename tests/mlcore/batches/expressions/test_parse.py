@@ -164,10 +164,10 @@ def test_time_is_linear() -> None:
     """The longest texts are read in the time of a blink, whatever stands in them."""
     for piece in ("x+", "x<", "f(", "`", "1 ", "x and ", "x in (1,", "((x)+", "1e", ".", "x::", "\t"):
         text = (piece * MAX_LENGTH)[:MAX_LENGTH]
-        start = time.perf_counter()
+        start = time.thread_time()
         with contextlib.suppress(InputError):
             parse(text)
-        assert time.perf_counter() - start < 2
+        assert time.thread_time() - start < 2
 
 
 WORDS = "** // && || == != <= and or not in if else x jet_pt jet.pt 1 2.5 0x1F 1e3 20.f 5L Sum sqrt( TMath:: Max$"

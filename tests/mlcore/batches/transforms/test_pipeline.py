@@ -128,7 +128,7 @@ def test_other_orders_of_columns() -> None:
 
 
 def test_a_large_mean_is_taken_off_without_loss() -> None:
-    """Float32 arithmetic would be off by a tenth of a standard deviation."""
+    """Float32 arithmetic would be off by a sixth of a standard deviation."""
     runs = (16_000_000 + RNG.integers(0, 10, 500)).astype(np.float32)
     pipeline = Pipeline({"run": Standardize()}).fit([{"run": runs}])
     exact = (runs.astype(float) - runs.astype(float).mean()) / runs.astype(float).std()
