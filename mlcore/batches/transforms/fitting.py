@@ -10,6 +10,7 @@ equations 1.5 a and b, here with weights.
 
 from __future__ import annotations
 
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -136,15 +137,20 @@ class Statistics:
 
     def quantiles(self, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Values below which these shares of the sample's weight lie, by lines between the middles of its rows."""
-        values, middles = self.sample.sorted(self.name)
+        values, middles = self._sorted
         return np.interp(shares, middles, values)
+
+    @cached_property
+    def _sorted(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The sample, once all blocks are in."""
+        return self.sample.sorted(self.name)
 
     def curve(self, n_knots: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Knots and heights of the curve to a normal distribution, as `Quantile` says.
 
         Equal knots are one, at the middle of the share of rows that has that value.
         """
-        _, middles = self.sample.sorted(self.name)
+        _, middles = self._sorted
         # Heights out to where half a row of the sample lies beyond; very small weights stop at 8 standard deviations.
         end = min(8.0, -_NORMAL.inv_cdf(max(min(float(middles[0]), 1 - float(middles[-1])), 1e-15)))
         heights = np.linspace(-end, end, n_knots)
@@ -224,10 +230,11 @@ class Sample:
         if self.n_held > self.size:
             self._shrink()
         _, values, given = self._joined()
-        weights = np.ones(len(values)) if given is None else given
-        # By weight among equals, so that sums do not depend on the order of the rows.
-        order = np.lexsort((weights, values))
-        values, weights = values[order], weights[order]
+        if given is None:
+            values, weights = np.sort(values), np.ones(len(values))
+        else:  # by weight among equals, so that sums do not depend on the order of the rows
+            order = np.lexsort((given, values))
+            values, weights = values[order], given[order]
         good = np.isfinite(values) & (weights > 0)
         if not good.any():
             raise InputError(
