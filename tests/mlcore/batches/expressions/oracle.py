@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from typing import Any
 
 from mlcore.batches.expressions.tree import Call, Chain, Contained, Index, Literal, Name, Node, Power, Unary
@@ -85,7 +87,7 @@ def is_real(values: Any) -> bool:
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "abs": abs,
     "sqrt": square_root,
-    "floor": lambda x: float(math.floor(x)) if math.isfinite(x) else float(x),
+    "floor": lambda x: math.copysign(abs(math.floor(x)), x) if math.isfinite(x) else float(x),
     "isnan": math.isnan,
     "max": extreme(max),
     "min": extreme(min),
@@ -94,8 +96,13 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 }
 
 
+def total(values: list[Any]) -> Any:
+    """Not `sum`, which starts at 0 and so loses the sign of -0."""
+    return reduce(add, values) if values else 0
+
+
 def mean(values: list[Any]) -> float:
-    return sum(map(float, values)) / len(values) if values else NAN
+    return total([float(value) for value in values]) / len(values) if values else NAN
 
 
 def variance(values: list[Any]) -> float:
@@ -116,7 +123,7 @@ def position(pick: Callable[..., Any]) -> Callable[[list[Any]], int]:
 
 REDUCTIONS: dict[str, Callable[[list[Any]], Any]] = {
     "Length": len,
-    "Sum": lambda values: signed(sum(values)),
+    "Sum": lambda values: signed(total(values)),
     "Count": lambda values: sum(map(true, values)),
     "Mean": mean,
     "Var": variance,
