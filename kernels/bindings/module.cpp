@@ -4,10 +4,12 @@
 
 void bind_forest(nanobind::module_& module);
 void bind_networks(nanobind::module_& module);
+void bind_rows(nanobind::module_& module);
 
 NB_MODULE(_native, module) {
   bind_forest(module);
   bind_networks(module);
+  bind_rows(module);
   module.def(
       "log_float32", [](float x) { return std::log(x); }, nanobind::arg("x"),
       "The C library's natural logarithm in single precision.");
