@@ -6,14 +6,22 @@ arrays, or into records whose form a `RowLayout` gives. `pack_columns` makes the
 
 from __future__ import annotations
 
+import itertools
+import math
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from kernels import _native
+from kernels._native import SourceFile
+from kernels.decompressors import Decompressors, fallback, found
 
 NUMBER_TYPES = (
     "bool",
@@ -54,8 +62,8 @@ class DecodeError(ValueError):
     of_offsets
         Whether the page is one of the plan's offsets, which several columns may share.
     start, stop
-        The rows that are lost with it. `stop` is past the first row that was asked for and not read, so that reading can go on
-        there.
+        The rows that are lost with it, as far as they are known; some may lie outside of what was asked for. Rows before `start`
+        can be read, and reading can go on at `stop`, which lies past the first row that was asked for.
     reason
         What is wrong, such as ``"zlib data is damaged"``.
     """
@@ -254,11 +262,24 @@ class RowField:
             raise ValueError("a field has at least one value and begins within the record")
         if self.column is not None and self.column < 0:
             raise ValueError("columns are counted from 0")
+        _number(self.pad, self.dtype)
+        _number(self.value, self.dtype)
 
     @property
     def bytes(self) -> int:
         """Of its values in the record."""
         return self.width * np.dtype(self.dtype).itemsize
+
+
+def _number(number: float, dtype: str) -> bytes:
+    """A number as it lies in memory."""
+    if dtype.startswith(("int", "uint")):
+        limits = np.iinfo(dtype)
+        if not (limits.min <= number <= limits.max and number == int(number)):
+            raise ValueError(f"{number} is no {dtype}")
+        number = int(number)
+    with np.errstate(over="ignore"):
+        return np.asarray(number).astype(dtype).tobytes()
 
 
 @dataclass(frozen=True)
@@ -287,27 +308,37 @@ class RowLayout:
         spans.sort()
         if spans and spans[-1][1] > self.record_bytes:
             raise ValueError(f"a field reaches to byte {spans[-1][1]} of a record of {self.record_bytes}")
-        for (_, stop), (start, _) in zip(spans, spans[1:], strict=False):
+        for (_, stop), (start, _) in itertools.pairwise(spans):
             if start < stop:
                 raise ValueError(f"two fields have byte {start} of the record")
 
-
-# What follows is the interface; the native side comes with it.
-
-
-class SourceFile:
-    """A file, or pieces of one in memory, that readers may share between threads: `open_file` and `memory_file` make them."""
+    @cached_property
+    def native(self) -> _native.NativeLayout:
+        """The layout as the kernels take it."""
+        fields = [
+            (
+                -1 if entry.column is None else entry.column,
+                entry.offset,
+                NUMBER_TYPES.index(entry.dtype),
+                entry.width,
+                _number(entry.pad, entry.dtype),
+                _number(entry.value, entry.dtype),
+                -1 if entry.mask is None else entry.mask,
+            )
+            for entry in self.fields
+        ]
+        return _native.NativeLayout(fields, self.record_bytes)
 
 
 def open_file(path: str | Path) -> SourceFile:
-    """A file to read from, kept open as long as the handle lives.
+    """A file to read from, open as long as the handle lives.
 
     Raises
     ------
     OSError
         It cannot be opened.
     """
-    raise NotImplementedError
+    return _native.open_file(os.fspath(path))
 
 
 def memory_file(pieces: Iterable[tuple[int, bytes]]) -> SourceFile:
@@ -315,10 +346,10 @@ def memory_file(pieces: Iterable[tuple[int, bytes]]) -> SourceFile:
 
     Embedded baskets (`basket_bytes`) are given one behind the other, at offsets of your choice.
     """
-    raise NotImplementedError
+    return _native.memory_file([(offset, bytes(data)) for offset, data in pieces])
 
 
-class ColumnReader:
+class ColumnReader(_native.NativeReader):
     """Decodes columns block by block; for one thread at a time.
 
     Parameters
@@ -329,36 +360,157 @@ class ColumnReader:
         The plans.
     block_rows
         The most rows that one `read` takes.
+    using
+        What decompresses; by default the best that is installed.
+    target
+        The CPU target, by default the active one.
+
+    Raises
+    ------
+    ValueError
+        A plan names a file that is not there.
     """
 
-    def __init__(self, files: Sequence[SourceFile], columns: Sequence[ColumnPlan], block_rows: int = 8192) -> None: ...
+    def __init__(
+        self,
+        files: Sequence[SourceFile],
+        columns: Sequence[ColumnPlan],
+        block_rows: int = 8192,
+        *,
+        using: Decompressors | None = None,
+        target: str = "",
+    ) -> None:
+        streams = [_stream(plan) for plan in columns]
+        shared: dict[int, int] = {}
+        pairs = []
+        for number, plan in enumerate(columns):
+            offsets = -1
+            if plan.offsets is not None:
+                if id(plan.offsets) not in shared:
+                    shared[id(plan.offsets)] = len(streams)
+                    streams.append(_stream(plan.offsets))
+                offsets = shared[id(plan.offsets)]
+            pairs.append((number, offsets))
+        super().__init__(list(files), streams, pairs, block_rows, list((using or found()).addresses), fallback, target)
 
-    def read(self, start: int, stop: int) -> None:
-        """Decode these rows of all columns; ascending ranges decompress each page once. The GIL is free meanwhile.
+    def pack(self, layout: RowLayout, out: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_] | None = None) -> int:
+        """Write the rows of the block as records.
+
+        Parameters
+        ----------
+        layout
+            Of a record; its columns are numbers of this reader's.
+        out
+            uint8, shape (at least the kept rows, record_bytes).
+        mask
+            bool, shape (n_rows,): the rows to keep; None keeps all.
+
+        Returns
+        -------
+        int
+            The rows kept: the first ones of `out`.
+
+        Raises
+        ------
+        ValueError
+            The shapes do not fit.
+        """
+        return self._pack(layout.native, out, mask)
+
+    def pack_range(self, layout: RowLayout, start: int, stop: int, out: npt.NDArray[np.uint8]) -> int:
+        """Read any number of rows and write them as records, block by block without Python.
+
+        Parameters
+        ----------
+        layout
+            Of a record.
+        start, stop
+            The rows.
+        out
+            uint8, shape (at least ``stop - start``, record_bytes).
+
+        Returns
+        -------
+        int
+            The number of rows.
 
         Raises
         ------
         DecodeError
-            A page cannot be decoded. The block is empty then.
-        ValueError
-            More rows than `block_rows`, or rows that no page has.
+            A page cannot be decoded. Rows of the blocks before are in `out`; those of the block with the page are not.
         """
+        return self._pack_range(layout.native, start, stop, out)
 
-    def values(self, column: int) -> Array:
-        """A view of the block's values, overwritten by the next `read`.
 
-        Shape (n_rows,), or (n_rows, items) for arrays of fixed size; jagged ones (n_values,) or (n_values, items).
-        """
-        raise NotImplementedError
+def _stream(plan: ColumnPlan) -> tuple[int, int, int, int, bool, int, npt.NDArray[np.int64]]:
+    kind = 0 if plan.kind == "basket" else 1
+    return (
+        kind,
+        NUMBER_TYPES.index(plan.dtype),
+        _ENCODINGS.index(plan.encoding),
+        plan.items,
+        plan.jagged,
+        plan.header_bytes,
+        np.ascontiguousarray(plan.pages),
+    )
 
-    def offsets(self, column: int) -> npt.NDArray[np.int64] | None:
-        """A view of int64, shape (n_rows + 1,), from 0, of a jagged column; else None."""
-        raise NotImplementedError
 
-    def pack(self, layout: RowLayout, out: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_] | None = None) -> int:
-        """Write the block's rows as records, uint8 of shape (at least the kept rows, record_bytes); the number of rows kept."""
-        raise NotImplementedError
+ColumnArray: TypeAlias = Array | tuple[Array, Array]
+"""A column in memory: shape (n_rows, *items); or values of shape (n_values, *items) and offsets, int, shape (n_rows + 1,)."""
 
-    def pack_range(self, layout: RowLayout, start: int, stop: int, out: npt.NDArray[np.uint8]) -> int:
-        """Read and pack any number of rows, block by block without Python; the number of rows."""
-        raise NotImplementedError
+
+def pack_columns(
+    columns: Sequence[ColumnArray],
+    layout: RowLayout,
+    out: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_] | None = None,
+    *,
+    target: str = "",
+) -> int:
+    """Write rows of arrays as records, as `ColumnReader.pack` does.
+
+    Numbers are converted as C++ does, with an answer for every one of them: floating point beyond the range of an integer type
+    becomes its limit and NaN becomes 0; integers wrap; every number but 0 is True, and so is NaN.
+
+    Parameters
+    ----------
+    columns
+        Of any type in `NUMBER_TYPES`, in either byte order.
+    layout
+        Of a record; a layout of constants alone needs columns as well, for the number of rows.
+    out
+        uint8, shape (at least the kept rows, record_bytes).
+    mask
+        bool, shape (n_rows,): the rows to keep; None keeps all.
+    target
+        The CPU target, by default the active one.
+
+    Returns
+    -------
+    int
+        The rows kept: the first ones of `out`.
+
+    Raises
+    ------
+    ValueError
+        The columns differ in their number of rows, or the shapes do not fit.
+    TypeError
+        A column is of no type of numbers that there is.
+    """
+    rows = None
+    parts = []
+    for column in columns:
+        values, offsets = column if isinstance(column, tuple) else (column, None)
+        n = len(values) if offsets is None else len(offsets) - 1
+        if rows is not None and n != rows:
+            raise ValueError(f"a column has {n} rows where the first has {rows}")
+        rows = n
+        if values.dtype.name not in NUMBER_TYPES:
+            raise TypeError(f"there is no column of {values.dtype}; the types are {', '.join(NUMBER_TYPES)}")
+        plain = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        code = NUMBER_TYPES.index(plain.dtype.name)
+        starts = None if offsets is None else np.ascontiguousarray(offsets, np.int64)
+        parts.append((code, plain.reshape(-1).view(np.uint8), starts, math.prod(plain.shape[1:])))
+    if rows is None:
+        raise ValueError("without columns there are no rows")
+    return _native.pack_columns(parts, rows, layout.native, out, mask, target)
