@@ -2,15 +2,17 @@
 
 Public names: `ForestTables` (a forest as flat arrays), `build_forest` and `forest_from_plan` (its native predictor, a
 `NativeForest`); `PackedMatrix`, `map_float32`, `softmax` and `layer_normalize` (of networks, float32); `active_target` and
-`available_targets` (the CPU targets that the kernels are compiled for); `log_float32`. Of columns and rows: `ColumnReader`
-decodes what `ColumnPlan`s describe in files (`open_file`, `memory_file`, `basket_bytes`; `DecodeError`), `RowLayout` and
-`RowField` say what records it is packed into, `pack_columns` packs arrays, and `decompressors` names the libraries that are used.
+`available_targets` (the CPU targets that the kernels are compiled for); `log_float32`.
+Of columns and rows: `ColumnReader` decodes what `ColumnPlan`s describe in `SourceFile`s (`open_file`, `memory_file`,
+`basket_bytes`; `DecodeError`), `RowLayout` and `RowField` say what records it is packed into, `pack_columns` packs arrays, and
+`decompressors` names the libraries that are used.
 `kernels.reference` and `kernels.reference_columns` hold the pure NumPy oracle of each kernel.
 """
 
 from kernels._native import (
     NativeForest,
     PackedMatrix,
+    SourceFile,
     active_target,
     available_targets,
     layer_normalize,
@@ -44,6 +46,7 @@ __all__ = [
     "PackedMatrix",
     "RowField",
     "RowLayout",
+    "SourceFile",
     "active_target",
     "available_targets",
     "basket_bytes",

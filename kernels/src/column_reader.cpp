@@ -95,6 +95,7 @@ ColumnReader::ColumnReader(std::vector<std::shared_ptr<SourceFile>> files, std::
       throw std::invalid_argument("a plan of offsets is no index column");
     }
   }
+  clear();
 }
 
 ColumnReader::~ColumnReader() = default;
@@ -172,9 +173,16 @@ void ColumnReader::check_basket(const State& state, const Page& page, std::int64
   if (!good) throw DamagedBytes("the basket's offsets are damaged");
 }
 
-void ColumnReader::read(std::int64_t start, std::int64_t stop) {
+void ColumnReader::clear() {
   rows_ = 0;
-  for (std::size_t c = 0; c < columns_.size(); ++c) views_[c] = ColumnView{states_[columns_[c].stream]->stream.type, nullptr, nullptr, states_[columns_[c].stream]->stream.items};
+  for (std::size_t c = 0; c < columns_.size(); ++c) {
+    const Stream& stream = states_[columns_[c].stream]->stream;
+    views_[c] = {stream.type, nullptr, nullptr, stream.items};
+  }
+}
+
+void ColumnReader::read(std::int64_t start, std::int64_t stop) {
+  clear();
   if (start < 0 || stop < start || stop - start > block_rows_) throw std::invalid_argument("these are no rows of a block");
   if (start == stop) return;
   for (auto& state : states_) state->done_start = -1;

@@ -73,6 +73,7 @@ class ColumnReader {
 
  private:
   struct State;
+  void clear();
   std::size_t page_of(const State& state, std::int64_t key) const;
   void load(State& state, std::size_t page);
   void check_basket(const State& state, const Page& page, std::int64_t key_bytes);
