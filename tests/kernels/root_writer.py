@@ -28,7 +28,7 @@ void write_tree(const char* path, int rows, int compression, bool flush) {
   TFile file(path, "RECREATE", "", compression);
   TTree tree("t", "t");
   if (flush) tree.SetAutoFlush(700);
-  else tree.SetAutoFlush(0);
+  else { tree.SetAutoFlush(0); tree.SetDirectory(nullptr); }
   float f; double d; Char_t c; UChar_t uc; Short_t s; UShort_t us; Int_t i; UInt_t ui; Long64_t l; ULong64_t ul; Bool_t b;
   float fixed[3]; int matrix[2][2]; int n; double counted[10];
   std::vector<float> vf; std::vector<double> vd; std::vector<int> vi; std::vector<bool> vb;
@@ -53,7 +53,7 @@ void write_tree(const char* path, int rows, int compression, bool flush) {
     tree.Fill();
   }
   if (flush) tree.Write();
-  else tree.TObject::Write("t");  // as it is, with the baskets that it holds
+  else file.WriteTObject(&tree, "t");  // as it is, with the baskets that it holds
 }
 
 void write_ntuple(const char* path, int rows, int compression) {
