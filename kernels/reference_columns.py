@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,16 +17,18 @@ def converted(values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     to = np.dtype(dtype)
     if values.dtype.kind == "f" and to.kind in "iu":
         limits = np.iinfo(to)
-        exact = [0 if number != number else _within(float(number), limits) for number in values.astype(np.float64)]
-        return np.array(exact, to)
+        numbers = values.astype(np.float64).tolist()
+        return np.array(
+            [0 if math.isnan(number) else _within(number, int(limits.min), int(limits.max)) for number in numbers], to
+        )
     with np.errstate(over="ignore"):
         return values.astype(to)
 
 
-def _within(number: float, limits: np.iinfo[Any]) -> int:
-    if number >= limits.max:
-        return int(limits.max)
-    return int(limits.min) if number <= limits.min else int(number)
+def _within(number: float, least: int, most: int) -> int:
+    if number >= most:
+        return most
+    return least if number <= least else int(number)
 
 
 def pack_columns(

@@ -304,7 +304,8 @@ def check_damaged(reader: ColumnReader, columns: int) -> None:
             error = read_error(reader, row, stop)
         if error is None:
             for i in range(columns):
-                assert len(reader.values(i)) == (stop - row if reader.offsets(i) is None else reader.offsets(i)[-1])
+                offsets = reader.offsets(i)
+                assert len(reader.values(i)) == (stop - row if offsets is None else offsets[-1])
             row = stop
         else:
             assert error.stop > row
