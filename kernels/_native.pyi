@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from mmap import mmap
 from typing import Any
 
@@ -88,3 +89,77 @@ def available_targets() -> list[str]:
 
 def log_float32(x: float) -> float:
     """The C library's natural logarithm in single precision."""
+
+class SourceFile:
+    """A file, or pieces of one in memory, that readers share between threads."""
+
+def open_file(path: str) -> SourceFile:
+    """A file to read from, open as long as the object lives; OSError where it cannot be opened."""
+
+def memory_file(pieces: list[tuple[int, bytes]]) -> SourceFile:
+    """Pieces of a file, each with its offset."""
+
+def decompress(data: bytes, raw_bytes: int, addresses: list[int], fallback: Callable[[int, bytes, int], bytes]) -> bytes:
+    """What ROOT compressed, of a size that is known."""
+
+class NativeLayout:
+    """The fields of a record: column, offset, type, width, pad, value and mask of each."""
+
+    def __init__(self, fields: list[tuple[int, int, int, int, bytes, bytes, int]], record_bytes: int) -> None: ...
+
+class NativeReader:
+    """Decodes columns block by block; `kernels.ColumnReader` is made of it."""
+
+    def __init__(
+        self,
+        files: list[SourceFile],
+        streams: list[tuple[int, int, int, int, bool, int, npt.NDArray[np.int64]]],
+        columns: list[tuple[int, int]],
+        block_rows: int,
+        addresses: list[int],
+        fallback: Callable[[int, bytes, int], bytes],
+        target: str = "",
+    ) -> None: ...
+    def read(self, start: int, stop: int) -> None:
+        """Decode rows of all columns; ascending ranges decompress each page once. The GIL is free meanwhile.
+
+        Raises
+        ------
+        DecodeError
+            A page cannot be decoded. The block is empty then.
+        ValueError
+            More rows than `block_rows`, or rows that some column does not have.
+        OSError
+            The file cannot be read.
+        """
+
+    def values(self, column: int) -> npt.NDArray[Any]:
+        """A read-only view of the block's values, overwritten by the next `read`.
+
+        Shape (n_rows,), or (n_rows, items) where a row has several; of a jagged column (n_values,) or (n_values, items).
+        """
+
+    def offsets(self, column: int) -> npt.NDArray[np.int64] | None:
+        """A read-only view of where the block's rows begin in the values of a jagged column; else None.
+
+        Shape (n_rows + 1,), from 0, overwritten by the next `read`. None as long as no block was read.
+        """
+
+    def _pack(self, layout: NativeLayout, out: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_] | None = None) -> int: ...
+    def _pack_range(self, layout: NativeLayout, start: int, stop: int, out: npt.NDArray[np.uint8]) -> int: ...
+    @property
+    def rows(self) -> int:
+        """Of the block."""
+    @property
+    def block_rows(self) -> int:
+        """The most of a block."""
+
+def pack_columns(
+    columns: Sequence[tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, int]],
+    rows: int,
+    layout: NativeLayout,
+    out: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_] | None = None,
+    target: str = "",
+) -> int:
+    """Arrays as records; how many rows are kept."""
