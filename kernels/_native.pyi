@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from mmap import mmap
 from typing import Any
 
@@ -88,3 +89,162 @@ def available_targets() -> list[str]:
 
 def log_float32(x: float) -> float:
     """The C library's natural logarithm in single precision."""
+
+class SourceFile:
+    """A file, or pieces of one in memory, that readers share between threads."""
+
+def open_file(path: str) -> SourceFile:
+    """A file to read from, open as long as the object lives; OSError where it cannot be opened."""
+
+def memory_file(pieces: list[tuple[int, bytes]]) -> SourceFile:
+    """Pieces of a file, each with its offset."""
+
+def decompress(data: bytes, raw_bytes: int, addresses: list[int], fallback: Callable[[int, bytes, int], bytes]) -> bytes:
+    """What ROOT compressed, of a size that is known."""
+
+class NativeLayout:
+    """The fields of a record: column, offset, type, width, pad, value and mask of each."""
+
+    def __init__(self, fields: list[tuple[int, int, int, int, bytes, bytes, int]], record_bytes: int) -> None: ...
+
+class NativeReader:
+    """Decodes columns block by block; `kernels.ColumnReader` is made of it."""
+
+    def __init__(
+        self,
+        files: list[SourceFile],
+        streams: list[tuple[int, int, int, int, bool, int, npt.NDArray[np.int64]]],
+        columns: list[tuple[int, int]],
+        block_rows: int,
+        addresses: list[int],
+        fallback: Callable[[int, bytes, int], bytes],
+        target: str = "",
+    ) -> None: ...
+    def read(self, start: int, stop: int) -> None:
+        """Decode rows of all columns; ascending ranges decompress each page once. The GIL is free meanwhile.
+
+        Raises
+        ------
+        DecodeError
+            A page cannot be decoded. The block is empty then.
+        ValueError
+            More rows than `block_rows`, or rows that some column does not have.
+        OSError
+            The file cannot be read.
+        """
+
+    def values(self, column: int) -> npt.NDArray[Any]:
+        """A read-only view of the block's values, overwritten by the next `read`.
+
+        Shape (n_rows,), or (n_rows, items) where a row has several; of a jagged column (n_values,) or (n_values, items).
+        """
+
+    def offsets(self, column: int) -> npt.NDArray[np.int64] | None:
+        """A read-only view of where the block's rows begin in the values of a jagged column; else None.
+
+        Shape (n_rows + 1,), from 0, overwritten by the next `read`. None as long as no block was read.
+        """
+
+    def _pack(self, layout: NativeLayout, out: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_] | None = None) -> int: ...
+    def _pack_range(self, layout: NativeLayout, start: int, stop: int, out: npt.NDArray[np.uint8]) -> int: ...
+    @property
+    def rows(self) -> int:
+        """Of the block."""
+    @property
+    def block_rows(self) -> int:
+        """The most of a block."""
+
+def pack_columns(
+    columns: Sequence[tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, int]],
+    rows: int,
+    layout: NativeLayout,
+    out: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_] | None = None,
+    target: str = "",
+) -> int:
+    """Arrays as records; how many rows are kept."""
+
+def row_keys(ids: npt.NDArray[np.uint64], seed: int, epoch: int) -> npt.NDArray[np.uint64]:
+    """The keys that rows are ordered by, shape (n_rows,): no two rows of an epoch have the same.
+
+    A key depends on seed, epoch and the row's number alone, so that an order is the same in whatever parts it is computed.
+    """
+
+def order_of_ids(ids: npt.NDArray[np.uint64], seed: int, epoch: int) -> npt.NDArray[np.uint32]:
+    """The positions of rows in the order of their keys, shape (n_rows,); fewer than 2**32 rows."""
+
+def order_of_range(first: int, count: int, seed: int, epoch: int) -> npt.NDArray[np.uint32]:
+    """The same of the rows ``first`` to ``first + count``."""
+
+def order_of_records(
+    records: npt.NDArray[np.uint8], id_offset: int, id_bytes: int, seed: int, epoch: int
+) -> npt.NDArray[np.uint32]:
+    """The same of records, shape (n_rows, record_bytes), that hold their numbers in 4 or 8 bytes from `id_offset` on."""
+
+def gather_rows(
+    records: npt.NDArray[np.uint8], order: npt.NDArray[np.uint32], offsets: Sequence[int], outputs: Sequence[npt.NDArray[Any]]
+) -> None:
+    """Fill arrays with parts of records, in an order. The GIL is free meanwhile.
+
+    Parameters
+    ----------
+    records
+        Shape (n_records, record_bytes).
+    order
+        Which records, shape (n_rows,).
+    offsets
+        Where each output's bytes begin in a record.
+    outputs
+        Of any type, shape (n_rows, ...), contiguous; a row takes as many bytes of the record as it has.
+
+    Raises
+    ------
+    IndexError
+        The order names a record that is not there.
+    ValueError
+        The shapes do not fit.
+    """
+
+class SpillFile:
+    """Records on disk, in buckets: a bucket holds the rows whose keys of one epoch lie in one range.
+
+    The file has no name: it is gone with the process, however that ends. A generation is what is bucketed for one epoch. Rows
+    of a bucket that was read and released can be written to the next generation, which takes the blocks that they left.
+
+    Parameters
+    ----------
+    directory
+        Of the file.
+    record_bytes, id_offset, id_bytes
+        As for `order_of_records`.
+    block_bytes
+        Of what is written at a time, of each bucket and writer.
+
+    Raises
+    ------
+    OSError
+        From every method: the disk is full, or fails.
+    """
+
+    def __init__(self, directory: str, record_bytes: int, id_offset: int, id_bytes: int, block_bytes: int) -> None: ...
+    def begin(self, buckets: int, seed: int, epoch: int) -> None:
+        """Begin a generation: what is written from now on is bucketed for this epoch."""
+    def turn(self) -> None:
+        """What was written becomes what is read, once all writers are flushed; what could be read before is gone."""
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Rows of each bucket that can be read, in the order of the keys, shape (n_buckets,)."""
+    def read(self, bucket: int, out: npt.NDArray[np.uint8]) -> int:
+        """Read a bucket into the first rows of `out`, shape (capacity, record_bytes), in no order; how many rows it has."""
+    def release(self, bucket: int) -> None:
+        """Give back the blocks of a bucket that was read."""
+    @property
+    def bytes_on_disk(self) -> int: ...
+
+class SpillWriter:
+    """One thread's buffers in front of a `SpillFile`."""
+
+    def __init__(self, file: SpillFile) -> None: ...
+    def add(self, records: npt.NDArray[np.uint8]) -> None:
+        """Put records, shape (n_rows, record_bytes), into the buckets of the generation that was begun."""
+    def flush(self) -> None:
+        """Write what is buffered."""
