@@ -15,7 +15,7 @@ class PackedMatrix:
         """``a @ weights + bias``: float32, shape (m, n)."""
 
 def map_float32(function: str, x: npt.NDArray[np.float32], target: str = "") -> npt.NDArray[np.float32]:
-    """An elementary function of each element, shape (count,): exp, log, tanh, erf, sigmoid, gelu, gelu_tanh."""
+    """An elementary function of each element, shape (count,): exp, log, tanh, erf, sigmoid, gelu, gelu_tanh, expm1, softplus."""
 
 def softmax(x: npt.NDArray[np.float32], target: str = "") -> npt.NDArray[np.float32]:
     """Of each row: float32, shape (rows, n)."""

@@ -139,7 +139,7 @@ def map_float32(function: str, x: npt.NDArray[np.float32]) -> npt.NDArray[np.flo
     Parameters
     ----------
     function
-        exp, log, tanh, erf, sigmoid, gelu, gelu_tanh.
+        exp, log, tanh, erf, sigmoid, gelu, gelu_tanh, expm1, softplus.
     x
         float32, any shape.
 
@@ -161,6 +161,8 @@ def map_float32(function: str, x: npt.NDArray[np.float32]) -> npt.NDArray[np.flo
         "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
         "gelu": lambda a: 0.5 * a * (1 + erf(a / np.sqrt(2))),
         "gelu_tanh": lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+        "expm1": np.expm1,
+        "softplus": lambda a: np.logaddexp(0.0, a),
     }
     return functions[function](x.astype(np.float64))
 

@@ -99,7 +99,7 @@ void bind_networks(nb::module_& module) {
       .def("product", &Packed::product, nb::arg("a"), nb::arg("bias") = nb::none(), nb::arg("target") = "",
            "a @ weights + bias: float32, shape (m, n).");
   module.def("map_float32", &map, nb::arg("function"), nb::arg("x"), nb::arg("target") = "",
-             "An elementary function of each element: exp, log, tanh, erf, sigmoid, gelu, gelu_tanh.");
+             "An elementary function of each element: exp, log, tanh, erf, sigmoid, gelu, gelu_tanh, expm1, softplus.");
   module.def("softmax", &softmax, nb::arg("x"), nb::arg("target") = "", "Of each row: float32, shape (rows, n).");
   module.def("layer_normalize", &layer_normalize, nb::arg("x"), nb::arg("scale"), nb::arg("bias"), nb::arg("epsilon") = 1e-5F,
              nb::arg("target") = "", "Of each row: float32, shape (rows, n).");

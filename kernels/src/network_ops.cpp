@@ -14,7 +14,7 @@ extern const NetworkOps network_ops_avx2;
 extern const NetworkOps network_ops_avx512;
 #endif
 
-const char* const network_functions[] = {"exp", "log", "tanh", "erf", "sigmoid", "gelu", "gelu_tanh", nullptr};
+const char* const network_functions[] = {"exp", "log", "tanh", "erf", "sigmoid", "gelu", "gelu_tanh", "expm1", "softplus", nullptr};
 
 const NetworkOps& network_ops(const char* target) {
   static const NetworkOps* const all[] = {

@@ -29,6 +29,8 @@ inline void apply(int function, std::int64_t count, const float* x, float* y) {
     case 4: return with([](auto a) { return fn::sigmoid(a); });
     case 5: return with([](auto a) { return fn::gelu(a); });
     case 6: return with([](auto a) { return fn::gelu_tanh(a); });
+    case 7: return with([](auto a) { return fn::expm1(a); });
+    case 8: return with([](auto a) { return fn::softplus(a); });
   }
 }
 

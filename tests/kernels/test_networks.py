@@ -27,7 +27,7 @@ def test_products(target: str, m: int, k: int, n: int, seed: int, with_bias: boo
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("function", ["exp", "log", "tanh", "erf", "sigmoid", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize("function", ["exp", "log", "tanh", "erf", "sigmoid", "gelu", "gelu_tanh", "expm1", "softplus"])
 def test_functions(target: str, function: str) -> None:
     """Tolerance: a few units in the last place; GELU cancels for large negative numbers, where it is next to nothing."""
     x = np.random.default_rng(1).uniform(-8, 8, 1001).astype(np.float32)
@@ -35,6 +35,21 @@ def test_functions(target: str, function: str) -> None:
     np.testing.assert_allclose(
         kernels.map_float32(function, x, target=target), reference.map_float32(function, x), rtol=1e-6, atol=3e-6
     )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_differences_from_one_keep_their_digits(target: str) -> None:
+    """Tolerance: four units in the last place, also where the result is next to nothing; and what is no ordinary number."""
+    rng = np.random.default_rng(2)
+    x = (rng.choice([-1.0, 1.0], 4000) * 10 ** rng.uniform(-9, 1.9, 4000)).astype(np.float32)
+    for function in ("expm1", "softplus"):
+        exact = reference.map_float32(function, x)
+        normal = np.abs(exact) > 1.2e-38
+        found = kernels.map_float32(function, x, target=target)
+        np.testing.assert_allclose(found[normal], exact[normal], rtol=4.8e-7, atol=0, err_msg=function)
+    odd = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
+    np.testing.assert_array_equal(kernels.map_float32("expm1", odd, target=target), [np.nan, np.inf, -1.0, 0.0])
+    np.testing.assert_allclose(kernels.map_float32("softplus", odd, target=target), [np.nan, np.inf, 0.0, np.log(2)], rtol=2e-7)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -46,12 +46,12 @@ def distribute_products(graph: Graph) -> None:
 
 
 def _distributed(node: Node, uses: Uses) -> list[Node] | None:
-    weights = node.constant(1) if node.kind == "MatMul" else None
-    if weights is None or weights.ndim != 2 or node.output.dtype not in (DType.FLOAT32, DType.FLOAT64) or node.input(0).rank < 2:
+    if node.output.tensor.is_late or node.output.dtype not in (DType.FLOAT32, DType.FLOAT64) or node.input(0).rank < 2:
         return None
-    if node.output.tensor.is_late:
+    weights = _weights(node)
+    if weights is None:
         return None
-    found = _terms(node.input(0), weights.astype(np.float64), uses, 0)
+    found = _terms(node.input(0), weights, uses, 0)
     if found is None:
         return None
     terms = _joined(found)
@@ -72,10 +72,30 @@ def _distributed(node: Node, uses: Uses) -> list[Node] | None:
         summed = Value(f"{node.output.name}, in part", TensorType(node.output.dtype, shape))
         nodes.append(Node(find("", "Add"), 14, [total, result], [summed], {}, node.name))
         total = summed
-    if shape != tuple(node.output.shape) or not nodes:
+    if shape != tuple(node.output.shape) or total is None:
         return None
+    bias = node.optional(2) if node.kind == "Gemm" else None
+    if bias is not None:
+        summed = Value(f"{node.output.name}, with its bias", TensorType(node.output.dtype, shape))
+        nodes.append(Node(find("", "Add"), 14, [total, bias], [summed], {}, node.name))
     nodes[-1].outputs[0] = node.output
     return nodes
+
+
+def _weights(node: Node) -> Array | None:
+    """Of a MatMul or a Gemm of rows with constant weights: float64, shape (k, n)."""
+    if node.kind not in ("MatMul", "Gemm"):
+        return None
+    weights = node.constant(1)
+    if weights is None or weights.ndim != 2:
+        return None
+    weights = weights.astype(np.float64)
+    if node.kind == "MatMul":
+        return weights
+    if node.integer("transA", 0) or (node.optional(2) is not None and node.number("beta", 1.0) != 1.0):
+        return None
+    turned: Array = weights.T if node.integer("transB", 0) else weights
+    return turned * float(node.number("alpha", 1.0))
 
 
 def _terms(value: Value, weights: Array, uses: Uses, depth: int) -> list[Term] | None:

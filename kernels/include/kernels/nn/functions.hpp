@@ -308,6 +308,10 @@ inline T prelu(T a, T slope) {
   return a < 0 ? mul(slope, a) : a;
 }
 template <class T>
+inline T expm1(T a) {
+  return std::expm1(a);
+}
+template <class T>
 inline T elu(T a, T alpha) {
   return a < 0 ? alpha * std::expm1(a) : a;
 }

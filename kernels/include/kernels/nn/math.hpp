@@ -142,6 +142,26 @@ KERNELS_NN_INLINE vec<float> erf(vec<float> x) {
 
 KERNELS_NN_INLINE vec<float> sigmoid(vec<float> x) { return vec<float>(1.0f) / (vec<float>(1.0f) + exp(-x)); }
 
+// exp(x) - 1: its series to the eighth power near zero, where the difference would lose digits.
+KERNELS_NN_INLINE vec<float> expm1(vec<float> x) {
+  using F = vec<float>;
+  F p = fma(F(2.48015873e-5f), x, F(1.98412698e-4f));
+  p = fma(p, x, F(1.38888889e-3f));
+  p = fma(p, x, F(8.33333333e-3f));
+  p = fma(p, x, F(4.16666667e-2f));
+  p = fma(p, x, F(1.66666667e-1f));
+  p = fma(p, x, F(0.5f));
+  p = fma(x * x, p, x);
+  return select(abs(x) < F(0.5f), p, exp(x) - F(1.0f));
+}
+
+// log(1 + exp(x)): what rounding takes from 1 + y is given back to first order (Higham, Accuracy and Stability, Sec. 1.14).
+KERNELS_NN_INLINE vec<float> softplus(vec<float> x) {
+  using F = vec<float>;
+  const F y = exp(-abs(x)), w = F(1.0f) + y;
+  return larger_or_second(F(0.0f), x) + (log(w) + (y - (w - F(1.0f))) / w);
+}
+
 // Doubles, and what has no polynomial: the function of single numbers in each lane.
 #define KERNELS_NN_BY_LANE(name, T)                                                                   \
   KERNELS_NN_INLINE vec<T> name(vec<T> x) {                                                           \
@@ -153,6 +173,8 @@ KERNELS_NN_BY_LANE(tanh, double)
 KERNELS_NN_BY_LANE(erf, double)
 KERNELS_NN_BY_LANE(sigmoid, double)
 KERNELS_NN_BY_LANE(abs, double)
+KERNELS_NN_BY_LANE(expm1, double)
+KERNELS_NN_BY_LANE(softplus, double)
 #define KERNELS_NN_BOTH(name) KERNELS_NN_BY_LANE(name, float) KERNELS_NN_BY_LANE(name, double)
 KERNELS_NN_BOTH(floor)
 KERNELS_NN_BOTH(ceil)
@@ -169,7 +191,6 @@ KERNELS_NN_BOTH(cosh)
 KERNELS_NN_BOTH(asinh)
 KERNELS_NN_BOTH(acosh)
 KERNELS_NN_BOTH(atanh)
-KERNELS_NN_BOTH(softplus)
 KERNELS_NN_BOTH(sign)
 #undef KERNELS_NN_BOTH
 #undef KERNELS_NN_BY_LANE
@@ -291,15 +312,15 @@ KERNELS_NN_INLINE vec<T> prelu(vec<T> a, vec<T> slope) {
 }
 template <class T>
 KERNELS_NN_INLINE vec<T> elu(vec<T> a, vec<T> alpha) {
-  return by_lane([](T x, T y) { return fn::elu(x, y); }, a, alpha);
+  return select(a < vec<T>(0), alpha * expm1(a), a);
 }
 template <class T>
 KERNELS_NN_INLINE vec<T> selu(vec<T> a, vec<T> alpha, vec<T> gamma) {
-  return by_lane([](T x, T y, T z) { return fn::selu(x, y, z); }, a, alpha, gamma);
+  return select(a > vec<T>(0), gamma * a, gamma * (alpha * expm1(a)));
 }
 template <class T>
 KERNELS_NN_INLINE vec<T> celu(vec<T> a, vec<T> alpha) {
-  return by_lane([](T x, T y) { return fn::celu(x, y); }, a, alpha);
+  return max(vec<T>(0), a) + min(vec<T>(0), alpha * expm1(a / alpha));
 }
 template <class T>
 KERNELS_NN_INLINE vec<T> hard_sigmoid(vec<T> a, vec<T> alpha, vec<T> beta) {

@@ -116,6 +116,19 @@ class Edges(nn.Module):
         return torch.relu(self.beside(x) + edges.mean(-1))
 
 
+class Graph(nn.Module):
+    """Edges of all points of a list, with a bias: a Gemm, not a MatMul."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edges = nn.Linear(8, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        source, target = torch.arange(24) % 6, torch.arange(24) * 5 % 6
+        left, right = x[target], x[source]
+        return nn.functional.elu(self.edges(torch.cat((left, right - left), 1)))
+
+
 class Pairs(nn.Module):
     """Each point with each other, as a list: what was repeated is reshaped before it is multiplied."""
 
@@ -140,6 +153,7 @@ NETWORKS: Mapping[str, tuple[type[nn.Module], tuple[int, ...], Mapping[int, str]
     "sequence": (Sequence, (2, 4, 30), {2: "n"}, ((2, 4, 30), (2, 4, 11))),
     "edges": (Edges, (2, 5, 11), {}, ((2, 5, 11),)),
     "edges of any number": (Edges, (2, 5, 11), {2: "n"}, ((2, 5, 11), (2, 5, 6))),
+    "graph": (Graph, (6, 4), {}, ((6, 4),)),
     "pairs": (Pairs, (2, 7, 4), {}, ((2, 7, 4),)),
     "volume": (Volume, (1, 2, 4, 6, 5), {2: "d"}, ((1, 2, 4, 6, 5), (1, 2, 7, 6, 5))),
 }
@@ -201,6 +215,13 @@ def test_edges_are_multiplied_by_the_first_weights_as_nodes(tmp_path: Path) -> N
     assert (1, 11, 3, 12) not in products
     assert (1, 11, 3, 9) in products
     assert not any(node.kind in ("Tile", "Concat") for node in graph.nodes)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_dense_layer_of_edges_is_one_of_nodes(tmp_path: Path) -> None:
+    graph = read(exported(Graph().eval(), (6, 4), {}, tmp_path / "graph.onnx"))
+    optimise(graph)
+    assert {node.output.shape for node in graph.nodes if node.kind == "fused::Linear"} == {(6, 12)}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
