@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import InputError, RunError, VerificationError
+from mlcore.networks.blas import Blas, find_library
 from mlcore.networks.build import FAST, MATH_FLAGS, BuildOptions, Math, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit import project
@@ -102,6 +103,7 @@ def compile_model(
     compiler: Compiler | None = None,
     flags: tuple[str, ...] = FAST,
     math: Math = "standard",
+    blas: Blas = "none",
     samples: Mapping[str, Any] | None = None,
     seed: int = 0,
     timed: bool = False,
@@ -124,6 +126,9 @@ def compile_model(
         As of `mlcore.networks.load`.
     math
         How free the arithmetic is; what it means for the compiler's options is said in the project.
+    blas
+        What large matrix products are left to where the code is compared and timed. The project serves all: its CMake options
+        ``ML4EP_BLAS`` and ``ML4EP_ONEDNN`` choose.
     samples
         Inputs by name to compare on, besides random ones.
     seed
@@ -142,7 +147,7 @@ def compile_model(
     InputError, UnsupportedOperatorError
         The model cannot be read.
     ToolchainError
-        There is no compiler, or it ran into a limit.
+        There is no compiler, or it ran into a limit; or the library of `blas` is missing.
     RunError
         The compiled code went over a limit.
     VerificationError
@@ -165,12 +170,13 @@ def compile_model(
     progress(0.1, "Writing C++")
     emitted = emit(graph, name)
     compiler = compiler or find_compiler()
+    products = find_library(blas)
 
     progress(0.2, "Compiling")
     work = directory / f"{name}.build"
     work.mkdir()
     try:
-        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed, math), cancelled=cancelled)
+        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed, math, blas), cancelled=cancelled)
         log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
         progress(0.6, "Comparing")
         with closing(IsolatedFunction(library, emitted, limits)) as function:
@@ -195,7 +201,7 @@ def compile_model(
     return CompileReport(
         name=name,
         compiler=compiler.version,
-        flags=(*flags, *MATH_FLAGS[math]),
+        flags=(*flags, *MATH_FLAGS[math], *(products.defines if products else ())),
         oracle=compared.oracle.name if compared.oracle else "",
         agreements=compared.agreements,
         inputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.inputs),
