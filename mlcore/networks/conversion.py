@@ -98,6 +98,7 @@ def compile_model(
     directory: Path,
     *,
     name: str = "network",
+    origin: str = "",
     shapes: Shapes | None = None,
     example: Any = None,
     compiler: Compiler | None = None,
@@ -122,6 +123,8 @@ def compile_model(
         An existing folder. It gets a folder with the project and a zip of it, both of the given name.
     name
         Of the header and its namespace.
+    origin
+        Where the model comes from, in words, for the header; by default the file's name.
     shapes, example
         As of `mlcore.networks.load`.
     math
@@ -183,7 +186,7 @@ def compile_model(
             compared = _compared(model, graph, function, samples, seed, log)
             timings = _timed(graph, function, compared.oracle, seed, log) if timed else ()
         references = compared.references
-        contents = project.project(emitted, model=_origin(source), references=references, options=MATH_FLAGS[math])
+        contents = project.project(emitted, model=origin or _origin(source), references=references, options=MATH_FLAGS[math])
         folder.mkdir()
         for key, data in contents.items():
             (folder / key).write_bytes(data)

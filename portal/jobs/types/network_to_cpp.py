@@ -153,6 +153,7 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
             path,
             context.folder,
             name=params.name,
+            origin=context.name(params.model),
             shapes=shapes,
             flags=flags,
             math=params.math,
