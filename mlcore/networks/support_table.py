@@ -111,7 +111,7 @@ def _rows(tested: Mapping[tuple[str, str], Tested]) -> dict[str, list[str]]:
 def _how(domain: str, name: str, version: int) -> str:
     operator = registry().get((domain, name))
     if operator is not None and version in operator.since:
-        return "class"
+        return "no" if operator.refusal else "class"
     support: Support = _support(domain, name, version, version, 0)
     if support == "yes" and operator is not None:
         return f"from {min(since for since in operator.since if since > version)} on"
