@@ -19,6 +19,7 @@ from typing import Literal
 
 import kernels
 from mlcore.errors import InputError
+from mlcore.networks.blas import Blas, find_library
 from mlcore.networks.calling import Function
 from mlcore.networks.emit.cpp import Emitted
 from mlcore.toolchain.compiler import Compiler, find_compiler
@@ -29,6 +30,7 @@ __all__ = [
     "MATH_FLAGS",
     "QUICK",
     "TARGETS",
+    "Blas",
     "BuildOptions",
     "Function",
     "Math",
@@ -101,6 +103,8 @@ class BuildOptions:
         How free the arithmetic is.
     timed
         Whether the library has a loop of its own for each function, for `mlcore.networks.calling.Native.seconds_per_call`.
+    blas
+        What large matrix products are left to: the code's own kernels, OpenBLAS or oneDNN. Sums are then taken in its order.
     """
 
     flags: tuple[str, ...] = FAST
@@ -108,6 +112,7 @@ class BuildOptions:
     cache: Path | None = None
     timed: bool = False
     math: Math = "standard"
+    blas: Blas = "none"
 
 
 _own: list[tempfile.TemporaryDirectory[str]] = []
@@ -166,13 +171,18 @@ def build(
     Raises
     ------
     ToolchainError
-        There is no compiler, or it failed.
+        There is no compiler, or it failed; or the library of `BuildOptions.blas` is missing.
     """
     options = options or BuildOptions()
     compiler = options.compiler or find_compiler()
+    library_of_products = find_library(options.blas)
     flags = (*options.flags, *MATH_FLAGS[options.math])
+    linked: list[Path] = []
+    if library_of_products is not None:
+        flags = (*flags, *library_of_products.defines, *library_of_products.link_flags)
+        linked = [library_of_products.path]
     text = translation_unit(emitted, timed=options.timed)
-    parts = (text, _runtime_digest(), compiler.version, *compiler.arguments, *flags, _cpu())
+    parts = (text, _runtime_digest(), compiler.version, *compiler.arguments, *flags, *map(str, linked), _cpu())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = options.cache or _own_cache()
     folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +194,7 @@ def build(
         source = work / "network.cpp"
         source.write_text(text, encoding="utf-8")
         outcome = compiler.build(
-            [source],
+            [source, *linked],
             work / "network.so",
             flags=(*flags, "-shared", "-fPIC", "-w"),
             include=[INCLUDE],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import InputError, RunError, VerificationError
+from mlcore.networks.blas import Blas, find_library
 from mlcore.networks.build import FAST, MATH_FLAGS, BuildOptions, Math, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit import project
@@ -97,11 +98,13 @@ def compile_model(
     directory: Path,
     *,
     name: str = "network",
+    origin: str = "",
     shapes: Shapes | None = None,
     example: Any = None,
     compiler: Compiler | None = None,
     flags: tuple[str, ...] = FAST,
     math: Math = "standard",
+    blas: Blas = "none",
     samples: Mapping[str, Any] | None = None,
     seed: int = 0,
     timed: bool = False,
@@ -120,10 +123,15 @@ def compile_model(
         An existing folder. It gets a folder with the project and a zip of it, both of the given name.
     name
         Of the header and its namespace.
+    origin
+        Where the model comes from, in words, for the header; by default the file's name.
     shapes, example
         As of `mlcore.networks.load`.
     math
         How free the arithmetic is; what it means for the compiler's options is said in the project.
+    blas
+        What large matrix products are left to where the code is compared and timed. The project serves all: its CMake options
+        ``ML4EP_BLAS`` and ``ML4EP_ONEDNN`` choose.
     samples
         Inputs by name to compare on, besides random ones.
     seed
@@ -142,7 +150,7 @@ def compile_model(
     InputError, UnsupportedOperatorError
         The model cannot be read.
     ToolchainError
-        There is no compiler, or it ran into a limit.
+        There is no compiler, or it ran into a limit; or the library of `blas` is missing.
     RunError
         The compiled code went over a limit.
     VerificationError
@@ -165,19 +173,20 @@ def compile_model(
     progress(0.1, "Writing C++")
     emitted = emit(graph, name)
     compiler = compiler or find_compiler()
+    products = find_library(blas)
 
     progress(0.2, "Compiling")
     work = directory / f"{name}.build"
     work.mkdir()
     try:
-        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed, math), cancelled=cancelled)
+        library, seconds = build([emitted], BuildOptions(flags, compiler, work, timed, math, blas), cancelled=cancelled)
         log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
         progress(0.6, "Comparing")
         with closing(IsolatedFunction(library, emitted, limits)) as function:
             compared = _compared(model, graph, function, samples, seed, log)
             timings = _timed(graph, function, compared.oracle, seed, log) if timed else ()
         references = compared.references
-        contents = project.project(emitted, model=_origin(source), references=references, options=MATH_FLAGS[math])
+        contents = project.project(emitted, model=origin or _origin(source), references=references, options=MATH_FLAGS[math])
         folder.mkdir()
         for key, data in contents.items():
             (folder / key).write_bytes(data)
@@ -195,7 +204,7 @@ def compile_model(
     return CompileReport(
         name=name,
         compiler=compiler.version,
-        flags=(*flags, *MATH_FLAGS[math]),
+        flags=(*flags, *MATH_FLAGS[math], *(products.defines if products else ())),
         oracle=compared.oracle.name if compared.oracle else "",
         agreements=compared.agreements,
         inputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.inputs),

@@ -17,9 +17,6 @@ from mlcore.networks.frontends._support import Support, _support
 from mlcore.networks.ir import DType
 from mlcore.networks.ops import registry
 
-REFUSED = {("ai.onnx.preview.training", "Gradient")}
-"""Operators whose class says why they are not supported."""
-
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 """Tests that come with onnx; the others' models would have to be downloaded."""
 
@@ -112,11 +109,9 @@ def _rows(tested: Mapping[tuple[str, str], Tested]) -> dict[str, list[str]]:
 
 
 def _how(domain: str, name: str, version: int) -> str:
-    if (domain, name) in REFUSED:
-        return "no"
     operator = registry().get((domain, name))
     if operator is not None and version in operator.since:
-        return "class"
+        return "no" if operator.refusal else "class"
     support: Support = _support(domain, name, version, version, 0)
     if support == "yes" and operator is not None:
         return f"from {min(since for since in operator.since if since > version)} on"

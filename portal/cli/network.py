@@ -111,6 +111,10 @@ def compile_network(
             help="strict: every number as the model says; standard: the same in every run; fast: the compiler may round.",
         ),
     ] = "standard",
+    blas: Annotated[
+        Literal["none", "openblas", "onednn"],
+        typer.Option("--blas", help="Library of large matrix products in the comparison; the code itself has options for it."),
+    ] = "none",
     samples: Annotated[
         Path | None,
         typer.Option("--samples", metavar="FILE", help="Inputs to compare on besides random ones: .npz, or .npy of one input."),
@@ -158,6 +162,7 @@ def compile_network(
                 shapes=shapes,
                 flags=flags,
                 math=math,
+                blas=blas,
                 samples=given,
                 seed=seed,
                 timed=timed,

@@ -35,7 +35,7 @@ def outcome(request: dict[str, Any], output: Path, send: Any) -> Message:
 
     job_type = registry.get(request["type"])
     files, places = ({key: Path(path) for key, path in request[name].items()} for name in ("files", "places"))
-    context = JobContext(output, files, send, places)
+    context = JobContext(output, files, send, places, request.get("names", {}))
     try:
         result = job_type.run(context, job_type.parse(request["params"]))
     except (VerificationError, NotImplementedError):

@@ -26,6 +26,8 @@ class JobContext:
         Takes each message about the run; see `portal.jobs.engine` for the other end.
     places
         The deployment's folders, ``index`` and ``models``; a job type writes to those that it lists in `JobType.writable`.
+    names
+        What the files are called in the library, by file id; by default as on disk.
     """
 
     def __init__(
@@ -34,15 +36,21 @@ class JobContext:
         files: Mapping[str, Path],
         send: Callable[[Message], None],
         places: Mapping[str, Path] = MappingProxyType({}),
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self._files = files
         self._send = send
         self._places = places
+        self._names = names
 
     def file(self, reference: str) -> Path:
         """The local path of a file parameter's value."""
         return self._files[reference]
+
+    def name(self, reference: str) -> str:
+        """The name that its owner gave a file parameter's value: text to show, never a path."""
+        return self._names.get(reference) or self._files[reference].name
 
     def place(self, name: str) -> Path:
         """A folder of the deployment: ``index`` or ``models``."""

@@ -113,9 +113,9 @@ def _run(job: Job, folder: Path) -> None:
     job_type = registry.get(job.type)
     limits = _limits(job, job_type)
     (folder / "out").mkdir()
-    files, hashes = _place_inputs(job, job_type, folder)
+    files, names, hashes = _place_inputs(job, job_type, folder)
     places = {name: str(path) for name, path in _places().items()}
-    request = {"type": job.type, "params": job.params, "files": files, "places": places}
+    request = {"type": job.type, "params": job.params, "files": files, "names": names, "places": places}
     (folder / "request.json").write_text(json.dumps(request))
     run = Run(job, folder)
     process, messages = _start(folder, limits, job_type)
@@ -138,9 +138,18 @@ def _limits(job: Job, job_type: registry.JobType[Any]) -> sandbox.Limits:
     )
 
 
-def _place_inputs(job: Job, job_type: registry.JobType[Any], folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Put the files that the parameters name where the child can read them: id -> path, and name -> sha256 for the manifest."""
+def _place_inputs(
+    job: Job, job_type: registry.JobType[Any], folder: Path
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Put the files that the parameters name where the child can read them.
+
+    Returns
+    -------
+    tuple
+        Paths by id; names by id; sha256 by name, for the manifest.
+    """
     paths: dict[str, str] = {}
+    names: dict[str, str] = {}
     hashes: dict[str, str] = {}
     inputs = folder / "in"
     inputs.mkdir()
@@ -152,8 +161,9 @@ def _place_inputs(job: Job, job_type: registry.JobType[Any], folder: Path) -> tu
         target = inputs / f"{len(paths)}-{file.sha256[:12]}"  # the uploader's name stays out of the file system
         _fetch(file.path, target)
         paths[str(reference)] = str(target)
+        names[str(reference)] = file.name
         hashes[file.name] = file.sha256
-    return paths, hashes
+    return paths, names, hashes
 
 
 def _fetch(stored: str, target: Path) -> None:

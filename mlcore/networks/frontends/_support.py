@@ -123,7 +123,7 @@ def _support(domain: str, kind: str, opset: int, version: int | None, depth: int
         return "yes"
     operator = find(domain, kind)
     if operator is not None and version in operator.since:
-        return "yes"
+        return "no" if operator.refusal else "yes"
     if version is None or depth > MOST_DEPTH:
         return "no"
     if domain == "" and version < OPSET and is_legacy(kind):
@@ -158,6 +158,9 @@ def _operators(protos: Any, opsets: Mapping[str, int]) -> Iterator[tuple[str, st
 
 def _hint(domain: str, kind: str, version: int | None, opset: int) -> str:
     """What a person can do about an operator that is not supported."""
+    operator = find(domain, kind)
+    if operator is not None and operator.hint:
+        return operator.hint
     if domain == "ai.onnx.ml":
         return "A forest alone is converted by forest-to-cpp; scalers and encoders can be written as Sub, Div and Gather."
     if domain.startswith("com.microsoft"):

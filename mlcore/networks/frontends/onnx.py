@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import InputError, UnsupportedOperatorError
+from mlcore.networks.frontends._broadcasting import single
 from mlcore.networks.frontends._legacy import legacy_function
 from mlcore.networks.ir import (
     VARIES,
@@ -390,6 +391,7 @@ class _Reader:
                 function, proto, inputs, graph, scope, context, opsets, list(attributes.values()), schema=(kind, opset, domain)
             )
             return
+        graph.nodes.extend(single(operator, inputs, self.facts))
         node = Node(
             operator,
             version,
@@ -609,6 +611,8 @@ def _why(operator: Any, version: int | None, opset: int) -> str:
         return "the model imports no opset of its domain"
     if operator is None:
         return "this operator is not supported" if version is not None else "this opset has no such operator"
+    if operator.refusal:
+        return str(operator.refusal)
     return f"version {version} of it is not supported (supported: {', '.join(map(str, operator.since))})"
 
 

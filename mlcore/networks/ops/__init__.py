@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from mlcore.errors import InputError
-from mlcore.networks.ir import Constraint, Expr, Graph, Node, Size, Symbols, Value, ValueType, larger
+from mlcore.networks.ir import Constraint, Expr, Graph, Node, Size, Symbols, Value, ValueType, larger, smaller
 from mlcore.networks.ir.sizes import is_nonnegative
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class Facts:
             self.graph.constraints.append(Constraint(larger(-size, 0), 0, why))
         return size
 
+    def other_than_one(self, size: Size, why: str) -> None:
+        """A size with symbols that must not come out as 1, which is refused when the code runs."""
+        few = smaller(size, 2)
+        self.graph.constraints.append(Constraint(few * (2 - few), 0, why))
+
     def broadcast(self, *shapes: Sequence[Size], why: str) -> tuple[Size, ...]:
         """The shape that some shapes broadcast to.
 
@@ -101,6 +106,8 @@ class Operator(ABC):
         Whether equal inputs give equal outputs; others are never folded or shared.
     draws
         Whether it draws random numbers, which no two implementations share: nothing computed from them can be compared.
+    refusal
+        Of an operator that is known and never supported: why, in words; ``hint`` says what to do instead.
     takes_declared
         Whether the shape that the model declares for an output, whose rank nothing else tells, may be taken for it: `write` then
         checks what comes out against it.
@@ -112,6 +119,8 @@ class Operator(ABC):
     deterministic: ClassVar[bool] = True
     draws: ClassVar[bool] = False
     takes_declared: ClassVar[bool] = False
+    refusal: ClassVar[str] = ""
+    hint: ClassVar[str] = ""
 
     @property
     def full_name(self) -> str:

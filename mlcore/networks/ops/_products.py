@@ -93,9 +93,9 @@ class Linear(Fused):
         finish = f"nn::finish({', '.join([target, code.size(columns), code.fixed(stored), function, *parts])})"
         rows = loops[-1]
         kernel, packing = (
-            ("gemm_narrow", packed_narrow(weights.constant, rows))
+            ("linear<true>", packed_narrow(weights.constant, rows))
             if isinstance(rows, int)
-            else ("gemm", packed(weights.constant))
+            else ("linear<false>", packed(weights.constant))
         )
         name = code.weights(packing)
         text = f"nn::{kernel}({code.fixed(rows)}, {width}, {code.fixed(depth)}, {source}, {depth}, {name}, {finish});"

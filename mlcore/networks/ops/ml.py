@@ -745,19 +745,27 @@ class TreeEnsemble(_TreeRegressor):
 # Maps.
 
 
-@operator("ZipMap", since=(1,), domain=_DOMAIN)
-@operator("DictVectorizer", since=(1,), domain=_DOMAIN)
-@operator("CastMap", since=(1,), domain=_DOMAIN)
 class Maps(Operator):
     """Maps are no values here."""
 
+    refusal = "maps are not supported"
+    hint = "Encode the categories before the network is called."
+
     def infer(self, node: Node, facts: Facts) -> NoReturn:
-        hint = (
-            "Export without it: convert_sklearn(..., options={'zipmap': False}); its input has the scores as a tensor."
-            if self.name == "ZipMap"
-            else "Encode the categories before the network is called."
-        )
-        raise UnsupportedOperatorError(f"{_DOMAIN}::{self.name}", node.version, node.name, "maps are not supported", hint=hint)
+        raise UnsupportedOperatorError(f"{_DOMAIN}::{self.name}", node.version, node.name, self.refusal, hint=self.hint)
 
     def write(self, node: Node, code: Writer) -> NoReturn:
         raise TypeError("maps are refused before code is written")
+
+
+@operator("ZipMap", since=(1,), domain=_DOMAIN)
+class ZipMap(Maps):
+    """Scores by the names of classes."""
+
+    hint = "Export without it: convert_sklearn(..., options={'zipmap': False}); its input has the scores as a tensor."
+
+
+@operator("DictVectorizer", since=(1,), domain=_DOMAIN)
+@operator("CastMap", since=(1,), domain=_DOMAIN)
+class OtherMaps(Maps):
+    """A map as a tensor."""

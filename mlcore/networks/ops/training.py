@@ -101,11 +101,11 @@ class Momentum(_Optimiser):
 class Gradient(Operator):
     """Derivatives of one value by others."""
 
+    refusal = "gradients are not computed"
+    hint = "Export the graph of the backward pass itself, as torch.export does of a training step."
+
     def infer(self, node: Node, facts: Facts) -> NoReturn:
-        raise UnsupportedOperatorError(
-            f"{_DOMAIN}::Gradient", node.version, node.name, "gradients are not computed",
-            hint="Export the graph of the backward pass itself, as torch.export does of a training step.",
-        )  # fmt: skip
+        raise UnsupportedOperatorError(f"{_DOMAIN}::Gradient", node.version, node.name, self.refusal, hint=self.hint)
 
     def write(self, node: Node, code: Writer) -> NoReturn:
         raise TypeError("gradients are refused before code is written")

@@ -158,6 +158,12 @@ class Squeeze(Axes):
             return [TensorType(data.dtype, tuple(facts.late() for _ in range(data.rank - n_axes(node, 1))))]
         axes = axes_of(node, 1)
         if axes is None:
+            for axis, size in enumerate(data.shape):
+                if not isinstance(size, int):
+                    why = (
+                        f"{node.where} takes out every axis of size 1, and axis {axis}, whose size is open, is one: name the axes"
+                    )
+                    facts.other_than_one(size, why)
             return [TensorType(data.dtype, tuple(size for size in data.shape if size != 1))]
         gone = {node.axis(axis, data.rank) for axis in axes}
         for axis in gone:

@@ -141,7 +141,7 @@ def _rows(node: Node, events: Size, split: dict[Value, int]) -> bool:
 
 def _is_sliced(value: Value, shape: Shape) -> bool:
     """Whether a constant has a row for each of a result's."""
-    return value.constant is not None and value.rank == len(shape) and value.shape[0] == shape[0] != 1
+    return value.constant is not None and 0 < value.rank == len(shape) and value.shape[0] == shape[0] != 1
 
 
 def _attention(node: Node, events: Size, split: dict[Value, int]) -> bool:

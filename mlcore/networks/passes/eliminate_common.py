@@ -66,8 +66,9 @@ def _is_late(node: Node) -> bool:
 
 def _key(node: Node) -> Hashable:
     attributes = tuple(sorted((key, _frozen(item)) for key, item in node.attributes.items()))
-    present = tuple(bool(value.name) for value in node.outputs)
-    return (node.kind, node.version, tuple(map(id, node.inputs)), attributes, present)
+    # The shape of a view made by a pass stands in its output alone.
+    outputs = tuple((bool(value.name), value.type) for value in node.outputs)
+    return (node.kind, node.version, tuple(map(id, node.inputs)), attributes, outputs)
 
 
 def _frozen(item: Any) -> str:

@@ -5,6 +5,7 @@ These are biases, activations, residuals, gates.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from mlcore.networks.ir import Graph, Node, Value
@@ -18,6 +19,10 @@ PRODUCTS = (LINEAR, CONVOLUTION)
 
 MOST_OPERANDS = 6
 MOST_STEPS = 64
+COSTLY = frozenset({"Erf"})
+"""Written for each row of a tile, GELU's error function takes more than the loop of its own that it would save."""
+MOST_BRANCHED = 8
+"""Steps between a value that several read and the one that they end in."""
 
 
 def fuse_epilogue(graph: Graph) -> None:
@@ -37,15 +42,16 @@ def _fuse(graph: Graph) -> None:
         value = node.output
         operands: list[Value] = []
         while True:
-            step = uses.only(value)
-            if step is None or len(steps) == MOST_STEPS or step in replaced or not _joins(step, value, node):
+            joined = _joined(value, node, uses, position)
+            if not joined or len(steps) + len(joined) > MOST_STEPS or any(step in replaced for step in joined):
                 break
-            more = [item for item in step.operator.operands(step) if item is not value]
+            inside = {value, *(step.output for step in joined)}
+            more = [item for step in joined for item in step.operator.operands(step) if item not in inside]
             if len(dict.fromkeys([*operands, *more])) > MOST_OPERANDS:
                 break
             operands = list(dict.fromkeys([*operands, *more]))
-            steps.append(step)
-            value = step.output
+            steps += joined
+            value = joined[-1].output
         if not steps:
             continue
         attributes = {**node.attributes, "steps": steps, "raw": node.output}
@@ -59,12 +65,29 @@ def _fuse(graph: Graph) -> None:
         graph.nodes[:] = [node for node in kept if node is not None]
 
 
-def _joins(step: Node, value: Value, product: Node) -> bool:
-    """Whether an elementwise node can run on the tiles of a product whose results are `value`."""
+def _joined(value: Value, product: Node, uses: Uses, position: Mapping[Node, int]) -> list[Node]:
+    """The next step, or those that read the value between them and end in one, as SiLU's; empty where there is none."""
+    inside = [value]
+    steps: list[Node] = []
+    while len(steps) < MOST_BRANCHED:
+        waiting = {reader for item in inside for reader in uses.nodes[item] if reader not in steps}
+        if not waiting or any(item in uses.elsewhere for item in inside):
+            return []
+        step = min(waiting, key=position.__getitem__)
+        if not _joins(step, inside, product):
+            return []
+        steps.append(step)
+        inside.append(step.output)
+        if all(reader in steps for item in inside[:-1] for reader in uses.nodes[item]):
+            return [] if len(steps) > 1 and any(item.kind in COSTLY for item in steps) else steps
+    return []
+
+
+def _joins(step: Node, inside: Sequence[Value], product: Node) -> bool:
+    """Whether an elementwise node can run on the tiles of a product, of which it reads what is `inside`."""
+    value = inside[0]
     if not isinstance(step.operator, Elementwise) or len(step.outputs) != 1 or step.output.type != value.type:
         return False
-    others = [item for item in step.operator.operands(step) if item is not value]
-    if len(others) + 1 != len(step.operator.operands(step)) and step.operator.operands(step).count(value) != 1:
-        return False
+    others = [item for item in step.operator.operands(step) if item not in inside]
     dtypes = {item.dtype for item in others} | {value.dtype}
     return len(dtypes) == 1 and cast("bool", product.operator.takes(product, others))

@@ -99,6 +99,11 @@ class NetworkToCppParams(Params):
         description="strict: every number as the model says, slower where networks convolve; "
         "standard: the same results in every run; fast: the compiler may round otherwise",
     )
+    blas: Literal["none", "openblas", "onednn"] = Field(
+        "none",
+        title="Matrix products",
+        description="none: the code's own kernels; else large ones go to that library, here and where the code is compiled so",
+    )
     samples: str | None = file_field(
         title="Samples",
         description="Inputs to compare on besides random ones, a .npz with an array for each input",
@@ -148,9 +153,11 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
             path,
             context.folder,
             name=params.name,
+            origin=context.name(params.model),
             shapes=shapes,
             flags=flags,
             math=params.math,
+            blas=params.blas,
             samples=samples,
             timed=True,
             progress=lambda fraction, text: context.progress(0.05 + (0.65 if params.profile else 0.95) * fraction, text),
@@ -161,7 +168,7 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
             context.progress(0.72, "Timing each operator")
             cache = context.folder / "profile.build"
             profile = networks.profile(
-                path, shapes=shapes, inputs=samples, options=BuildOptions(flags, cache=cache, math=params.math)
+                path, shapes=shapes, inputs=samples, options=BuildOptions(flags, cache=cache, math=params.math, blas=params.blas)
             )
         context.progress(1.0, "Done")
         context.artifact(report.archive, kind="archive", title="Everything below as a zip")

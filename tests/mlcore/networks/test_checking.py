@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlcore import networks
-from mlcore.errors import InputError
+from mlcore.errors import InputError, UnsupportedOperatorError
 from mlcore.networks.compiler import read
 from mlcore.networks.costs import Cost, cost
 from mlcore.networks.ir.text import dump
@@ -115,6 +115,29 @@ def test_what_to_do_depends_on_the_domain(domain: str, told: str) -> None:
     proto = model([helper.make_node("Unheard", ["x"], ["y"], domain=domain)], {"x": (1, [2])}, {"y": 1})
     proto.opset_import.append(helper.make_opsetid(domain, 1))
     (found,) = networks.check(proto).unsupported
+    assert told in found.hint
+
+
+@pytest.mark.parametrize(
+    ("domain", "kind", "told"),
+    [
+        ("ai.onnx.preview.training", "Gradient", "backward pass"),
+        ("ai.onnx.ml", "ZipMap", "zipmap"),
+        ("ai.onnx.ml", "CastMap", "Encode"),
+    ],
+)
+def test_an_operator_that_is_known_and_refused_is_not_supported(domain: str, kind: str, told: str) -> None:
+    """As the compiler says it."""
+    attributes = {"xs": ["x"], "y": "x"} if kind == "Gradient" else {}
+    proto = model([helper.make_node(kind, ["x"], ["y"], name="mine", domain=domain, **attributes)], {"x": (1, [2])}, {"y": 1})
+    proto.opset_import.append(helper.make_opsetid(domain, 1))
+    report = networks.check(proto)
+    assert not report.supported
+    assert [use.support for use in report.operators] == ["no"]
+    (found,) = report.unsupported
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        read(proto)
+    assert (found.why, found.hint) == (caught.value.why, caught.value.hint)
     assert told in found.hint
 
 

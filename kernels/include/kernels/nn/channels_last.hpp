@@ -137,6 +137,42 @@ KERNELS_NN_INLINE void column_of_windows(Width width, Lines lines, const Row& ro
   }
 }
 
+#ifdef KERNELS_NN_LIBRARY
+
+// The same by a library: the runs of some windows are copied into rows, which it multiplies. `line`, `image` and `step` count elements.
+template <std::size_t D, class Row, class T, class Epilogue>
+__attribute__((noinline)) void conv_library(const Windows<D>& w, std::int64_t images, std::int64_t image, const typename Windows<D>::Sizes& step,
+                                            std::int64_t columns, std::int64_t depth, const Row& row, const T* x, const T* b,
+                                            const Epilogue epilogue) {
+  const std::int64_t width = w.out[D - 1], lines = n_rows(w.out), all = images * lines * width;
+  T* const weights = library_room<0, T>(columns * depth);
+  unpack(b, depth, columns, block_columns, weights);
+  constexpr std::int64_t at_once = 256;
+  T* const rows = library_room<1, T>(at_once * depth);
+  std::int64_t held = 0, done = 0;
+  for (std::int64_t n = 0; n < images; ++n) {
+    typename Windows<D>::Sizes at{};
+    for (std::int64_t i = 0; i < lines; ++i, advance<D - 1>(at, w.out)) {
+      const T* from = x + n * image;
+      for (std::size_t axis = 0; axis + 1 < D; ++axis) from += at[axis] * step[axis];
+      for (std::int64_t column = 0; column < width; ++column, from += row.pixel) {
+        T* to = rows + held * depth;
+        const std::int64_t length = row.length;
+        for (const std::int64_t start : row.starts) {
+          std::memcpy(to, from + start, sizeof(T) * static_cast<std::size_t>(length));
+          to += length;
+        }
+        if (++held < at_once && done + held < all) continue;
+        library_rows(done, held, columns, depth, rows, depth, weights, epilogue);
+        done += held;
+        held = 0;
+      }
+    }
+  }
+}
+
+#endif
+
 // Convolution of padded images: `w.in` are their sizes, `channels` those of a pixel of which `row` reads some. The result has lines of
 // `width` windows, `lines` of them in a plane; the epilogue gets every tile once.
 template <std::size_t D, class Width, class Lines, class N, class K, class Row, class T, class Epilogue>
@@ -146,6 +182,11 @@ __attribute__((noinline)) void conv_last(const Windows<D>& w, std::int64_t image
   typename Windows<D>::Sizes step;  // of a window along each axis, in elements
   std::int64_t image = channels;
   for (std::size_t axis = D; axis-- > 0; image *= w.in[axis]) step[axis] = image * w.strides[axis];
+#ifdef KERNELS_NN_LIBRARY
+  if constexpr (has_library<T>) {
+    if (library_gains(images * product(w.out), columns, depth)) return conv_library(w, images, image, step, columns, depth, row, x, b, epilogue);
+  }
+#endif
   std::int64_t planes = 1;
   if constexpr (D > 2) planes = n_rows(w.out) / larger(w.out[D - 2], 1);
   constexpr int NV = [] {

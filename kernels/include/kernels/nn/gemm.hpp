@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <tuple>
 
+#include "kernels/nn/blas.hpp"
 #include "kernels/nn/math.hpp"
 #include "kernels/nn/size.hpp"
 
@@ -320,6 +322,73 @@ __attribute__((noinline)) void gemm_narrow(M rows, N, K depth, const T* __restri
     std::int64_t m = 0;
     for (; m + most_at_once <= rows; m += most_at_once) narrow_tile<most_at_once, W>(a + m * lda, lda, last, k, m, n, epilogue);
     if constexpr (M::value % most_at_once > 0) narrow_tile<M::value % most_at_once, W>(a + m * lda, lda, last, k, m, n, epilogue);
+  }
+}
+
+// ---- products by a library
+
+#ifdef KERNELS_NN_LIBRARY
+
+// Packed weights row by row: [K][N] from blocks of columns, the last of them `last` wide.
+template <class T>
+inline void unpack(const T* b, std::int64_t k, std::int64_t n, std::int64_t last, T* to) {
+  for (std::int64_t block = 0; block < n; block += block_columns, b += k * block_columns) {
+    const std::int64_t width = n - block < block_columns ? n - block : block_columns, step = n - block < block_columns ? last : block_columns;
+    for (std::int64_t l = 0; l < k; ++l) {
+      if (width == block_columns) {
+        std::memcpy(to + l * n + block, b + l * step, sizeof(T) * block_columns);
+      } else {
+        for (std::int64_t j = 0; j < width; ++j) to[l * n + block + j] = b[l * step + j];
+      }
+    }
+  }
+}
+
+// Rows m to m + rows of the result, by the library and then by the finish, which finds its sums where it will store.
+template <class T, class Epilogue>
+inline void library_rows(std::int64_t m, std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* a, std::int64_t lda, const T* weights,
+                         const Epilogue& epilogue) {
+  constexpr std::int64_t L = vec<T>::lanes;
+  library_product(rows, columns, depth, a, lda, weights, columns, epilogue.c + m * epilogue.ldc, epilogue.ldc);
+  for (std::int64_t r = m; r < m + rows; ++r) {
+    for (std::int64_t n = 0; n < columns; n += L) {
+      const std::int64_t width = epilogue.columns - n;
+      const T* const from = epilogue.c + r * epilogue.ldc + n;
+      vec<T> sum[1][1] = {{width >= L ? vec<T>::load(from) : vec<T>::load(from, width)}};
+      epilogue(sum, r, n);
+    }
+  }
+}
+
+// The product as above, of weights whose last block has `last` columns.
+template <class T, class Epilogue>
+__attribute__((noinline)) void gemm_library(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* a, std::int64_t lda, const T* b,
+                                            std::int64_t last, const Epilogue epilogue) {
+  T* const weights = library_room<0, T>(columns * depth);
+  unpack(b, depth, columns, last, weights);
+  // As many rows at a time as the finish finds near the processor.
+  const std::int64_t fitting = (std::int64_t(1) << 17) / columns / static_cast<std::int64_t>(sizeof(T)), at_once = fitting < 128 ? 128 : fitting;
+  for (std::int64_t m = 0; m < rows; m += at_once) {
+    library_rows(m, rows - m < at_once ? rows - m : at_once, columns, depth, a + m * lda, lda, weights, epilogue);
+  }
+}
+
+#endif
+
+// The product by what the compiler was asked for: a library where it is large, else the tiles above. `narrow`: weights for gemm_narrow.
+template <bool narrow, class M, class N, class K, class T, class Epilogue>
+KERNELS_NN_INLINE void linear(M rows, N columns, K depth, const T* __restrict a, std::int64_t lda, const T* __restrict b, const Epilogue& epilogue) {
+#ifdef KERNELS_NN_LIBRARY
+  if constexpr (has_library<T>) {
+    if (library_gains(rows, columns, depth)) {
+      return gemm_library(rows, columns, depth, a, lda, b, narrow ? narrow_columns(rows, columns) : block_columns, epilogue);
+    }
+  }
+#endif
+  if constexpr (narrow) {
+    gemm_narrow(rows, columns, depth, a, lda, b, epilogue);
+  } else {
+    gemm(rows, columns, depth, a, lda, b, epilogue);
   }
 }
 

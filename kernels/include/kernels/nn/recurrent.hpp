@@ -46,8 +46,8 @@ inline void join_bias(const T* bias, std::int64_t n, std::int64_t n_both, R* to)
 // to[m, n] = x[m, k] w[k, n] + bias[n]
 template <class M, class N, class K, class R>
 inline void gate_inputs(M rows, N columns, K depth, const R* x, const R* weights, const R* bias, R* to) {
-  gemm(rows, columns, depth, x, depth, weights,
-       finish(to, columns, columns, [](auto sum, auto b) { return fn::add(sum, b); }, along(bias, 0)));
+  linear<false>(rows, columns, depth, x, depth, weights,
+                finish(to, columns, columns, [](auto sum, auto b) { return fn::add(sum, b); }, along(bias, 0)));
 }
 template <class M, class N, class K, class R>
 inline void gate_states(M rows, N columns, K depth, const R* h, const R* weights, R* to) {

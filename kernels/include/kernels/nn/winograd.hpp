@@ -65,8 +65,8 @@ __attribute__((noinline)) void winograd(const Windows<2>& w, std::int64_t images
     }
     for (std::int64_t i = 0; i < 16; ++i) {
       T* const to = sums + i * tiles * padded;
-      gemm(fixed<tiles>{}, columns, channels, inputs + i * tiles * channels, channels, b + i * packed_size(channels, columns),
-           finish(to, padded, padded, [](auto sum) __attribute__((always_inline)) { return sum; }));
+      linear<false>(fixed<tiles>{}, columns, channels, inputs + i * tiles * channels, channels, b + i * packed_size(channels, columns),
+                    finish(to, padded, padded, [](auto sum) __attribute__((always_inline)) { return sum; }));
     }
     for (std::int64_t t = 0; t < count; ++t) {
       const std::int64_t tile = first + t, image = tile / (high * wide), y = tile / wide % high * 2, z = tile % wide * 2;

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mlcore.errors import InputError
-from mlcore.networks.build import QUICK, BuildOptions, Function, build
+from mlcore.networks.build import FAST, QUICK, BuildOptions, Function, build
 from mlcore.networks.compiler import translate
 from tests.mlcore.networks.conftest import Array, Case, drawn, hold, node_model
 
@@ -236,7 +236,7 @@ def tops(draw: st.DrawFn) -> Case:
     shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
     axis, largest = draw(st.integers(-len(shape), len(shape) - 1)), draw(st.integers(0, 1))
     shape[axis] = draw(st.sampled_from([1, 2, 5, 16, 17, 40, 90, 200]))
-    k = draw(st.sampled_from([0, 1, 3, 16, 64, 65, 100]))
+    k = draw(st.sampled_from([0, 1, 3, 6, 7, 16, 24, 25, 64, 65, 100]))
     k = min(k, shape[axis])
     style, dynamic = draw(st.sampled_from(["known", "late"])), draw(st.booleans())
     calls = []
@@ -266,6 +266,32 @@ def test_top_k() -> None:
         Case(places, ((x,),), expected=lambda x: best(x, 66, -1, 1)[1:]),
         *drawn(tops(), 50),
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", [QUICK, (*QUICK, "-mavx2"), FAST])
+@pytest.mark.parametrize("largest", [0, 1])
+def test_top_k_of_different_numbers(flags: tuple[str, ...], largest: int) -> None:
+    """Lengths around those of vectors; zeros of both signs, infinities, numbers that are none, denormals, equal ones."""
+    sizes = [16, 17, 31, 32, 33, 47, 48, 64, 100, 129, 500]
+    cases, code = [], []
+    for n in sizes:
+        for k in (2, 6, 7, 8, 17, 24, 32):
+            x = RNG.standard_normal((40, n)).astype(np.float32)
+            x[10:20] = np.sort(x[10:20])[:, :: RNG.choice([-1, 1])]
+            special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-42, -1e-42, 1e30], np.float32)
+            x[20:30][RNG.random((10, n)) < 0.5] = RNG.choice(special)
+            x[30:35] = RNG.choice(special, (5, n))
+            x[35:] = RNG.integers(0, 3, (5, n))
+            k = min(k, n)
+            model = node_model(
+                "TopK", [x, np.array([k])], opset=11, outputs=[np.float32, np.int64], constants=[1], largest=largest
+            )
+            code.append(translate(model, f"top_{len(code)}"))
+            cases.append((x, k))
+    library, _ = build(code, BuildOptions(flags=flags))
+    for item, (x, k) in zip(code, cases, strict=True):
+        for found, wanted in zip(Function(library, item)([x]), best(x, k, -1, largest), strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_nearest_neighbours_of_any_number_of_particles() -> None:

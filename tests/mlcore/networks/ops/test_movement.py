@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from mlcore.errors import InputError
 from mlcore.networks.build import QUICK, BuildOptions, Function, build
 from mlcore.networks.compiler import translate
+from tests.mlcore.networks import models
 from tests.mlcore.networks.conftest import Array, Case, drawn, hold, node_model
 
 RNG = np.random.default_rng(11)
@@ -512,3 +514,54 @@ def test_sizes_that_the_model_computes_are_followed() -> None:
         np.testing.assert_array_equal(function([x])[0], x[:, :-1] + x[:, 1:])
     with pytest.raises(InputError, match="counts from the front"):
         function([np.zeros((2, 0), np.float32)])
+
+
+def test_a_slice_of_at_most_one_broadcasts() -> None:
+    """``x / ones_like(x[:1, :1])``, ``x[:1, :1] - x`` and an Expand, with open sizes, empty ones too."""
+    nodes = [
+        helper.make_node("Slice", ["x", "starts", "ends"], ["corner"]),
+        helper.make_node("Shape", ["corner"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["twos"], value=helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])),
+        helper.make_node("Div", ["x", "twos"], ["halves"]),
+        helper.make_node("Sub", ["corner", "x"], ["differences"]),
+        helper.make_node("Shape", ["x"], ["whole"]),
+        helper.make_node("Expand", ["corner", "whole"], ["corners"]),
+    ]
+    outputs = dict.fromkeys(["halves", "differences", "corners"], TensorProto.FLOAT)
+    constants = {"starts": np.array([0, 0]), "ends": np.array([1, 1])}
+    emitted = translate(models.model(nodes, {"x": (TensorProto.FLOAT, ["b", "n"])}, outputs, constants), "corner")
+    function = Function(build([emitted], BuildOptions(flags=QUICK))[0], emitted)
+    for shape in ((3, 4), (1, 1), (1, 5), (6, 1), (0, 4), (3, 0), (0, 0)):
+        x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        halves, differences, corners = function([x])
+        np.testing.assert_array_equal(halves, x / 2)
+        np.testing.assert_array_equal(differences, x[:1, :1] - x)
+        np.testing.assert_array_equal(corners, np.broadcast_to(x[:1, :1], shape))
+
+
+def test_nothing_is_not_repeated() -> None:
+    """The first of none, against three: no number to take."""
+    nodes = [helper.make_node("Slice", ["x", "starts", "ends"], ["first"]), helper.make_node("Add", ["first", "y"], ["sum"])]
+    ports = {"x": (TensorProto.FLOAT, ["n"]), "y": (TensorProto.FLOAT, ["m"])}
+    constants = {"starts": np.array([0]), "ends": np.array([1])}
+    emitted = translate(models.model(nodes, ports, {"sum": TensorProto.FLOAT}, constants), "first")
+    function = Function(build([emitted], BuildOptions(flags=QUICK))[0], emitted)
+    x, y = np.arange(5, dtype=np.float32), np.ones(3, np.float32)
+    np.testing.assert_array_equal(function([x + 4, y])[0], [5, 5, 5])
+    assert function([x[:0], y[:0]])[0].shape == (0,)
+    with pytest.raises(InputError, match="has nothing there"):
+        function([x[:0], y])
+
+
+def test_squeeze_of_an_open_size_that_is_one_is_refused_by_the_call() -> None:
+    emitted = translate(
+        models.model(
+            [helper.make_node("Squeeze", ["x"], ["y"])], {"x": (TensorProto.FLOAT, ["b", 1, 3])}, {"y": TensorProto.FLOAT}
+        ),
+        "open",
+    )
+    function = Function(build([emitted], BuildOptions(flags=QUICK))[0], emitted)
+    for size in (0, 2, 5):
+        assert function([np.zeros((size, 1, 3), np.float32)])[0].shape == (size, 3)
+    with pytest.raises(InputError, match="axis 0, whose size is open, is one"):
+        function([np.zeros((1, 1, 3), np.float32)])

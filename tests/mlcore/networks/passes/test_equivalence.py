@@ -224,6 +224,21 @@ def test_a_dense_layer_of_edges_is_one_of_nodes(tmp_path: Path) -> None:
     assert {node.output.shape for node in graph.nodes if node.kind == "fused::Linear"} == {(6, 12)}
 
 
+@pytest.mark.parametrize(("kind", "n_nodes"), [(nn.SiLU, 2), (nn.Hardswish, 2), (nn.ReLU, 2), (nn.GELU, 3)])
+def test_steps_that_read_a_product_twice_join_it(kind: type[nn.Module], n_nodes: int, tmp_path: Path) -> None:
+    """But GELU's, whose error function would be written for each row of a tile."""
+    module = nn.Sequential(nn.Linear(5, 20), kind(), nn.Linear(20, 3)).eval()
+    graph = read(exported(module, (7, 5), {}, tmp_path / "steps.onnx"))
+    optimise(graph)
+    assert len(graph.nodes) == n_nodes
+    code = emit(graph, "steps")
+    library, _ = build([code], BuildOptions(flags=BASE))
+    x = RNG.standard_normal((7, 5)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(Function(library, code)([x])[0], expected, rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_minimal_filtering_is_what_runs(tmp_path: Path) -> None:
     graph = read(exported(Filtered().eval(), (5, 16, 9, 7), {}, tmp_path / "filtered.onnx"))

@@ -79,6 +79,7 @@ def test_a_network_becomes_code_that_passes_its_self_test_elsewhere(person: Any,
     with zipfile.ZipFile(io.BytesIO(artifact(job, "tagger.zip"))) as archive:
         archive.extractall(tmp_path)
     folder = tmp_path / "tagger"
+    assert "// From tagger.onnx.\n" in (folder / "tagger.hpp").read_text()
     subprocess.run(["g++", "-std=c++17", "-O1", "selftest.cpp", "-o", "selftest"], cwd=folder, check=True)
     assert subprocess.run(["./selftest"], cwd=folder, check=False, capture_output=True).returncode == 0
 
