@@ -224,6 +224,7 @@ def test_a_dense_layer_of_edges_is_one_of_nodes(tmp_path: Path) -> None:
     assert {node.output.shape for node in graph.nodes if node.kind == "fused::Linear"} == {(6, 12)}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize(("kind", "n_nodes"), [(nn.SiLU, 2), (nn.Hardswish, 2), (nn.ReLU, 2), (nn.GELU, 3)])
 def test_steps_that_read_a_product_twice_join_it(kind: type[nn.Module], n_nodes: int, tmp_path: Path) -> None:
     """But GELU's, whose error function would be written for each row of a tile."""
