@@ -109,8 +109,8 @@ class ColumnPlan:
         Values of one row (arrays of fixed size, several dimensions flattened); of one element of a row where it is jagged.
     encoding
         Of pages: ``"plain"``; ``"split"`` (SplitReal16/32/64, SplitUInt16/32/64); ``"zigzag"`` (SplitInt16/32/64);
-        ``"delta"`` (SplitIndex32/64); ``"bits"`` (Bit). Of baskets always ``"plain"``. What is not here (Real32Trunc,
-        Real32Quant, Switch; Double32 and Float16 in branches) cannot be planned.
+        ``"delta"`` (SplitIndex32/64, of plans of offsets only); ``"bits"`` (Bit). Of baskets always ``"plain"``. What is not
+        here (Real32Trunc, Real32Quant, Switch; Double32 and Float16 in branches) cannot be planned.
     jagged
         Of baskets: rows differ in their number of values, and each basket carries the offsets of its rows behind the data.
         Baskets without (written with the IO feature kGenerateOffsetMap) cannot be planned.
@@ -234,7 +234,7 @@ class RowField:
     column
         Index of the column; None for a constant.
     offset
-        Where its values begin in the record, in bytes; a multiple of nothing.
+        Where its values begin in the record, in bytes; of any alignment.
     dtype
         Of the values in the record, one of `NUMBER_TYPES` but float16, in the machine's byte order.
     width

@@ -17,7 +17,7 @@ def converted(values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     to = np.dtype(dtype)
     if values.dtype.kind == "f" and to.kind in "iu":
         limits = np.iinfo(to)
-        numbers = values.astype(np.float64).tolist()
+        numbers: list[float] = values.astype(np.float64).tolist()
         return np.array(
             [0 if math.isnan(number) else _within(number, int(limits.min), int(limits.max)) for number in numbers], to
         )
@@ -40,7 +40,7 @@ def pack_columns(
     """See `kernels.pack_columns`."""
     first = columns[0]
     n = len(first[1]) - 1 if isinstance(first, tuple) else len(first)
-    rows = range(n) if mask is None else np.flatnonzero(mask)
+    rows = np.arange(n) if mask is None else np.flatnonzero(mask)
     for record, row in zip(out, rows, strict=False):
         for entry in layout.fields:
             values, real = _values(entry, columns, int(row))

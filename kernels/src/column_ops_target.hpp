@@ -255,14 +255,28 @@ inline void transpose4(const uint8_t* const* columns, int64_t n_columns, int64_t
   rest(n_columns - c, 0);
 }
 
+// Calls f with a number of each type, in the order of `NumberType`.
+template <class F>
+void for_each_type(const F& f) {
+  f(Truth{}, std::int8_t{}, uint8_t{}, std::int16_t{}, std::uint16_t{}, std::int32_t{}, std::uint32_t{}, int64_t{}, std::uint64_t{}, Half{},
+    float{}, double{});
+}
+
+template <class From, class To>
+constexpr auto conversion() -> void (*)(const uint8_t*, int64_t, uint8_t*) {
+  if constexpr (std::is_same_v<From, To> || std::is_same_v<To, Half>) {
+    return nullptr;
+  } else {
+    return convert<From, To>;
+  }
+}
+
 template <class From>
 void conversions_of(void (**to)(const uint8_t*, int64_t, uint8_t*)) {
-  const auto all = [&](auto... of) {
+  for_each_type([&](auto... of) {
     int i = 0;
-    ((to[i++] = std::is_same_v<From, decltype(of)> || std::is_same_v<Half, decltype(of)> ? nullptr : convert<From, std::conditional_t<std::is_same_v<Half, decltype(of)>, float, decltype(of)>>), ...);
-  };
-  all(Truth{}, std::int8_t{}, uint8_t{}, std::int16_t{}, std::uint16_t{}, std::int32_t{}, std::uint32_t{}, int64_t{}, std::uint64_t{}, Half{}, float{},
-      double{});
+    ((to[i++] = conversion<From, decltype(of)>()), ...);
+  });
 }
 
 inline ColumnOps ops_named(const char* target) {
@@ -282,12 +296,10 @@ inline ColumnOps ops_named(const char* target) {
   words(ops.take, take<uint8_t>, take<std::uint16_t>, take<std::uint32_t>, take<std::uint64_t>);
   words(ops.scatter, scatter<uint8_t>, scatter<std::uint16_t>, scatter<std::uint32_t>, scatter<std::uint64_t>);
   ops.transpose4 = transpose4;
-  const auto all = [&](auto... of) {
+  for_each_type([&](auto... of) {
     int i = 0;
     (conversions_of<decltype(of)>(ops.convert[i++]), ...);
-  };
-  all(Truth{}, std::int8_t{}, uint8_t{}, std::int16_t{}, std::uint16_t{}, std::int32_t{}, std::uint32_t{}, int64_t{}, std::uint64_t{}, Half{}, float{},
-      double{});
+  });
   return ops;
 }
 

@@ -60,13 +60,16 @@ ColumnReader::ColumnReader(std::vector<std::shared_ptr<SourceFile>> files, std::
       throw std::invalid_argument("a plan has too many items or header bytes, or too few");
     }
     for (const Page& page : stream.pages) {
-      if (page.file < 0 || page.file >= static_cast<std::int64_t>(files_.size())) throw std::invalid_argument("a page lies in a file that is not there");
+      if (page.file < 0 || page.file >= static_cast<std::int64_t>(files_.size())) {
+        throw std::invalid_argument("a page lies in a file that is not there");
+      }
       if (page.offset < 0 || page.offset >= largest || page.bytes < 0 || page.bytes >= largest_raw || page.first != next || next >= largest ||
           page.count < 1 || page.count >= std::int64_t{1} << 40 || page.base < 0 || page.base >= largest) {
         throw std::invalid_argument("a page has a number that no file can have, or does not follow the one before");
       }
       next = page.end();
     }
+    if (stream.jagged && stream.kind != PageKind::kBasket) throw std::invalid_argument("pages are jagged by a plan of offsets");
     const bool index = stream.kind == PageKind::kPage && (stream.type == NumberType::kUint32 || stream.type == NumberType::kUint64);
     if (stream.encoding == Encoding::kDelta && !index) throw std::invalid_argument("only an index column is encoded as 'delta'");
     if (stream.encoding == Encoding::kBits && stream.type != NumberType::kBool) throw std::invalid_argument("only bool is encoded as 'bits'");
@@ -87,6 +90,7 @@ ColumnReader::ColumnReader(std::vector<std::shared_ptr<SourceFile>> files, std::
       offsets = 'o';
     }
     const Stream& stream = states_[column.stream]->stream;
+    if (stream.encoding == Encoding::kDelta) throw std::invalid_argument("an index column serves as the offsets of others only");
     if (column.offsets < 0) continue;
     const Stream& index = states_[static_cast<std::size_t>(column.offsets)]->stream;
     if (stream.kind != PageKind::kPage || index.kind != PageKind::kPage || index.items != 1 ||
@@ -109,7 +113,8 @@ std::shared_ptr<std::uint8_t[]> ColumnReader::offsets_memory(std::size_t column)
 // The page that has a row or value, which must be between the first page's first and the last page's end.
 std::size_t ColumnReader::page_of(const State& state, std::int64_t key) const {
   const std::vector<Page>& pages = state.stream.pages;
-  for (std::int64_t guess = std::max<std::int64_t>(state.loaded, 0); guess <= state.loaded + 1 && guess < static_cast<std::int64_t>(pages.size()); ++guess) {
+  const std::int64_t last = std::min(state.loaded + 1, static_cast<std::int64_t>(pages.size()) - 1);
+  for (std::int64_t guess = std::max<std::int64_t>(state.loaded, 0); guess <= last; ++guess) {
     const Page& page = pages[static_cast<std::size_t>(guess)];
     if (key >= page.first && key < page.end()) return static_cast<std::size_t>(guess);
   }

@@ -140,7 +140,8 @@ void Decompressor::frame(Codec codec, const std::uint8_t* in, std::size_t n, std
   } else if (codec == Codec::kLzma && table_.lzma_run != nullptr) {
     std::uint64_t memory = lzma_memory;
     std::size_t read = 0, written = 0;
-    using Run = int(std::uint64_t*, std::uint32_t, const void*, const std::uint8_t*, std::size_t*, std::size_t, std::uint8_t*, std::size_t*, std::size_t);
+    using Run = int(std::uint64_t*, std::uint32_t, const void*, const std::uint8_t*, std::size_t*, std::size_t, std::uint8_t*, std::size_t*,
+                    std::size_t);
     good = as<Run>(table_.lzma_run)(&memory, 0, nullptr, in, &read, n, out, &written, raw) == 0 && written == raw;
   } else if (table_.fallback) {
     table_.fallback(codec, in, n, out, raw);

@@ -44,7 +44,8 @@ class RowPacker {
   explicit RowPacker(const ColumnOps& ops) : ops_(ops) {}
 
   // Rows where `mask` is not 0 (all, where it is null) as records `stride` bytes apart; their number.
-  std::int64_t pack(const RowLayout& layout, const ColumnView* columns, std::int64_t n, const std::uint8_t* mask, std::uint8_t* out, std::int64_t stride);
+  std::int64_t pack(const RowLayout& layout, const ColumnView* columns, std::int64_t n, const std::uint8_t* mask, std::uint8_t* out,
+                    std::int64_t stride);
 
  private:
   struct Rows;

@@ -51,7 +51,8 @@ class MemoryFile final : public SourceFile {
   }
 
   const std::uint8_t* fetch(std::int64_t offset, std::int64_t n, Buffer&) const override {
-    const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), offset, [](std::int64_t at, const Piece& piece) { return at < piece.offset; });
+    const auto before = [](std::int64_t at, const Piece& piece) { return at < piece.offset; };
+    const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), offset, before);
     if (after == pieces_.begin()) throw DamagedBytes("its bytes are not in memory");
     const Piece& piece = *(after - 1);
     if (n < 0 || n > piece.bytes || offset - piece.offset > piece.bytes - n) throw DamagedBytes("its bytes are not in memory");

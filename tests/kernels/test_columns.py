@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 from pathlib import Path
@@ -182,6 +183,40 @@ def test_records(tree: Path) -> None:
     np.testing.assert_array_equal(found[:kept], exact[mask])
 
 
+def test_some_pages_alone(tree: Path, ntuple: Path) -> None:
+    """Plans of a few pages, in pieces of memory, as for a range of rows of a remote file: other rows are refused."""
+    for path, (files, plans) in (
+        (tree, tree_plans(tree, "t", ["float32", "v_float64", "square"])),
+        (ntuple, ntuple_plans(ntuple, "n", ["float32", "v_float64", "bool"])),
+    ):
+        whole = ColumnReader(files, plans, ROWS)
+        whole.read(701, 1900)
+        counts = whole.offsets(1)
+        assert counts is not None
+        whole.read(0, 701)
+        before = len(whole.values(1))
+        data = path.read_bytes()
+
+        def part(plan: ColumnPlan, start: int, stop: int) -> ColumnPlan:
+            first, count = plan.pages[:, 3], plan.pages[:, 4]
+            return dataclasses.replace(plan, pages=plan.pages[(first >= start) & (first + count <= stop)], offsets=None)
+
+        some = [part(plan, 701, 1900) for plan in plans]
+        if plans[1].offsets is not None:
+            values = part(plans[1], before, before + int(counts[-1]))
+            some[1] = dataclasses.replace(values, offsets=part(plans[1].offsets, 701, 1900))
+        every = [*some, *(plan.offsets for plan in some if plan.offsets is not None)]
+        pieces = [(int(page[1]), data[page[1] : page[1] + page[2]]) for plan in every for page in plan.pages]
+        reader = ColumnReader([kernels.memory_file(pieces)], some, ROWS)
+        reader.read(701, 1900)
+        whole.read(701, 1900)
+        for i in range(3):
+            np.testing.assert_array_equal(reader.values(i), whole.values(i))
+        for start, stop in [(700, 800), (1800, 1901)]:
+            with pytest.raises(ValueError, match="has no rows"):
+                reader.read(start, stop)
+
+
 def test_views_outlive_the_reader(tree: Path) -> None:
     """A view of jagged values stays valid memory when the reader takes more, or goes."""
     files, plans = tree_plans(tree, "t", ["v_int64"])
@@ -234,6 +269,9 @@ def test_what_cannot_be_read_is_refused(tree: Path) -> None:
         reader.values(2)
     with pytest.raises(ValueError, match="file that is not there"):
         ColumnReader(files[:0], plans, 100)
+    index = ColumnPlan("page", "uint32", np.array([PAGE]), encoding="delta")
+    with pytest.raises(ValueError, match="offsets of others only"):
+        ColumnReader(files, [index], 100)
     with pytest.raises(FileNotFoundError):
         kernels.open_file(tree.parent / "none.root")
 

@@ -15,6 +15,8 @@ import uproot
 from kernels import ColumnPlan, ColumnReader, SourceFile
 from tests.kernels.root_plans import ntuple_plans, tree_plans
 
+pytestmark = pytest.mark.slow  # ROOT starts and compiles the writers in some ten seconds
+
 WRITER = Path(__file__).with_name("root_writer.py")
 ROWS = 3000
 COMPRESSIONS = {"zlib": 101, "lzma": 201, "lz4": 404, "zstd": 505, "none": 0}
