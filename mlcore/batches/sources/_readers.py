@@ -48,7 +48,7 @@ class PiecesReader(BlockReader):
     def read(self, start: int, stop: int) -> Block:
         held = rows_of(self._held)
         if self._pieces is None or not self._first <= start <= self._first + held:
-            self.close()
+            self._drop()
             self._pieces, self._first, held = self.pieces(start), start, 0
         if start + 1 > self._first + held:
             self._held, self._first, held = {}, start, 0
@@ -64,14 +64,17 @@ class PiecesReader(BlockReader):
                 parts.append(piece)
                 have += rows_of(piece)
         except DamagedDataError as error:
-            self.close()  # a generator that raised has ended
+            self._drop()  # a generator that raised has ended
             error.start = max(error.start, start + have)
             raise
         self._held = {name: join([part[name] for part in parts]) for name in parts[0]} if parts else {}
         return cut_block(self._held, 0, stop - start)
 
-    def close(self) -> None:
+    def _drop(self) -> None:
         self._held, self._pieces = {}, None
+
+    def close(self) -> None:
+        self._drop()
 
 
 class JoinedReader(BlockReader):

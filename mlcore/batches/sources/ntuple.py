@@ -54,7 +54,7 @@ _TYPES: dict[int, tuple[str, Encoding]] = {
     0x1B: ("uint64", "delta"),
 }
 """Column types by their numbers in the format's specification: Bit, Byte, Char, Int8 and so on to SplitIndex64."""
-_CUT_FLOATS = (0x1D, 0x1E)
+_CUT_FLOATS = (0x1C, 0x1D)
 """Real32Trunc and Real32Quant, of any number of bits, which uproot reads."""
 _LEAF, _COLLECTION, _RECORD, _VARIANT, _STREAMER = range(5)
 """What a field is structurally."""
@@ -104,6 +104,7 @@ class NtuplePart(PlannedPart):
         super().__init__()
         self.place = place
         self.name = str(place)
+        self.table = place.table
         self.version = place.version()
         self.rows = int(ntuple.num_entries)
         self._fields = ntuple.field_records
@@ -131,9 +132,13 @@ class NtuplePart(PlannedPart):
         self.schema = Schema(columns, where=self.name)
         self.fingerprint = fingerprint("ntuple", place.path, place.table, *self.version, uuid)
 
-    def _walk(self, number: int, name: str, above: _Leaf) -> Iterator[tuple[Column, _Leaf]]:
-        """The columns of a field and of those in it; `name` is the field's, `above` what is known of those around it."""
+    def _walk(self, number: int, name: str, above: _Leaf, whole: str = "") -> Iterator[tuple[Column, _Leaf]]:
+        """The columns of a field and of those in it.
+
+        `name` is the field's, `above` what is known of those around it, `whole` the type of one around it that goes by its name.
+        """
         field = self._fields[number]
+        typename = whole or field.type_name
         children = self._children.get(number, [])
         own = number if field.source_field_id is None else int(field.source_field_id)
         leaf = replace(above, field=own, key=self._keys[number] or above.key)
@@ -153,7 +158,8 @@ class NtuplePart(PlannedPart):
             else:
                 for child in children:
                     inner = self._fields[child].field_name
-                    yield from self._walk(child, name if len(children) == 1 else f"{name}.{inner}", replace(leaf, collection=own))
+                    below = (name, typename) if len(children) == 1 else (f"{name}.{inner}", "")
+                    yield from self._walk(child, below[0], replace(leaf, collection=own), below[1])
                 return
         elif field.struct_role == _VARIANT:
             why_not = "its values are of several types"
@@ -162,7 +168,7 @@ class NtuplePart(PlannedPart):
         elif field.repetition:
             leaf = replace(leaf, shape=(*leaf.shape, int(field.repetition)))
         if not why_not and len(children) == 1 and own not in self._columns:
-            yield from self._walk(children[0], name, leaf)
+            yield from self._walk(children[0], name, leaf, typename)
             return
         types = {record.type for record in self._columns.get(own, [])}
         numbers = {_TYPES[kind][0] if kind in _TYPES else "float32" for kind in types if kind in _TYPES or kind in _CUT_FLOATS}
@@ -177,10 +183,10 @@ class NtuplePart(PlannedPart):
         elif not numbers or any(kind not in _TYPES and kind not in _CUT_FLOATS for kind in types):
             why_not = "its values are no numbers that are known"
         if why_not:
-            yield Column(name, None, leaf.shape, jagged, field.type_name, why_not), leaf
+            yield Column(name, None, leaf.shape, jagged, typename, why_not), leaf
             return
         dtype = np.result_type(*(np.dtype(kind) for kind in numbers))
-        yield number_column(name, dtype, leaf.shape, jagged=jagged, typename=field.type_name), leaf
+        yield number_column(name, dtype, leaf.shape, jagged=jagged, typename=typename), leaf
 
     def boundaries(self, columns: Sequence[str]) -> npt.NDArray[np.int64]:
         self.schema.features(columns)

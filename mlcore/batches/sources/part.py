@@ -110,6 +110,8 @@ class Part(ABC):
     ----------
     name
         For messages, such as ``signal.root:Events``.
+    table
+        Of the tree or group, such as ``Events``; empty where it has none.
     rows
         Their number.
     schema
@@ -119,6 +121,7 @@ class Part(ABC):
     """
 
     name: str
+    table: str = ""
     rows: int
     schema: Schema
     fingerprint: str

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mlcore.batches.sources import ntuple, tree
 from mlcore.batches.sources._formats import Format
-from mlcore.batches.sources._places import Place
+from mlcore.batches.sources._places import Place, is_url
 from mlcore.batches.sources._root import explained, open_root
+from mlcore.batches.sources.friends import FriendPart
 from mlcore.batches.sources.part import Part
 from mlcore.errors import DataError, InputError
 
 
-def open_file(place: Place) -> Part:
+def open_file(place: Place, *, follow: bool = True) -> Part:
     """The TTree or RNTuple of a ROOT file, with the friends that the tree lists where their files are there.
+
+    Parameters
+    ----------
+    place
+        The file, and the table in it.
+    follow
+        Whether to look for friends.
 
     Raises
     ------
@@ -23,7 +33,7 @@ def open_file(place: Place) -> Part:
     DataError
         It has no such table.
     """
-    with open_root(place) as file:
+    with open_root(place, minimal=False) as file:
         with explained(place):
             tables = _tables(file)
         if place.table:
@@ -43,11 +53,49 @@ def open_file(place: Place) -> Part:
                 code="batches.source",
             )
         with explained(place):
-            table = file[place.table]
+            table = _table(file, place)
             uuid = str(file.file.uuid)
             if tables[place.table.partition(";")[0]] == ntuple.CLASS:
                 return ntuple.NtuplePart(place, table, uuid)
-            return tree.TreePart(place, table, uuid)
+            part = tree.TreePart(place, table, uuid)
+            listed = list(tree.listed_friends(table)) if follow else []
+    return _befriended(part, listed)
+
+
+def _befriended(part: tree.TreePart, listed: Sequence[tuple[str, str, str]]) -> Part:
+    """A tree with the friends that it lists, as far as they are there and of as many rows."""
+    friends: dict[str, Part] = {}
+    for name, path, alias in listed:
+        for found in _beside(part.place, path):
+            try:
+                friend = open_file(replace(part.place, path=found, table=name), follow=False)
+            except (DataError, InputError):
+                continue  # the tree can be read without
+            if friend.rows == part.rows:
+                friends[alias] = friend
+            break
+    return FriendPart(part, friends) if friends else part
+
+
+def _beside(place: Place, path: str) -> list[str]:
+    """Where the file of a friend may be: as the tree says, or beside the tree's own file; those that are there."""
+    if not path:
+        return [place.path]
+    if place.remote or is_url(path):
+        return []  # a file that was sent by someone else shall not make this machine ask others
+    near = Path(place.path).parent / path
+    return [str(each) for each in (near, near.with_name(Path(path).name)) if each.is_file()]
+
+
+def _table(file: Any, place: Place) -> Any:
+    """The table with its friends; without what belongs to a tree and is not understood, such as objects of a user's own."""
+    try:
+        return file[place.table]
+    except Exception:
+        if file.file.options["minimal_ttree_metadata"]:
+            raise
+    with open_root(place, minimal=True) as again:
+        return again[place.table]
 
 
 def _tables(file: Any) -> dict[str, str]:

@@ -73,6 +73,7 @@ class TreePart(PlannedPart):
         super().__init__()
         self.place = place
         self.name = str(place)
+        self.table = place.table
         self.version = place.version()
         self.rows = int(tree.num_entries)
         self._leaves: dict[str, _Leaf] = {}
@@ -210,6 +211,14 @@ def _readable(branch: Any, start: int, stop: int) -> bool:
     except Exception:
         return False
     return True
+
+
+def listed_friends(tree: Any) -> Iterator[tuple[str, str, str]]:
+    """The friends that a tree lists: the name of the tree, the path of its file (empty for the same one), and its alias."""
+    for friend in tree.member("fFriends", none_if_missing=True) or ():
+        name = friend.member("fTreeName", none_if_missing=True)
+        if name:
+            yield str(name), str(friend.member("fTitle", none_if_missing=True) or ""), str(friend.member("fName") or name)
 
 
 def _written(branch: Any) -> int:
