@@ -66,6 +66,22 @@ class Schema(Mapping[str, Column]):
         except KeyError:
             raise DataError.missing("column", name, self._columns, where=self.where) from None
 
+    def features(self, names: Iterable[str]) -> list[Column]:
+        """The columns of these names, each of which can be a feature.
+
+        Raises
+        ------
+        DataError
+            There is no such column, or it can be no feature.
+        """
+        columns = [self[name] for name in names]
+        for column in columns:
+            if column.why_not:
+                hint = "Choose other columns; those that can be features have an empty `why_not` in the schema."
+                message = f"column {column.name!r} ({column.typename or 'of no known type'}) of {self.where} cannot be read"
+                raise DataError(f"{message}: {column.why_not}", hint=hint)
+        return columns
+
     def __contains__(self, name: object) -> bool:
         return name in self._columns
 
