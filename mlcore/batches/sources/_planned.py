@@ -81,7 +81,9 @@ class NativeReader(BlockReader):
 def _check_covered(columns: Sequence[NativeColumn], stop: int) -> None:
     for entry in columns:
         if stop > entry.covered:
-            message = f"{entry.where}: column {entry.column.name!r} ends at row {entry.covered} of {entry.rows}: the rest was lost"
+            message = (
+                f"{entry.where}: column {entry.column.name!r} ends at row {entry.covered} of {entry.rows}: the rest was lost"
+            )
             raise DamagedDataError(message, start=entry.covered, stop=entry.rows)
 
 
@@ -95,7 +97,9 @@ def _values(native: ColumnReader, i: int, column: Column) -> Values:
 
 def _damaged(entry: NativeColumn, error: DecodeError) -> DamagedDataError:
     what = f"{entry.unit} of offsets" if error.of_offsets else entry.unit
-    message = f"{entry.where}: column {entry.column.name!r}, {what} {error.page}, rows {error.start} to {error.stop}: {error.reason}"
+    message = (
+        f"{entry.where}: column {entry.column.name!r}, {what} {error.page}, rows {error.start} to {error.stop}: {error.reason}"
+    )
     return DamagedDataError(message, start=error.start, stop=error.stop)
 
 
@@ -221,7 +225,11 @@ class PlannedPart(Part):
         found: list[NativeColumn | None] = []
         for name in names:
             plan = self.plan(name)
-            found.append(None if plan is None else NativeColumn(self.schema[name], plan, self.name, self.unit, self.covered(name), self.rows))
+            found.append(
+                None
+                if plan is None
+                else NativeColumn(self.schema[name], plan, self.name, self.unit, self.covered(name), self.rows)
+            )
         return found
 
     def files(self) -> list[SourceFile]:

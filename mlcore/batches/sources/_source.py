@@ -14,9 +14,7 @@ from mlcore.batches.sources.friends import FriendPart
 from mlcore.batches.sources.part import Part
 from mlcore.errors import InputError
 
-HINT = (
-    "Give a path, file.root:tree, a glob, a folder, a URL, a list of these; a dict of arrays, an array, an Arrow table or an RDataFrame."
-)
+HINT = "Give a path, file.root:tree, a glob, a folder, a URL, a list of these; a dict of arrays, an array, an Arrow table or an RDataFrame."
 
 
 @dataclass(frozen=True)

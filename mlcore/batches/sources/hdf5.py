@@ -206,7 +206,11 @@ def _columns(name: str, dataset: Any) -> Iterator[tuple[Column, _Source]]:
         yield Column(name, None, typename=str(dataset.dtype), why_not="its data lies in other files"), source
     elif dataset.dtype.names is not None:
         for column, fields in _fields("", dataset.dtype, ()):
-            whole = column if dataset.ndim == 1 else Column(column.name, None, why_not="it is a structured array of several dimensions")
+            whole = (
+                column
+                if dataset.ndim == 1
+                else Column(column.name, None, why_not="it is a structured array of several dimensions")
+            )
             yield whole, _Source(dataset.name, fields)
     elif (inner := h5py.check_vlen_dtype(dataset.dtype)) is not None and not isinstance(inner, type):
         yield number_column(name, inner, jagged=True, typename=f"vlen {inner.name}"), source

@@ -34,7 +34,9 @@ _TYPES = {
     "float": "float32", "Float_t": "float32", "Float16_t": "float32",
     "double": "float64", "Double_t": "float64", "Double32_t": "float64",
 }  # fmt: skip
-_LISTS = re.compile(r"(?:ROOT::VecOps::|ROOT::)?RVec(?:<(?P<rvec>[^<>,]+)>|(?P<short>[FDIBLUC]|UI|UL|LL|ULL)$)|(?:std::)?vector<(?P<vector>[^<>,]+)>")
+_LISTS = re.compile(
+    r"(?:ROOT::VecOps::|ROOT::)?RVec(?:<(?P<rvec>[^<>,]+)>|(?P<short>[FDIBLUC]|UI|UL|LL|ULL)$)|(?:std::)?vector<(?P<vector>[^<>,]+)>"
+)
 _SHORT = {"F": "float", "D": "double", "I": "int", "B": "bool", "L": "long", "C": "char", "UI": "unsigned", "UL": "unsigned long"}
 _SHORT |= {"LL": "long long", "ULL": "unsigned long long"}
 
