@@ -191,7 +191,7 @@ def test_what_is_asked_wrongly_is_said(file: str) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(file: str, tmp_path: Path) -> None:
-    loader = BatchLoader(file, ["f0"], memory=SMALL, spill_directory=tmp_path / "nowhere")
+    loader = BatchLoader(file, memory=SMALL, spill_directory=tmp_path / "nowhere")
     with pytest.raises(OSError, match=r"rows cannot be kept in .*nowhere"):
         next(loader.numpy())
 
