@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlcore.errors import DataError
+from mlcore.errors import DataError, InputError
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,12 @@ class Schema(Mapping[str, Column]):
         ------
         DataError
             There is no such column, or it can be no feature.
+        InputError
+            None is asked for.
         """
         columns = [self[name] for name in names]
+        if not columns:
+            raise InputError(f"no column of {self.where} is asked for", hint="Name one at least.")
         for column in columns:
             if column.why_not:
                 hint = "Choose other columns; those that can be features have an empty `why_not` in the schema."

@@ -16,7 +16,7 @@ from mlcore.batches.schema import Column
 from mlcore.batches.sources._places import Place, check_version
 from mlcore.batches.sources._readers import JoinedReader
 from mlcore.batches.sources.part import BlockReader, DamagedDataError, Part
-from mlcore.errors import InputError
+from mlcore.errors import InputError, MLCoreError
 from kernels import SourceFile
 
 WINDOW = 32 * 1024**2
@@ -214,10 +214,22 @@ class PlannedPart(Part):
             return list(self._pieces)
 
     def plan(self, name: str) -> ColumnPlan | None:
-        """The plan of a column; None where there is none. Columns that share offsets share their plan's object."""
+        """The plan of a column; None where there is none. Columns that share offsets share their plan's object.
+
+        Raises
+        ------
+        DamagedDataError
+            The metadata of the column makes no sense.
+        """
         with self._lock:
             if name not in self._plans:
-                self._plans[name] = self.make_plan(name)
+                try:
+                    self._plans[name] = self.make_plan(name)
+                except (MLCoreError, MemoryError):
+                    raise
+                except Exception as error:  # plans check themselves, and uproot reads embedded baskets only now
+                    message = f"{self.name}: it is not clear where the {self.unit}s of column {name!r} lie: {error}"
+                    raise DamagedDataError(message, start=0, stop=self.rows) from error
             return self._plans[name]
 
     def native_columns(self, names: Sequence[str]) -> list[NativeColumn | None]:

@@ -209,6 +209,13 @@ class NtuplePart(PlannedPart):
         pages = self._pages(record, zeros, np.dtype(dtype).itemsize)
         return ColumnPlan("page", dtype, pages, items=column.items, encoding=encoding, offsets=offsets)
 
+    def covered(self, name: str) -> int:
+        plan = self.plan(name)
+        if plan is None:
+            return self.rows
+        pages, items = (plan.pages, plan.items) if plan.offsets is None else (plan.offsets.pages, 1)
+        return min(self.rows, int(pages[-1, 3] + pages[-1, 4]) // items) if len(pages) else 0
+
     def _record(self, field: int) -> Any:
         """The RNTuple column of a field that holds its values in all clusters; None where clusters differ."""
         for record in self._columns.get(field, []):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,11 @@ class _Reader(PiecesReader):
         super().__init__(block_rows)
         self.part = part
         self.columns = tuple(columns)
-        self.names = [column.name for column in columns]
         self.file = open_parquet(part.place)
+        stored = [self.file.schema.column(i).path for i in range(len(self.file.schema))]
+        # Lists have two levels of their own in the file, which no column's name has.
+        paths = {re.sub(r"\.list\.(element|item)(?=\.|$)", "", path): path for path in stored}
+        self.names = [paths.get(column.name, column.name) for column in columns]
 
     def pieces(self, start: int) -> Iterator[Block]:
         edges = self.part.edges

@@ -124,17 +124,14 @@ class TreePart(PlannedPart):
                 basket = embedded[i - normal]
                 data = basket_bytes(basket.data, basket.byte_offsets)
                 pages.append([1, self.embed(data), len(data), start, stop - start, 0])
-        try:
-            return ColumnPlan(
-                kind="basket",
-                dtype=dtype.base.newbyteorder("=").name,
-                pages=np.array(pages, np.int64).reshape(-1, 6),
-                items=int(np.prod(dtype.shape, dtype=np.int64)),
-                jagged=jagged,
-                header_bytes=leaf.header_bytes,
-            )
-        except ValueError as error:
-            raise DamagedDataError(f"{self.name}: the baskets of {name!r}: {error}", start=0, stop=self.rows) from error
+        return ColumnPlan(
+            kind="basket",
+            dtype=dtype.base.newbyteorder("=").name,
+            pages=np.array(pages, np.int64).reshape(-1, 6),
+            items=int(np.prod(dtype.shape, dtype=np.int64)),
+            jagged=jagged,
+            header_bytes=leaf.header_bytes,
+        )
 
     def spans(self, name: str) -> npt.NDArray[np.int64]:
         plan = self.plan(name)
