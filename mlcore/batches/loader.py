@@ -19,7 +19,7 @@ from mlcore.batches.filling import Packer, Progress, tasks
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.sources import open_source
-from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, Store, gathered
+from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, Store, StreamStore, gathered
 from mlcore.errors import InputError
 
 T = TypeVar("T")
@@ -54,7 +54,8 @@ class BatchLoader:
     drop_remainder
         Whether the last rows are left out where they do not fill a batch.
     memory
-        What the rows may take, such as ``"256 MB"`` or a number of bytes; beyond it they are kept on disk.
+        What the rows may take, such as ``"256 MB"`` or a number of bytes; beyond it they are kept on disk, or, without
+        shuffling, read anew each epoch.
     spill_directory
         Where that is; the folder for temporary files by default.
     threads
@@ -141,7 +142,7 @@ class BatchLoader:
 
     @property
     def mode(self) -> str:
-        """Where rows lie between epochs, ``memory`` or ``spill``; reads the source where that was not done."""
+        """Where rows lie between epochs, ``memory``, ``spill`` or ``stream`` (nowhere); reads the source where that was not done."""
         return self._filled().mode
 
     @property
@@ -191,8 +192,11 @@ class BatchLoader:
             selection, work = self._selection, tasks(self._source, self._selection)
             width = Packer(selection, with_id=not selection.is_plain).layout.record_bytes + ORDER_BYTES
             rows = self._source.rows
-            if rows * width <= self._budget or not self.shuffle:
-                self._store = MemoryStore(selection, work, self.seed if self.shuffle else None, self._threads, self._progress)
+            if rows * width <= self._budget:
+                seed = self.seed if self.shuffle else None
+                self._store = MemoryStore(selection, work, seed, self._threads, self._progress)
+            elif not self.shuffle:
+                self._store = StreamStore(selection, work)
             else:
                 self._store = SpillStore(
                     selection, work, self.seed, self._threads, self._progress,

@@ -1,4 +1,4 @@
-"""Where records lie between epochs: in memory, or on disk in buckets of the epoch's order."""
+"""Where records lie between epochs: in memory, on disk in buckets of the epoch's order, or nowhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,16 @@ class Store(ABC):
 
     Attributes
     ----------
-    rows
-        Their number.
     mode
-        ``memory`` or ``spill``.
+        ``memory``, ``spill`` or ``stream``.
     """
 
-    rows: int
     mode: str
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Their number."""
 
     @abstractmethod
     def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
@@ -89,15 +92,19 @@ class MemoryStore(Store):
             kept[task.first] = packer.pack(task, task.start, task.stop, records[begin : begin + task.stop - task.start])
 
         each(work, lambda: Packer(selection, with_id=not selection.is_plain), run, threads, progress)
-        self.rows = 0
+        rows = 0
         for task in work:
             begin, count = starts[task.first], kept[task.first]
-            self._move(records, begin, self.rows, count)
-            self.rows += count
-        self.records = records[: self.rows]
-        unused = -(-self.rows * width // PAGE) * PAGE
+            self._move(records, begin, rows, count)
+            rows += count
+        self.records = records[:rows]
+        unused = -(-rows * width // PAGE) * PAGE
         if unused < len(self._memory):
             self._memory.madvise(mmap.MADV_DONTNEED, unused, len(self._memory) - unused)
+
+    @property
+    def rows(self) -> int:
+        return len(self.records)
 
     @staticmethod
     def _move(records: Records, start: int, to: int, count: int) -> None:
@@ -111,12 +118,41 @@ class MemoryStore(Store):
 
     def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
         if self.seed is None:
-            order = np.arange(self.rows, dtype=np.uint32)
+            order = np.arange(len(self.records), dtype=np.uint32)
         elif self._id_offset is None:
             order = order_of_range(0, self.rows, self.seed, epoch)
         else:
             order = order_of_records(self.records, self._id_offset, ID_BYTES, self.seed, epoch)
         yield self.records, order
+
+
+class StreamStore(Store):
+    """Records in the order of the source, read anew each epoch: nothing is kept.
+
+    Parameters
+    ----------
+    selection, work
+        As of `MemoryStore`.
+    """
+
+    mode = "stream"
+
+    def __init__(self, selection: Selection, work: list[Task]) -> None:
+        self._selection, self._work = selection, work
+        self._rows = sum(task.stop - task.start for task in work) if selection.keep is None else None
+
+    @property
+    def rows(self) -> int:
+        if self._rows is None:
+            self._rows = sum(len(records) for records, _ in self.pieces(0))
+        return self._rows
+
+    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+        packer = Packer(self._selection, with_id=False)
+        with closing(packer):
+            for task in self._work:
+                for records in packer.blocks(task):
+                    yield records, np.arange(len(records), dtype=np.uint32)
 
 
 class SpillStore(Store):
@@ -179,8 +215,12 @@ class SpillStore(Store):
                 writer.flush()
             writers.clear()
             self._file.turn()
-        self.rows = int(self._file.counts().sum())
+        self._rows = int(self._file.counts().sum())
         self._left: list[int] | None = None
+
+    @property
+    def rows(self) -> int:
+        return self._rows
 
     def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
         with self._guarded():

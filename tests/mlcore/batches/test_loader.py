@@ -113,11 +113,13 @@ def test_rows_are_mixed_over_the_whole_file(file: str, memory: int) -> None:
         assert abs(chi_square - 81) < 5 * np.sqrt(2 * 81)
 
 
-def test_without_shuffling_rows_keep_their_order(file: str) -> None:
-    loader = BatchLoader(file, ["f0"], target="row", shuffle=False, filter="f2 > 0", memory=SMALL)
-    order = rows_of(loader)
-    assert len(order) > 20_000
-    assert (np.diff(order) > 0).all()
+@pytest.mark.parametrize(("memory", "mode"), [(SMALL, "stream"), (64_000_000, "memory")])
+def test_without_shuffling_rows_keep_their_order(file: str, arrays: dict[str, Any], memory: int, mode: str) -> None:
+    loader = BatchLoader(file, ["f0"], target="row", shuffle=False, filter="f2 > 0", memory=memory, batch_size=1000)
+    assert loader.mode == mode
+    for _ in range(2):
+        np.testing.assert_array_equal(rows_of(loader), np.flatnonzero(arrays["f2"] > 0))
+    assert len(loader) == -(-int((arrays["f2"] > 0).sum()) // 1000)
 
 
 def test_batches_are_not_overwritten(file: str) -> None:
