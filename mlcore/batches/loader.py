@@ -142,7 +142,7 @@ class BatchLoader:
 
     @property
     def mode(self) -> str:
-        """Where rows lie between epochs, ``memory``, ``spill`` or ``stream`` (nowhere); reads the source where that was not done."""
+        """Where rows lie between epochs, ``memory``, ``spill`` or ``stream`` (nowhere); reads the source if need be."""
         return self._filled().mode
 
     @property
