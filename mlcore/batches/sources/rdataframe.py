@@ -130,7 +130,7 @@ def _values(given: Any, column: Column) -> Values:
 def takes(given: object) -> bool:
     """Whether it is a data frame, or a step of one."""
     name = type(given).__name__
-    return (made_by(given, "cppyy") or made_by(given, "ROOT") or hasattr(given, "__cpp_name__")) and "RDF" in name
+    return (made_by(given, "cppyy") or made_by(given, "ROOT")) and ("RDataFrame" in name or "RInterface" in name)
 
 
 FORMAT = Format("RDataFrame", takes=takes, open_object=FramePart)

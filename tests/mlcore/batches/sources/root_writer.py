@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import ROOT
@@ -31,7 +32,7 @@ struct Row {
   Double32_t d32; Float16_t f16; float fixed[3]; int matrix[2][3]; int n; double counted[12]; float pairs[12][2]; Long_t gl; ULong_t gul;
 };
 
-void write_tree(const char* path, int rows, int compression, bool close) {
+void write_tree(const char* path, int rows, int compression, bool close, const char* save = "") {
   auto file = new TFile(path, "RECREATE", "", compression);
   auto tree = new TTree("Events", "t");
   tree->SetAutoFlush(close ? 700 : 0);
@@ -73,7 +74,7 @@ void write_tree(const char* path, int rows, int compression, bool close) {
     }
     text = "row " + std::to_string(row); leaves = {float(row), -float(row), row};
     tree->Fill();
-    if (!close && row == rows * 2 / 3) tree->AutoSave("SaveSelf");
+    if (!close && row == rows * 2 / 3) tree->AutoSave(save);
   }
   if (!close) { file->Flush(); return; }  // as a job leaves it that was killed
   tree->Write(); delete file;
@@ -180,9 +181,9 @@ def main(folder: str, rows: int) -> None:
         ROOT.write_tree(f"{folder}/tree_{name}.root", rows, compression, True)
         ROOT.write_ntuple(f"{folder}/rntuple_{name}.root", rows, compression)
     ROOT.write_small(folder, rows)
-    ROOT.write_tree(f"{folder}/killed.root", rows, 404, False)
-    sys.stdout.flush()
-    ROOT.gSystem.Exit(0, False)  # the file of the killed job must not be closed
+    ROOT.write_tree(f"{folder}/killed.root", rows, 404, False, "SaveSelf")
+    ROOT.write_tree(f"{folder}/unclosed.root", rows, 404, False)
+    os._exit(0)  # ROOT shall not close the files of the killed jobs
 
 
 if __name__ == "__main__":

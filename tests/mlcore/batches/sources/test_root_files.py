@@ -158,12 +158,35 @@ def test_baskets_that_lie_in_the_tree(written: Path) -> None:
 
 
 def test_a_job_that_was_killed(written: Path) -> None:
-    """What the last AutoSave saved is there, the rest is not."""
-    path = written / "killed.root"
-    (part,) = open_source(path).parts
-    assert part.rows == ROWS * 2 // 3 + 1
-    exact = branches(path, PLANNED)
-    check_blocks(part, exact, 0, part.rows, 500)
+    """What the last AutoSave saved is there, the rest is not; whether or not the file has a table of contents."""
+    saved = written / "killed.root"
+    exact = branches(saved, [*PLANNED, *BY_UPROOT])
+    with pytest.raises(KeyError):
+        uproot.open(written / "unclosed.root")["Events"]
+    for path in (saved, written / "unclosed.root"):
+        (part,) = open_source(path).parts
+        assert part.rows == ROWS * 2 // 3 + 1
+        # Descriptions of a user's own classes are written when a file is closed.
+        known = {name: column for name, column in exact.items() if not part.schema[name].why_not}
+        assert set(exact) - set(known) <= {"event.times"}
+        check_blocks(part, known, 0, part.rows, 500)
+
+
+def test_a_file_that_was_cut_short(written: Path, tmp_path: Path) -> None:
+    """As long as a tree that was saved is in what is left, it is read; its later baskets may not be."""
+    data = (written / "unclosed.root").read_bytes()
+    exact = branches(written / "killed.root", ["f", "vf"])
+    opened = 0
+    for size in range(len(data), 1000, -len(data) // 40):
+        (tmp_path / "cut.root").write_bytes(data[:size])
+        try:
+            (part,) = open_source(tmp_path / "cut.root").parts
+        except InputError as error:
+            assert "cut.root" in error.message
+            continue
+        check_blocks(part, exact, 0, part.rows, 500)
+        opened += 1
+    assert 0 < opened < 40
 
 
 def test_the_newest_cycle_is_meant(written: Path) -> None:
