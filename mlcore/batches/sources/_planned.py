@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kernels import SourceFile
 from kernels.columns import ColumnPlan, ColumnReader, DecodeError, memory_file, open_file
 from mlcore.batches.blocks import Block, Jagged, Values
 from mlcore.batches.schema import Column
@@ -17,7 +18,6 @@ from mlcore.batches.sources._places import Place, check_version
 from mlcore.batches.sources._readers import JoinedReader
 from mlcore.batches.sources.part import BlockReader, DamagedDataError, Part
 from mlcore.errors import InputError, MLCoreError
-from kernels import SourceFile
 
 WINDOW = 32 * 1024**2
 """Bytes of a remote file that are fetched at a time."""
@@ -81,7 +81,9 @@ class NativeReader(BlockReader):
 def _check_covered(columns: Sequence[NativeColumn], stop: int) -> None:
     for entry in columns:
         if stop > entry.covered:
-            message = f"{entry.where}: column {entry.column.name!r} ends at row {entry.covered} of {entry.rows}: the rest was lost"
+            message = (
+                f"{entry.where}: column {entry.column.name!r} ends at row {entry.covered} of {entry.rows}: the rest was lost"
+            )
             raise DamagedDataError(message, start=entry.covered, stop=entry.rows)
 
 
@@ -95,7 +97,9 @@ def _values(native: ColumnReader, i: int, column: Column) -> Values:
 
 def _damaged(entry: NativeColumn, error: DecodeError) -> DamagedDataError:
     what = f"{entry.unit} of offsets" if error.of_offsets else entry.unit
-    message = f"{entry.where}: column {entry.column.name!r}, {what} {error.page}, rows {error.start} to {error.stop}: {error.reason}"
+    message = (
+        f"{entry.where}: column {entry.column.name!r}, {what} {error.page}, rows {error.start} to {error.stop}: {error.reason}"
+    )
     return DamagedDataError(message, start=error.start, stop=error.stop)
 
 
@@ -233,7 +237,11 @@ class PlannedPart(Part):
         found: list[NativeColumn | None] = []
         for name in names:
             plan = self.plan(name)
-            found.append(None if plan is None else NativeColumn(self.schema[name], plan, self.name, self.unit, self.covered(name), self.rows))
+            found.append(
+                None
+                if plan is None
+                else NativeColumn(self.schema[name], plan, self.name, self.unit, self.covered(name), self.rows)
+            )
         return found
 
     def files(self) -> list[SourceFile]:

@@ -1,8 +1,8 @@
-"""ROOT files that were never closed: what was saved in them, as ROOT's own recovery finds it, without writing to the file.
+"""ROOT files that were never closed: what was saved in them, as ROOT's own recovery finds it; the file stays as it is.
 
-A file's table of contents is written when it is closed. Until then, and in a copy that was cut short, the trees that were saved on
-the way (`TTree::AutoSave`) lie in the file, each behind a header that names it. They are looked for from record to record, and
-uproot is shown the file with a table of contents added.
+A file's table of contents is written when it is closed. Until then, and in a copy that was cut short, the trees that were saved
+on the way (`TTree::AutoSave`) lie in the file, each behind a header that names it. They are looked for from record to record,
+and uproot is shown the file with a table of contents added.
 """
 
 from __future__ import annotations

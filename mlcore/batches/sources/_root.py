@@ -32,7 +32,12 @@ def open_root(place: Place, *, minimal: bool = True) -> Any:
     """
     import uproot
 
-    options: dict[str, Any] = {"custom_classes": _own_classes(), "array_cache": None, "object_cache": None, "minimal_ttree_metadata": minimal}
+    options: dict[str, Any] = {
+        "custom_classes": _own_classes(),
+        "array_cache": None,
+        "object_cache": None,
+        "minimal_ttree_metadata": minimal,
+    }
     with explained(place):
         if not place.remote:
             rest = recovered(place.path, SAVED)
@@ -53,7 +58,9 @@ def _own_classes() -> dict[str, Any]:
 
     dispatching = uproot.model.DispatchByVersion
     return {
-        name: type(kind.__name__, (kind,), {"known_versions": dict(kind.known_versions)}) if issubclass(kind, dispatching) else kind
+        name: type(kind.__name__, (kind,), {"known_versions": dict(kind.known_versions)})
+        if issubclass(kind, dispatching)
+        else kind
         for name, kind in uproot.classes.items()
     }
 

@@ -52,7 +52,9 @@ def plain(array: Array) -> Array:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
-def number_column(name: str, dtype: np.dtype[Any], shape: tuple[int, ...] = (), *, jagged: bool = False, typename: str = "") -> Column:
+def number_column(
+    name: str, dtype: np.dtype[Any], shape: tuple[int, ...] = (), *, jagged: bool = False, typename: str = ""
+) -> Column:
     """A column of values of a NumPy type; one that can be no feature where they are no numbers."""
     native = dtype.newbyteorder("=")
     why_not = ""

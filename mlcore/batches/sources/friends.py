@@ -85,7 +85,9 @@ class FriendPart(Part):
         readers = [(self.parts[number].reader(list(names.values()), block_rows), names) for number, names in groups]
         return JoinedReader(readers, columns, block_rows)
 
-    def _native(self, groups: Sequence[tuple[int, Mapping[str, str]]], columns: Sequence[str], block_rows: int) -> BlockReader | None:
+    def _native(
+        self, groups: Sequence[tuple[int, Mapping[str, str]]], columns: Sequence[str], block_rows: int
+    ) -> BlockReader | None:
         """One native reader of all files, where all parts are local files of ROOT and all columns have plans; else None."""
         entries: dict[str, NativeColumn] = {}
         planned = []
@@ -116,4 +118,3 @@ def _moved(plan: ColumnPlan, by: int, moved: dict[int, ColumnPlan]) -> ColumnPla
         offsets = None if plan.offsets is None else _moved(plan.offsets, by, moved)
         moved[id(plan)] = replace(plan, pages=pages, offsets=offsets)
     return moved[id(plan)]
-

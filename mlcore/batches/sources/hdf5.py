@@ -194,7 +194,8 @@ def _rows(datasets: dict[str, Any], where: str) -> int:
                 hint='Name one dataset, as in tree="group/dataset", or give a group whose datasets are of equal length.',
                 code="batches.rows",
             )
-    return len(dataset)
+    rows: int = dataset.shape[0]
+    return rows
 
 
 def _columns(name: str, dataset: Any) -> Iterator[tuple[Column, _Source]]:
@@ -206,7 +207,11 @@ def _columns(name: str, dataset: Any) -> Iterator[tuple[Column, _Source]]:
         yield Column(name, None, typename=str(dataset.dtype), why_not="its data lies in other files"), source
     elif dataset.dtype.names is not None:
         for column, fields in _fields("", dataset.dtype, ()):
-            whole = column if dataset.ndim == 1 else Column(column.name, None, why_not="it is a structured array of several dimensions")
+            whole = (
+                column
+                if dataset.ndim == 1
+                else Column(column.name, None, why_not="it is a structured array of several dimensions")
+            )
             yield whole, _Source(dataset.name, fields)
     elif (inner := h5py.check_vlen_dtype(dataset.dtype)) is not None and not isinstance(inner, type):
         yield number_column(name, inner, jagged=True, typename=f"vlen {inner.name}"), source
@@ -228,7 +233,8 @@ def _fields(name: str, dtype: np.dtype[Any], above: tuple[str, ...]) -> Iterator
 
 
 def _row_bytes(dataset: Any) -> int:
-    return max(1, int(dataset.dtype.itemsize) * math.prod(dataset.shape[1:]))
+    width: int = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+    return max(1, width)
 
 
 def open_file(place: Place) -> Part:

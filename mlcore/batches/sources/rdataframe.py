@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcore.batches.blocks import Block, Jagged, Values
+from mlcore.batches.blocks import Block, Values
 from mlcore.batches.schema import Column, Schema
 from mlcore.batches.sources._formats import Format, made_by
 from mlcore.batches.sources._places import fingerprint
@@ -34,7 +34,9 @@ _TYPES = {
     "float": "float32", "Float_t": "float32", "Float16_t": "float32",
     "double": "float64", "Double_t": "float64", "Double32_t": "float64",
 }  # fmt: skip
-_LISTS = re.compile(r"(?:ROOT::VecOps::|ROOT::)?RVec(?:<(?P<rvec>[^<>,]+)>|(?P<short>[FDIBLUC]|UI|UL|LL|ULL)$)|(?:std::)?vector<(?P<vector>[^<>,]+)>")
+_LISTS = re.compile(
+    r"(?:ROOT::VecOps::|ROOT::)?RVec(?:<(?P<rvec>[^<>,]+)>|(?P<short>[FDIBLUC]|UI|UL|LL|ULL)$)|(?:std::)?vector<(?P<vector>[^<>,]+)>"
+)
 _SHORT = {"F": "float", "D": "double", "I": "int", "B": "bool", "L": "long", "C": "char", "UI": "unsigned", "UL": "unsigned long"}
 _SHORT |= {"LL": "long long", "ULL": "unsigned long long"}
 
@@ -50,9 +52,8 @@ class FramePart(Part):
         self.name = "the data frame"
         self._frame = frame
         self._whole: dict[str, Values] = {}
-        columns = []
-        for name in sorted(str(column) for column in frame.GetColumnNames()):
-            columns.append(_column(name, str(frame.GetColumnType(name))))
+        names = sorted(str(column) for column in frame.GetColumnNames())
+        columns = [_column(name, str(frame.GetColumnType(name))) for name in names]
         self.schema = Schema(columns, where=self.name)
         self.rows = int(frame.Count().GetValue())
         kinds = [f"{column.name} {column.typename}" for column in columns]
@@ -120,8 +121,7 @@ def _column(name: str, typename: str) -> Column:
 
 def _values(given: Any, column: Column) -> Values:
     if not column.jagged:
-        array: Any = plain(np.asarray(given))
-        return array if array.dtype == column.dtype else array.astype(column.dtype)
+        return plain(np.asarray(given, column.dtype))
     rows = [np.asarray(row, column.dtype) for row in given]
     counts = np.array([len(row) for row in rows], np.int64)
     return jagged_of(np.concatenate(rows) if rows else np.empty(0, column.dtype), counts)
