@@ -1,7 +1,7 @@
 """Where rows come from: one module per format, all behind `Part` and `BlockReader`.
 
 A format is a module here with a `FORMAT`. Public names: `open_source` gives a `Source` of `Part`s; `BlockReader` reads a part's
-rows in blocks, and raises `DamagedDataError` for those that cannot be read. Importing this imports none of the formats' libraries.
+rows in blocks, and raises `DamagedDataError` for those that cannot be read. None of the formats' libraries is imported with this.
 """
 
 from __future__ import annotations

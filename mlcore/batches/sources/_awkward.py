@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlcore.batches.blocks import Values
+from mlcore.batches.blocks import Array, Values
 from mlcore.batches.schema import Column
 from mlcore.batches.sources._values import jagged_of, plain
 
@@ -22,8 +22,8 @@ def values_of(array: Any, column: Column) -> Values:
     return _shaped(ak.to_numpy(array), column)
 
 
-def _shaped(values: Any, column: Column) -> Any:
-    values = plain(np.asarray(values))
+def _shaped(given: Any, column: Column) -> Array:
+    values = plain(np.asarray(given))
     if column.dtype is not None and values.dtype != column.dtype:
         values = values.astype(column.dtype)
     return values.reshape(len(values), *column.shape)

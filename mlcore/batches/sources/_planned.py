@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kernels import SourceFile
 from kernels.columns import ColumnPlan, ColumnReader, DecodeError, memory_file, open_file
 from mlcore.batches.blocks import Block, Jagged, Values
 from mlcore.batches.schema import Column
@@ -17,7 +18,6 @@ from mlcore.batches.sources._places import Place, check_version
 from mlcore.batches.sources._readers import JoinedReader
 from mlcore.batches.sources.part import BlockReader, DamagedDataError, Part
 from mlcore.errors import InputError, MLCoreError
-from kernels import SourceFile
 
 WINDOW = 32 * 1024**2
 """Bytes of a remote file that are fetched at a time."""

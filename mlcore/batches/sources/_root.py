@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlcore.batches.sources._places import EXTRA, Place
+from mlcore.batches.sources._recovery import recovered
 from mlcore.errors import InputError, MLCoreError
+
+SAVED = ("TTree", "TNtuple", "TNtupleD")
+"""What can be found in files that were never closed."""
 
 
 def open_root(place: Place, *, minimal: bool = True) -> Any:
@@ -28,10 +32,18 @@ def open_root(place: Place, *, minimal: bool = True) -> Any:
     """
     import uproot
 
-    options: dict[str, Any] = {"custom_classes": _own_classes(), "array_cache": None, "object_cache": None, "minimal_ttree_metadata": minimal}
-    if not place.remote:
-        options["handler"] = uproot.source.file.MemmapSource
+    options: dict[str, Any] = {
+        "custom_classes": _own_classes(),
+        "array_cache": None,
+        "object_cache": None,
+        "minimal_ttree_metadata": minimal,
+    }
     with explained(place):
+        if not place.remote:
+            rest = recovered(place.path, SAVED)
+            if rest is not None:
+                return uproot.open(rest, **options)
+            options["handler"] = uproot.source.file.MemmapSource
         # In braces, a path is taken as it is, with its colons.
         return uproot.open({place.path: None}, **options)
 
@@ -46,7 +58,9 @@ def _own_classes() -> dict[str, Any]:
 
     dispatching = uproot.model.DispatchByVersion
     return {
-        name: type(kind.__name__, (kind,), {"known_versions": dict(kind.known_versions)}) if issubclass(kind, dispatching) else kind
+        name: type(kind.__name__, (kind,), {"known_versions": dict(kind.known_versions)})
+        if issubclass(kind, dispatching)
+        else kind
         for name, kind in uproot.classes.items()
     }
 
@@ -73,7 +87,7 @@ def explained(place: Place) -> Iterator[None]:
             size, expected = missing
             raise InputError(
                 f"{place.path} is cut short: {size} of {expected} bytes are there, and its table of contents is not",
-                hint="Copy the file again. Where the job that wrote it was killed, ROOT's TFile::Recover may save a part.",
+                hint="Copy the file again. Trees that ROOT saved on the way, by AutoSave, would have been read; there are none.",
                 code="batches.damaged",
             ) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -14,7 +14,10 @@ from mlcore.batches.sources.friends import FriendPart
 from mlcore.batches.sources.part import Part
 from mlcore.errors import InputError
 
-HINT = "Give a path, file.root:tree, a glob, a folder, a URL, a list of these; a dict of arrays, an array, an Arrow table or an RDataFrame."
+HINT = (
+    "Give a path, file.root:tree, a glob, a folder, a URL, a list of these; "
+    "a dict of arrays, an array, an Arrow table or an RDataFrame."
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ def open_source(source: Any, *, tree: str | None = None, friends: Sequence[Any] 
     ----------
     source
         A path, ``file.root:tree``, a glob, a folder (all files of known kinds in it), a URL (``https://``, ``root://``,
-        ``s3://``), or a list of these; a dict of NumPy arrays, a structured array, a matrix, an Arrow table, a data frame that has
-        Arrow's interface, or one of ROOT's `RDataFrame`.
+        ``s3://``), or a list of these; a dict of NumPy arrays, a structured array, a matrix, an Arrow table, a data frame that
+        has Arrow's interface, or ROOT's `RDataFrame`.
     tree
         The name of the TTree, RNTuple, HDF5 group or dataset, where the path names none; by default the only one there is.
     friends

@@ -194,7 +194,8 @@ def _rows(datasets: dict[str, Any], where: str) -> int:
                 hint='Name one dataset, as in tree="group/dataset", or give a group whose datasets are of equal length.',
                 code="batches.rows",
             )
-    return len(dataset)
+    rows: int = dataset.shape[0]
+    return rows
 
 
 def _columns(name: str, dataset: Any) -> Iterator[tuple[Column, _Source]]:
@@ -232,7 +233,8 @@ def _fields(name: str, dtype: np.dtype[Any], above: tuple[str, ...]) -> Iterator
 
 
 def _row_bytes(dataset: Any) -> int:
-    return max(1, int(dataset.dtype.itemsize) * math.prod(dataset.shape[1:]))
+    width: int = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+    return max(1, width)
 
 
 def open_file(place: Place) -> Part:

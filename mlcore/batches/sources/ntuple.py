@@ -299,8 +299,8 @@ class _UprootReader(PiecesReader):
     def _values(self, column: Column, key: str, start: int, stop: int) -> Values:
         try:
             array = self.ntuple.arrays(filter_name=[key], entry_start=start, entry_stop=stop)
-            for step in key.split("."):
-                array = array[step]
+            while array.fields:  # nothing else was asked for, so each level holds one
+                array = array[array.fields[0]]
             return values_of(array, column)
         except MemoryError:
             raise

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcore.batches.blocks import Block, Jagged, Values
+from mlcore.batches.blocks import Block, Values
 from mlcore.batches.schema import Column, Schema
 from mlcore.batches.sources._formats import Format, made_by
 from mlcore.batches.sources._places import fingerprint
@@ -52,9 +52,8 @@ class FramePart(Part):
         self.name = "the data frame"
         self._frame = frame
         self._whole: dict[str, Values] = {}
-        columns = []
-        for name in sorted(str(column) for column in frame.GetColumnNames()):
-            columns.append(_column(name, str(frame.GetColumnType(name))))
+        names = sorted(str(column) for column in frame.GetColumnNames())
+        columns = [_column(name, str(frame.GetColumnType(name))) for name in names]
         self.schema = Schema(columns, where=self.name)
         self.rows = int(frame.Count().GetValue())
         kinds = [f"{column.name} {column.typename}" for column in columns]
@@ -122,8 +121,7 @@ def _column(name: str, typename: str) -> Column:
 
 def _values(given: Any, column: Column) -> Values:
     if not column.jagged:
-        array: Any = plain(np.asarray(given))
-        return array if array.dtype == column.dtype else array.astype(column.dtype)
+        return plain(np.asarray(given, column.dtype))
     rows = [np.asarray(row, column.dtype) for row in given]
     counts = np.array([len(row) for row in rows], np.int64)
     return jagged_of(np.concatenate(rows) if rows else np.empty(0, column.dtype), counts)
@@ -132,7 +130,7 @@ def _values(given: Any, column: Column) -> Values:
 def takes(given: object) -> bool:
     """Whether it is a data frame, or a step of one."""
     name = type(given).__name__
-    return (made_by(given, "cppyy") or made_by(given, "ROOT") or hasattr(given, "__cpp_name__")) and "RDF" in name
+    return (made_by(given, "cppyy") or made_by(given, "ROOT")) and ("RDataFrame" in name or "RInterface" in name)
 
 
 FORMAT = Format("RDataFrame", takes=takes, open_object=FramePart)

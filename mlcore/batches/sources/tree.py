@@ -22,7 +22,7 @@ from mlcore.batches.sources._root import explained, open_root
 from mlcore.batches.sources._values import number_column
 from mlcore.batches.sources.part import BlockReader, DamagedDataError
 
-CLASSES = ("TTree", "TNtuple", "TNtupleD", "TChain")
+CLASSES = ("TTree", "TNtuple", "TNtupleD")
 GENERATED_OFFSETS = 1
 """The IO feature of trees whose baskets hold no offsets, which are counted from the sizes instead."""
 SPAN = 100_000

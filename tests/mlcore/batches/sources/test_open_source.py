@@ -29,7 +29,8 @@ def tree(path: Path, rows: int, **columns: np.ndarray) -> Path:
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, mlcore.batches.sources as s; from mlcore.batches.sources._formats import formats; formats(); import numpy as np;"
+        "import sys, mlcore.batches.sources as s; from mlcore.batches.sources._formats import formats; formats();"
+        "import numpy as np;"
         "s.open_source({'a': np.arange(3)});"
         "print([m for m in sys.modules if m.partition('.')[0] in "
         "{'uproot', 'awkward', 'pyarrow', 'h5py', 'ROOT', 'torch', 'fsspec', 'pandas'}])"
@@ -143,7 +144,7 @@ def test_friends_of_files(tmp_path: Path) -> None:
     for i, part in enumerate(source.parts):
         rows = np.arange(3.0 + i)
         check_blocks(part, {"s": rows + 7, "x": rows, "Events.x": rows}, 0, 3 + i, 2)
-    with pytest.raises(InputError, match="has 3 rows where .* has 7"):
+    with pytest.raises(InputError, match=r"has 3 rows where .* has 7"):
         open_source(mains, friends=[friends[0]])
     with pytest.raises(InputError, match="1 files and the source in 2"):
         open_source(mains, friends=[{"s": np.arange(7)}])

@@ -21,18 +21,24 @@ pytestmark = pytest.mark.slow
 
 ROWS = 2500
 PLANNED = [
-    "f", "d", "c", "uc", "s", "us", "i", "ui", "l", "ul", "b", "gl", "gul", "fixed", "matrix", "n", "counted", "pairs", "vf", "vd", "vi",
-    "vuc", "vb", "vl", "rvec", "array", "jets", "jets.fX", "jets.fBits", "event.number", "event.weight", "event.cells", "event.times",
+    "f", "d", "c", "uc", "s", "us", "i", "ui", "l", "ul", "b", "gl", "gul", "fixed", "matrix", "n", "counted", "pairs",
+    "vf", "vd", "vi", "vuc", "vb", "vl", "rvec", "array", "jets", "jets.fX", "jets.fBits", "event.number",
+    "event.weight", "event.cells", "event.times",
 ]  # fmt: skip
 BY_UPROOT = ["d32", "f16", "leaves.x", "leaves.k"]
 NONE = {"nested": "vectors of vectors", "text": "text", "texts": "text", "point": "objects"}
 FIELDS = [
-    "f", "d", "b", "i8", "u8", "ch", "by", "i16", "u16", "i32", "u32", "i64", "u64", "half", "d32", "fixed", "grid", "vf", "rv", "vb",
-    "va", "jets.pt", "jets.q", "hits.jet.pt", "hits.x", "lead.jet.q", "lead.x", "event.cells", "event.times", "bits", "duo._0", "duo._1",
-    "atom", "pairjets.pt", "alias_f", "late",
+    "f", "d", "b", "i8", "u8", "ch", "by", "i16", "u16", "i32", "u32", "i64", "u64", "half", "d32", "fixed", "grid",
+    "vf", "rv", "vb", "va", "jets.pt", "jets.q", "hits.jet.pt", "hits.x", "lead.jet.q", "lead.x", "event.cells",
+    "event.times", "bits", "duo._0", "duo._1", "atom", "pairjets.pt", "alias_f", "late",
 ]  # fmt: skip
 FIELDS_BY_UPROOT = ["cut", "quant"]
-KEYS = {"event.cells": "event/cells[4]", "event.number": "event/number", "event.weight": "event/weight", "event.times": "event/times"}
+KEYS = {
+    "event.cells": "event/cells[4]",
+    "event.number": "event/number",
+    "event.weight": "event/weight",
+    "event.times": "event/times",
+}
 
 
 def branches(path: Path, names: list[str]) -> dict[str, Values]:
@@ -97,7 +103,9 @@ def test_ranges_of_trees(tree: tuple[Part, dict[str, Values]], start: int, rows:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(**RANGES)
-def test_ranges_of_ntuples(ntuple: tuple[Part, dict[str, Values]], start: int, rows: int, block_rows: int, chosen: list[int]) -> None:
+def test_ranges_of_ntuples(
+    ntuple: tuple[Part, dict[str, Values]], start: int, rows: int, block_rows: int, chosen: list[int]
+) -> None:
     check_range(ntuple, start, rows, block_rows, chosen)
 
 
@@ -120,9 +128,20 @@ def test_trees(tree: tuple[Part, dict[str, Values]]) -> None:
         assert why_not in part.schema[name].why_not
         with pytest.raises(DataError, match=f"column '{name}' .* cannot be read: it holds {why_not}"):
             part.reader(["f", name])
-    with pytest.raises(DataError, match="no column 'evnt.number'") as caught:
+    with pytest.raises(DataError, match=r"no column 'evnt.number'") as caught:
         part.reader(["evnt.number"])
     assert "event.number" in caught.value.hint
+
+
+@pytest.mark.parametrize("table", ["tree", "ntuple"])
+def test_uproot_s_reader_gives_the_same(written: Path, table: str) -> None:
+    """What is decoded natively can be read by uproot as well, over the same face."""
+    path = written / ("tree_zlib.root" if table == "tree" else "rntuple_zlib.root")
+    exact = branches(path, PLANNED) if table == "tree" else fields(path, FIELDS)
+    for part in open_source(path).parts:
+        with part.fallback(list(exact), 450) as reader:  # type: ignore[attr-defined]
+            check_reader(reader, exact, 0, ROWS, 450)
+            check_reader(reader, exact, 650, 1300, 450)
 
 
 def test_ntuples(ntuple: tuple[Part, dict[str, Values]]) -> None:
@@ -157,13 +176,48 @@ def test_baskets_that_lie_in_the_tree(written: Path) -> None:
     check_blocks(part, exact, 0, 500, 64)
 
 
+def test_baskets_without_offsets(written: Path) -> None:
+    """ROOT can leave them out and count them from the number of values instead; uproot reads these."""
+    rows = np.arange(ROWS)
+    counts = rows % 8
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    values = np.repeat(rows, counts) + np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    (part,) = open_source(written / "generated.root").parts
+    exact: dict[str, Values] = {"n": counts.astype(np.int32), "x": Jagged(values.astype(np.float32), offsets)}
+    with part.reader(["n", "x"], 300) as reader:
+        check_reader(reader, exact, 0, ROWS, 300)
+        check_reader(reader, exact, 100, 2000, 300)
+
+
 def test_a_job_that_was_killed(written: Path) -> None:
-    """What the last AutoSave saved is there, the rest is not."""
-    path = written / "killed.root"
-    (part,) = open_source(path).parts
-    assert part.rows == ROWS * 2 // 3 + 1
-    exact = branches(path, PLANNED)
-    check_blocks(part, exact, 0, part.rows, 500)
+    """What the last AutoSave saved is there, the rest is not; whether or not the file has a table of contents."""
+    saved = written / "killed.root"
+    exact = branches(saved, [*PLANNED, *BY_UPROOT])
+    with pytest.raises(KeyError):
+        uproot.open(written / "unclosed.root")["Events"]
+    for path in (saved, written / "unclosed.root"):
+        (part,) = open_source(path).parts
+        assert part.rows == ROWS * 2 // 3 + 1
+        # Descriptions of a user's own classes are written when a file is closed.
+        known = {name: column for name, column in exact.items() if not part.schema[name].why_not}
+        assert set(exact) - set(known) <= {"event.times"}
+        check_blocks(part, known, 0, part.rows, 500)
+
+
+def test_a_file_that_was_cut_short(written: Path, tmp_path: Path) -> None:
+    """As long as a tree that was saved is in what is left, it is read; its later baskets may not be."""
+    data = (written / "unclosed.root").read_bytes()
+    exact = branches(written / "killed.root", ["f", "vf"])
+    opened = 0
+    for size in range(len(data), 1000, -len(data) // 40):
+        (tmp_path / "cut.root").write_bytes(data[:size])
+        try:
+            (part,) = open_source(tmp_path / "cut.root").parts
+        except InputError:
+            continue
+        check_blocks(part, exact, 0, part.rows, 500)
+        opened += 1
+    assert 0 < opened < 40
 
 
 def test_the_newest_cycle_is_meant(written: Path) -> None:
