@@ -3,7 +3,8 @@
 Names lie and uploads are hostile, so nothing here trusts an extension, loads a model or follows what the file says beyond
 `BUDGET` bytes read and `INFLATED` bytes unpacked. The standard library is enough.
 
-Public names: `detect`, `refuse`, `FileType`; `FORESTS` and `FOREST_HOLDERS`, the kinds that are or may hold a forest; `NETWORKS`.
+Public names: `detect`, `refuse`, `refuse_stream`, `FileType`; `FORESTS` and `FOREST_HOLDERS`, the kinds that are or may hold a
+forest; `NETWORKS`.
 """
 
 from __future__ import annotations
@@ -121,7 +122,21 @@ def refuse(path: Path) -> FileType:
         Python objects; the hint says how to save the model instead. Its code is ``"file.pickle"``, ``"file.joblib"``,
         ``"file.torch"`` or ``"file.numpy"``. Also when there is no such file or it cannot be read: ``"file.unreadable"``.
     """
-    found = _examine(path)
+    return _refused(_examine(path))
+
+
+def refuse_stream(stream: BinaryIO) -> FileType:
+    """As `refuse`, of a file that is open already, from its beginning; what is read of it is as little.
+
+    Raises
+    ------
+    InputError
+        As `refuse`.
+    """
+    return _refused(_classify(_File(stream)))
+
+
+def _refused(found: FileType | _Refusal) -> FileType:
     if isinstance(found, _Refusal):
         raise InputError(
             f"the file is a {found.type.title}: loading it would run whatever code it contains",

@@ -1,11 +1,12 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
-Public names: `Schema` and `Column` say what a source holds. `expressions` has filters and new columns, `transforms` what
-features go through on their way into a network.
+Public names: `BatchLoader` gives the batches; `open_source` says what a file holds, as a `Schema` of `Column`s.
 """
 
 from __future__ import annotations
 
+from mlcore.batches.loader import BatchLoader
 from mlcore.batches.schema import Column, Schema
+from mlcore.batches.sources import open_source
 
-__all__ = ["Column", "Schema"]
+__all__ = ["BatchLoader", "Column", "Schema", "open_source"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlcore.errors import DataError
+from mlcore.errors import DataError, InputError
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,26 @@ class Schema(Mapping[str, Column]):
             return self._columns[name]
         except KeyError:
             raise DataError.missing("column", name, self._columns, where=self.where) from None
+
+    def features(self, names: Iterable[str]) -> list[Column]:
+        """The columns of these names, each of which can be a feature.
+
+        Raises
+        ------
+        DataError
+            There is no such column, or it can be no feature.
+        InputError
+            None is asked for.
+        """
+        columns = [self[name] for name in names]
+        if not columns:
+            raise InputError(f"no column of {self.where} is asked for", hint="Name one at least.")
+        for column in columns:
+            if column.why_not:
+                hint = "Choose other columns; those that can be features have an empty `why_not` in the schema."
+                message = f"column {column.name!r} ({column.typename or 'of no known type'}) of {self.where} cannot be read"
+                raise DataError(f"{message}: {column.why_not}", hint=hint)
+        return columns
 
     def __contains__(self, name: object) -> bool:
         return name in self._columns

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from kernels.columns import ColumnReader, DecodeError
 from mlcore.batches.blocks import Block
 from mlcore.batches.schema import Schema
 from mlcore.errors import DataError
@@ -39,27 +40,61 @@ class BlockReader(ABC):
 
     Attributes
     ----------
+    block_rows
+        The most rows of a block.
     native
         A `kernels.ColumnReader` of the same columns in the same order, where rows can be decoded without Python; else None.
+        What it raises, `damaged` translates.
     """
 
-    native: Any = None
+    block_rows: int
+    native: ColumnReader | None = None
 
     @abstractmethod
-    def blocks(self, start: int, stop: int) -> Iterator[Block]:
-        """Rows ``start`` to ``stop`` in order, in blocks of as many rows as the reader was made for, the last one shorter.
+    def read(self, start: int, stop: int) -> Block:
+        """Rows ``start`` to ``stop``, from one to `block_rows`, in any order of calls; ascending ones are the fastest.
 
-        The arrays are overwritten when the next block is asked for.
+        The arrays are overwritten by the next call.
 
         Raises
         ------
         DamagedDataError
-            Rows cannot be read. Reading may go on from a later row with a new call.
+            Some of the rows, or all, cannot be read. Those before its `start` can, unless something else is damaged there.
         """
 
     @abstractmethod
     def close(self) -> None:
         """Give back files and memory."""
+
+    def damaged(self, error: DecodeError) -> DamagedDataError:
+        """What an error of `native` means, with the names of the file and the column."""
+        raise TypeError("only a reader with a native one translates its errors") from error
+
+    def blocks(self, start: int, stop: int) -> Iterator[Block]:
+        """Rows ``start`` to ``stop`` in order, in blocks of `block_rows`, the last one shorter.
+
+        The arrays are overwritten when the next block is asked for. Before a `DamagedDataError` come all rows in front of it.
+
+        Raises
+        ------
+        DamagedDataError
+            Rows cannot be read. Reading may go on with a new call, from the error's `stop`.
+        """
+        row, limit = start, stop
+        while row < stop:
+            upto = min(row + self.block_rows, limit)
+            try:
+                block = self.read(row, upto)
+            except DamagedDataError as error:
+                if error.start <= row or error.start >= upto:
+                    error.start = min(row, error.start)  # asked for again it fails in the same way
+                    raise
+                limit = error.start
+                continue
+            yield block
+            row = upto
+            if row == limit:
+                limit = stop
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +110,8 @@ class Part(ABC):
     ----------
     name
         For messages, such as ``signal.root:Events``.
+    table
+        Of the tree or group, such as ``Events``; empty where it has none.
     rows
         Their number.
     schema
@@ -84,6 +121,7 @@ class Part(ABC):
     """
 
     name: str
+    table: str = ""
     rows: int
     schema: Schema
     fingerprint: str
@@ -103,4 +141,14 @@ class Part(ABC):
         ------
         DataError
             There is no such column, or it can be no feature.
+        """
+
+    @abstractmethod
+    def check_unchanged(self) -> None:
+        """Make sure that the file is still the one that was opened.
+
+        Raises
+        ------
+        InputError
+            It is not.
         """

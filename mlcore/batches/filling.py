@@ -1,0 +1,177 @@
+"""From a source to records: ranges of rows are read, cut and packed by several threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels import DecodeError, pack_columns
+from mlcore.batches.blocks import Jagged
+from mlcore.batches.selection import ID_BYTES, Selection
+from mlcore.batches.sources import BlockReader, Part, Source
+
+Records: TypeAlias = npt.NDArray[np.uint8]
+Progress: TypeAlias = Callable[[int, int], None]
+
+BLOCK_ROWS = 8192
+TASK_ROWS = 32 * BLOCK_ROWS
+"""About as many rows are one thread's next piece of work."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows of one part that one thread packs.
+
+    Attributes
+    ----------
+    part
+        Of the source.
+    start, stop
+        Rows of the part.
+    first
+        The number of row `start` among all rows of the source.
+    """
+
+    part: Part
+    start: int
+    stop: int
+    first: int
+
+
+def tasks(source: Source, selection: Selection) -> list[Task]:
+    """All rows in order, cut where little has to be decoded twice."""
+    found: list[Task] = []
+    first = 0
+    for part in source.parts:
+        cuts = part.boundaries(selection.read)
+        start = 0
+        while start < part.rows:
+            wanted = start + TASK_ROWS
+            near = cuts[np.searchsorted(cuts, wanted) :]
+            stop = int(near[0]) if len(near) and near[0] <= wanted + TASK_ROWS // 2 else wanted
+            stop = part.rows if stop + TASK_ROWS // 2 > part.rows else stop
+            found.append(Task(part, start, stop, first + start))
+            start = stop
+        first += part.rows
+    return found
+
+
+class Packer:
+    """Packs rows of tasks into records, for one thread.
+
+    Parameters
+    ----------
+    selection
+        What is packed.
+    with_id
+        Whether each record ends with the number of its row in the source.
+    """
+
+    def __init__(self, selection: Selection, *, with_id: bool) -> None:
+        self.selection, self.with_id = selection, with_id
+        columns = selection.read if selection.is_plain else selection.packed
+        self.layout = selection.layout(columns, with_id=with_id)
+        self._reader: BlockReader | None = None
+        self._part: Part | None = None
+
+    def blocks(self, task: Task) -> Iterator[Records]:
+        """The records of a task, in blocks that are overwritten by the next."""
+        out = np.empty((BLOCK_ROWS, self.layout.record_bytes), np.uint8)
+        for start in range(task.start, task.stop, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, task.stop)
+            kept = self.pack(task, start, stop, out)
+            yield out[:kept]
+
+    def pack(self, task: Task, start: int, stop: int, out: Records) -> int:
+        """Rows of a task's part as the first records of `out`; how many are kept."""
+        reader, selection = self._opened(task.part), self.selection
+        first = task.first + start - task.start
+        if selection.is_plain and reader.native is not None:
+            try:
+                kept = reader.native.pack_range(self.layout, start, stop, out)
+            except DecodeError as error:
+                raise reader.damaged(error) from error
+            self._number(out, kept, None, first)
+            return kept
+        kept = 0
+        for low in range(start, stop, BLOCK_ROWS):
+            high = min(low + BLOCK_ROWS, stop)
+            block, mask = selection.compute(reader.read(low, high))
+            arrays = [
+                (values.values, values.offsets) if isinstance(values, Jagged) else values
+                for values in (block[name] for name in (selection.read if selection.is_plain else selection.packed))
+            ]
+            some = pack_columns(arrays, self.layout, out[kept:], mask)
+            self._number(out[kept:], some, mask, first + low - start)
+            kept += some
+        return kept
+
+    def _number(self, out: Records, kept: int, mask: npt.NDArray[np.bool_] | None, first: int) -> None:
+        if not self.with_id or kept == 0:
+            return
+        numbers = np.arange(kept, dtype=np.uint64) if mask is None else np.flatnonzero(mask).astype(np.uint64)
+        numbers += np.uint64(first)
+        offset = self.selection.id_offset
+        out[:kept, offset : offset + ID_BYTES] = numbers.view(np.uint8).reshape(kept, ID_BYTES)
+
+    def _opened(self, part: Part) -> BlockReader:
+        if self._reader is None or self._part is not part:
+            self.close()
+            self._reader, self._part = part.reader(self.selection.read, BLOCK_ROWS), part
+        return self._reader
+
+    def close(self) -> None:
+        """Give back the reader."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def each(
+    work: list[Task],
+    make: Callable[[], Packer],
+    run: Callable[[Packer, Task], None],
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Run tasks in threads, each of which has a packer of its own; the first error ends it all.
+
+    Parameters
+    ----------
+    work
+        The tasks.
+    make
+        A packer for a thread.
+    run
+        What is done with a task.
+    threads
+        Their number.
+    progress
+        Called with the rows that are done and all rows, from the thread that calls this.
+    """
+    total, done = sum(task.stop - task.start for task in work), 0
+    local = threading.local()
+    packers: list[Packer] = []
+
+    def one(task: Task) -> int:
+        if not hasattr(local, "packer"):
+            local.packer = make()
+            packers.append(local.packer)
+        run(local.packer, task)
+        return task.stop - task.start
+
+    pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="batches")
+    try:
+        for future in as_completed([pool.submit(one, task) for task in work]):
+            done += future.result()
+            progress(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for packer in packers:
+            packer.close()

@@ -1,0 +1,316 @@
+"""Where records lie between epochs: in memory, on disk in buckets of the epoch's order, or nowhere."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels import SpillFile, SpillWriter, gather_rows, order_of_range, order_of_records
+from mlcore.batches.filling import Packer, Progress, Records, Task, each
+from mlcore.batches.selection import ID_BYTES, Selection
+from mlcore.errors import MLCoreError
+
+Order = npt.NDArray[np.uint32]
+
+ORDER_BYTES = 12
+"""Memory that ordering a row takes: 4 bytes of the order, 8 while it is sorted."""
+POOL_SHARE = 0.55
+"""Of the budget, for the rows of one bucket and their order."""
+BUFFER_SHARE = 0.2
+"""Of the budget, for rows on their way to the disk."""
+PAGE = 4096
+
+
+class StorageError(MLCoreError, OSError):
+    """The disk is full or fails while rows are kept there; nothing stays behind."""
+
+    code = "batches.storage"
+
+
+class Store(ABC):
+    """Records of all kept rows.
+
+    Attributes
+    ----------
+    mode
+        ``memory``, ``spill`` or ``stream``.
+    """
+
+    mode: str
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Their number."""
+
+    @abstractmethod
+    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+        """All records once: some at a time, each with the order in which they come; overwritten by the next."""
+
+
+class MemoryStore(Store):
+    """All records in memory.
+
+    Parameters
+    ----------
+    selection, work
+        What is packed, from which rows.
+    seed
+        Of the order; None keeps the order of the source.
+    threads, progress
+        As of `mlcore.batches.filling.each`.
+    """
+
+    mode = "memory"
+
+    def __init__(self, selection: Selection, work: list[Task], seed: int | None, threads: int, progress: Progress) -> None:
+        self.seed = seed
+        self._id_offset = None if selection.is_plain else selection.id_offset
+        total = sum(task.stop - task.start for task in work)
+        width = Packer(selection, with_id=not selection.is_plain).layout.record_bytes
+        # Pages that no row is written to take no memory.
+        self._memory = mmap.mmap(-1, max(1, total * width), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._memory.madvise(mmap.MADV_HUGEPAGE)
+        records = np.frombuffer(self._memory, np.uint8)[: total * width].reshape(total, width)
+        starts, start = {}, 0
+        for task in work:
+            starts[task.first] = start
+            start += task.stop - task.start
+        kept: dict[int, int] = {}
+
+        def run(packer: Packer, task: Task) -> None:
+            begin = starts[task.first]
+            kept[task.first] = packer.pack(task, task.start, task.stop, records[begin : begin + task.stop - task.start])
+
+        each(work, lambda: Packer(selection, with_id=not selection.is_plain), run, threads, progress)
+        rows = 0
+        for task in work:
+            begin, count = starts[task.first], kept[task.first]
+            self._move(records, begin, rows, count)
+            rows += count
+        self.records = records[:rows]
+        unused = -(-rows * width // PAGE) * PAGE
+        if unused < len(self._memory):
+            self._memory.madvise(mmap.MADV_DONTNEED, unused, len(self._memory) - unused)
+
+    @property
+    def rows(self) -> int:
+        return len(self.records)
+
+    @staticmethod
+    def _move(records: Records, start: int, to: int, count: int) -> None:
+        """Close a gap, in steps, since NumPy copies what overlaps."""
+        if start == to:
+            return
+        step = max(1, min(count, (1 << 20) // records.shape[1]))
+        for done in range(0, count, step):
+            some = min(step, count - done)
+            records[to + done : to + done + some] = records[start + done : start + done + some]
+
+    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+        if self.seed is None:
+            order = np.arange(len(self.records), dtype=np.uint32)
+        elif self._id_offset is None:
+            order = order_of_range(0, self.rows, self.seed, epoch)
+        else:
+            order = order_of_records(self.records, self._id_offset, ID_BYTES, self.seed, epoch)
+        yield self.records, order
+
+
+class StreamStore(Store):
+    """Records in the order of the source, read anew each epoch: nothing is kept.
+
+    Parameters
+    ----------
+    selection, work
+        As of `MemoryStore`.
+    """
+
+    mode = "stream"
+
+    def __init__(self, selection: Selection, work: list[Task]) -> None:
+        self._selection, self._work = selection, work
+        self._rows = sum(task.stop - task.start for task in work) if selection.keep is None else None
+
+    @property
+    def rows(self) -> int:
+        if self._rows is None:
+            self._rows = sum(len(records) for records, _ in self.pieces(0))
+        return self._rows
+
+    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+        packer = Packer(self._selection, with_id=False)
+        with closing(packer):
+            for task in self._work:
+                for records in packer.blocks(task):
+                    yield records, np.arange(len(records), dtype=np.uint32)
+
+
+class SpillStore(Store):
+    """Records on disk, in buckets by their keys of the epoch that comes next; only a bucket at a time is in memory.
+
+    While a bucket is consumed, its rows go to the buckets of the epoch after, so that epochs are independent of each other.
+
+    Parameters
+    ----------
+    selection, work, seed, threads, progress
+        As of `MemoryStore`; there is an order always.
+    budget
+        Bytes of memory.
+    directory
+        Where the file is; a temporary one by default.
+    epoch
+        The one that is to be consumed first.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or fails.
+    """
+
+    mode = "spill"
+
+    def __init__(
+        self,
+        selection: Selection,
+        work: list[Task],
+        seed: int,
+        threads: int,
+        progress: Progress,
+        *,
+        budget: int,
+        directory: Path | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self.seed, self.epoch = seed, epoch
+        self.directory = Path(tempfile.gettempdir() if directory is None else directory)
+        self._id_offset = selection.id_offset
+        self._width = width = selection.id_offset + ID_BYTES
+        total = sum(task.stop - task.start for task in work)
+        pool = max(1, int(budget * POOL_SHARE) // (width + ORDER_BYTES))
+        self.buckets = -(-total * 10 // (pool * 9)) or 1  # rows of a bucket vary a little
+        buffers = int(budget * BUFFER_SHARE) // (threads * self.buckets)
+        block = max(PAGE, -(-width // PAGE) * PAGE, min(16 * PAGE, buffers // PAGE * PAGE))
+        with self._guarded():
+            self._file = SpillFile(os.fspath(self.directory), width, self._id_offset, ID_BYTES, block)
+            self._file.begin(self.buckets, seed, epoch)
+            writers: dict[int, SpillWriter] = {}
+
+            def run(packer: Packer, task: Task) -> None:
+                writer = writers.setdefault(id(packer), SpillWriter(self._file))
+                for records in packer.blocks(task):
+                    writer.add(records)
+
+            each(work, lambda: Packer(selection, with_id=True), run, threads, progress)
+            for writer in writers.values():
+                writer.flush()
+            writers.clear()
+            self._file.turn()
+        self._rows = int(self._file.counts().sum())
+        self._left: list[int] | None = None
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+        with self._guarded():
+            self._finish()
+            if epoch != self.epoch:
+                self._go_to(epoch)
+            counts = self._file.counts()
+            records = np.empty((int(counts.max(initial=0)), self._width), np.uint8)
+            self._file.begin(self.buckets, self.seed, epoch + 1)
+            self._writer = SpillWriter(self._file)
+            self._left = list(range(self.buckets))
+        while self._left:
+            with self._guarded():
+                some = records[: self._file.read(self._left[0], records)]
+                order = order_of_records(some, self._id_offset, ID_BYTES, self.seed, epoch)
+            yield some, order
+            with self._guarded():
+                self._pass_on(some)
+        with self._guarded():
+            self._finish()
+
+    def _pass_on(self, records: Records) -> None:
+        """The rows of the bucket that was read go to the next epoch's buckets."""
+        if self._left:
+            self._file.release(self._left.pop(0))
+            self._writer.add(records)
+
+    def _finish(self) -> None:
+        """Pass on what an iteration that was left has not consumed, and turn to the next epoch."""
+        if self._left is None:
+            return
+        if self._left:
+            records = np.empty((int(self._file.counts().max(initial=0)), self._width), np.uint8)
+            while self._left:
+                self._pass_on(records[: self._file.read(self._left[0], records)])
+        self._writer.flush()
+        del self._writer
+        self._file.turn()
+        self._left = None
+        self.epoch += 1
+
+    def _go_to(self, epoch: int) -> None:
+        """Bucket all rows for another epoch than the next."""
+        self._file.begin(self.buckets, self.seed, epoch)
+        self._writer = SpillWriter(self._file)
+        self._left = list(range(self.buckets))
+        self._finish()
+        self.epoch = epoch
+
+    def _guarded(self) -> _Guard:
+        return _Guard(self.directory)
+
+
+class _Guard:
+    """Turns an error of the system into one that says what to do."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, MLCoreError):
+            raise StorageError(
+                f"rows cannot be kept in {self.directory}: {error.strerror or error}",
+                hint="Free space there, name another folder as spill_directory, or give a larger memory budget.",
+            ) from error
+
+
+def gathered(
+    pieces: Iterator[tuple[Records, Order]], selection: Selection, rows: int
+) -> Iterator[tuple[npt.NDArray[np.floating], ...]]:
+    """Arrays of x, y and w, of `rows` rows each but the last ones, from pieces of any size; every one is new."""
+    outputs = selection.outputs
+    offsets = [output.offset for output in outputs]
+
+    def fresh() -> tuple[npt.NDArray[np.floating], ...]:
+        return tuple(np.empty((rows,) if output.flat else (rows, output.width), selection.dtype) for output in outputs)
+
+    arrays, have = fresh(), 0
+    for records, order in pieces:
+        at = 0
+        while at < len(order):
+            count = min(rows - have, len(order) - at)
+            gather_rows(records, order[at : at + count], offsets, [array[have : have + count] for array in arrays])
+            at += count
+            have += count
+            if have == rows:
+                yield arrays
+                arrays, have = fresh(), 0
+    if have:
+        yield tuple(array[:have] for array in arrays)
