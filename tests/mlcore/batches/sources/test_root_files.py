@@ -177,7 +177,7 @@ def test_baskets_that_lie_in_the_tree(written: Path) -> None:
 
 
 def test_baskets_without_offsets(written: Path) -> None:
-    """ROOT can leave them out and count them from the number of values instead; uproot reads these."""
+    """ROOT can leave them out and count them from the number of values instead."""
     rows = np.arange(ROWS)
     counts = rows % 8
     offsets = np.concatenate([[0], np.cumsum(counts)])
