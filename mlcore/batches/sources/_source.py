@@ -59,7 +59,7 @@ class Source:
 
 
 def open_source(source: Any, *, tree: str | None = None, friends: Sequence[Any] = ()) -> Source:
-    """The tables that are meant, with their metadata read and nothing else.
+    """The tables that are meant, with their metadata read and nothing else; of .npz files, the arrays.
 
     Parameters
     ----------

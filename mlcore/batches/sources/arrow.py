@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mlcore.batches.blocks import Values
 from mlcore.batches.schema import Schema
 from mlcore.batches.sources._arrow import columns_of, values_of
 from mlcore.batches.sources._formats import Format, made_by
@@ -24,6 +26,8 @@ class TablePart(Part):
         self.rows = int(table.num_rows)
         self._table = table
         self._fingerprint = ""
+        self._values: dict[str, Values] = {}
+        self._lock = threading.Lock()
         columns = [column for field in table.schema for column in columns_of(field.name, field.type)]
         self.schema = Schema(columns, where=self.name)
 
@@ -45,7 +49,11 @@ class TablePart(Part):
 
     def reader(self, columns: Sequence[str], block_rows: int = 8192) -> BlockReader:
         found = self.schema.features(columns)
-        return ArraysReader({column.name: values_of(self._table, column, self.name) for column in found}, block_rows)
+        with self._lock:  # what has to be copied is copied for all readers once
+            for column in found:
+                if column.name not in self._values:
+                    self._values[column.name] = values_of(self._table, column, self.name)
+            return ArraysReader({name: self._values[name] for name in columns}, block_rows)
 
     def check_unchanged(self) -> None:
         """A table is never changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.columns import NUMBER_TYPES, ColumnPlan, basket_bytes
-from mlcore.batches.blocks import Block, Values
+from mlcore.batches.blocks import Block, Jagged, Values
 from mlcore.batches.schema import Column, Schema
 from mlcore.batches.sources._awkward import values_of
 from mlcore.batches.sources._places import Place, fingerprint
 from mlcore.batches.sources._planned import PlannedPart, common_boundaries
 from mlcore.batches.sources._readers import PiecesReader
 from mlcore.batches.sources._root import explained, open_root
-from mlcore.batches.sources._values import number_column
+from mlcore.batches.sources._values import cut, jagged_of, join, number_column, plain
 from mlcore.batches.sources.part import BlockReader, DamagedDataError
 
 CLASSES = ("TTree", "TNtuple", "TNtupleD")
@@ -109,7 +109,7 @@ class TreePart(PlannedPart):
         dtype, branch = leaf.stored, leaf.branch
         if dtype is None or dtype.base.newbyteorder("=").name not in NUMBER_TYPES:
             return None
-        if jagged and branch.has_member("fIOFeatures") and branch.member("fIOFeatures").member("fIOBits") & GENERATED_OFFSETS:
+        if jagged and _without_offsets(branch):
             return None
         pages = []
         normal = _written(branch)
@@ -177,21 +177,31 @@ class _UprootReader(PiecesReader):
         found: dict[str, Values] = {}
         read: dict[int, Any] = {}
         for (column, leaf), branch in zip(self.columns, self.branches, strict=True):
+            if column.jagged and _without_offsets(branch) and leaf.stored is not None:
+                found[column.name] = self._read(_counted, branch, column.name, start, stop, leaf.stored)
+                continue
             if id(branch) not in read:
-                read[id(branch)] = self._array(branch, column.name, start, stop)
+                read[id(branch)] = self._read(_array, branch, column.name, start, stop)
             array = read[id(branch)]
             found[column.name] = values_of(array[leaf.field] if leaf.field else array, column)
         return found
 
-    def _array(self, branch: Any, name: str, start: int, stop: int) -> Any:
+    def _read(self, how: Callable[..., Any], branch: Any, name: str, start: int, stop: int, *more: Any) -> Any:
+        """The rows of a branch.
+
+        Raises
+        ------
+        DamagedDataError
+            A basket cannot be read; it is found by reading them one by one.
+        """
         try:
-            return branch.array(entry_start=start, entry_stop=stop, library="ak")
+            return how(branch, start, stop, *more)
         except MemoryError:
             raise
         except Exception as error:  # on damaged bytes uproot raises nearly anything
             edges = self.part.edges(name)
             for number, (first, last) in enumerate(itertools.pairwise(edges.tolist())):
-                if first < stop and last > start and not _readable(branch, first, last):
+                if first < stop and last > start and not _readable(how, branch, first, last, *more):
                     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                     message = f"{self.part.name}: column {name!r}, basket {number}, rows {first} to {last}: {reason}"
                     raise DamagedDataError(message, start=first, stop=last) from error
@@ -202,12 +212,37 @@ class _UprootReader(PiecesReader):
         self.file.close()
 
 
-def _readable(branch: Any, start: int, stop: int) -> bool:
+def _array(branch: Any, start: int, stop: int) -> Any:
+    return branch.array(entry_start=start, entry_stop=stop, library="ak")
+
+
+def _counted(branch: Any, start: int, stop: int, dtype: np.dtype[Any]) -> Jagged:
+    """Rows of a branch whose baskets hold values alone: another branch says how many each row has."""
+    pieces: list[Values] = []
+    for number, (first, last) in enumerate(itertools.pairwise(branch.entry_offsets)):
+        if first >= stop or last <= start:
+            continue
+        counts = branch.count_branch.array(entry_start=first, entry_stop=last, library="np").astype(np.int64)
+        values = np.frombuffer(branch.basket(number).data.tobytes(), dtype)
+        if counts.min(initial=0) < 0 or counts.sum() != len(values):
+            raise ValueError(f"it holds {len(values)} values, and {branch.count_branch.name} counts {counts.sum()}")
+        pieces.append(cut(jagged_of(plain(values), counts), max(start, first) - first, min(stop, last) - first))
+    found = join(pieces)
+    if not isinstance(found, Jagged):
+        raise TypeError("pieces of jagged values are jagged")
+    return found
+
+
+def _readable(how: Callable[..., Any], branch: Any, start: int, stop: int, *more: Any) -> bool:
     try:
-        branch.array(entry_start=start, entry_stop=stop, library="ak")
+        how(branch, start, stop, *more)
     except Exception:
         return False
     return True
+
+
+def _without_offsets(branch: Any) -> bool:
+    return bool(branch.has_member("fIOFeatures") and branch.member("fIOFeatures").member("fIOBits") & GENERATED_OFFSETS)
 
 
 def listed_friends(tree: Any) -> Iterator[tuple[str, str, str]]:

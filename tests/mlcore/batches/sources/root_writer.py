@@ -19,11 +19,15 @@ DECLARATIONS = """
 #include <TVector3.h>
 #include <array>
 #include <bitset>
+#include <memory>
+#include <variant>
 #include <optional>
 #include <string>
 #include <vector>
 
 struct SourceJet { float pt; int q; };
+struct SourceTrack : SourceJet { double z; };
+enum class SourceKind : short { none = 0, some = 7 };
 struct SourceHit { SourceJet jet; double x; };
 struct SourceEvent { int number; double weight; float cells[4]; std::vector<float> times; };
 
@@ -155,9 +159,17 @@ void write_ntuple(const char* path, int rows, int compression) {
   auto maybe = model->MakeField<std::optional<float>>("maybe"); auto bits = model->MakeField<std::bitset<5>>("bits");
   auto duo = model->MakeField<std::pair<float, int>>("duo"); auto atom = model->MakeField<std::atomic<int>>("atom");
   auto arrv = model->MakeField<std::array<SourceJet, 2>>("pairjets");
+  auto track = model->MakeField<SourceTrack>("track"); auto kind = model->MakeField<SourceKind>("kind");
+  auto owned = model->MakeField<std::unique_ptr<double>>("owned");
+  auto variant = model->MakeField<std::variant<int, float>>("variant");
+  auto tracks = model->MakeField<std::vector<SourceTrack>>("tracks");
   auto h = model->GetDefaultEntry().GetPtr<float>("half"); auto t = model->GetDefaultEntry().GetPtr<float>("cut");
   auto q = model->GetDefaultEntry().GetPtr<float>("quant"); auto dd = model->GetDefaultEntry().GetPtr<double>("d32");
   model->AddProjectedField(std::make_unique<ROOT::RField<float>>("alias_f"), [](const std::string&) { return "f"; });
+  model->AddProjectedField(ROOT::RFieldBase::Create("njets", "ROOT::RNTupleCardinality<std::uint32_t>").Unwrap(),
+                           [](const std::string&) { return "jets"; });
+  model->AddProjectedField(ROOT::RFieldBase::Create("jet_pt", "std::vector<float>").Unwrap(),
+                           [](const std::string& name) { return name == "jet_pt" ? "jets" : "jets._0.pt"; });
   ROOT::RNTupleWriteOptions options; options.SetCompression(compression);
   options.SetMaxUnzippedPageSize(1024); options.SetInitialUnzippedPageSize(256);
   std::shared_ptr<float> late;
@@ -185,6 +197,10 @@ void write_ntuple(const char* path, int rows, int compression) {
     for (int k = 0; k < (row + n) % 3; ++k) hits->push_back({{float(row), k}, -1. * k});
     *lead = {{float(row), 2}, 0.5 * row}; event->number = row; event->weight = -row;
     for (int k = 0; k < 4; ++k) event->cells[k] = k * row;
+    *track = {{1.f * row, row}, -0.5 * row}; *kind = row % 2 ? SourceKind::some : SourceKind::none; tracks->clear();
+    for (int k = 0; k < row % 4; ++k) { tracks->push_back({{2.f * k, row}, 1. * k}); }
+    if (row % 3) *owned = std::make_unique<double>(row); else owned->reset();
+    *variant = row;
     *text = "row"; if (row % 2) *maybe = row; else maybe->reset(); *bits = row % 32; *duo = {row, -row}; *atom = row;
     (*arrv)[0] = {1.f * row, 0}; (*arrv)[1] = {-1.f * row, 1};
     if (late) *late = row;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -154,3 +155,22 @@ def test_friends_of_files(tmp_path: Path) -> None:
     friends[0].unlink()
     with pytest.raises(InputError, match="no such file"):
         source.check_unchanged()
+
+
+def test_readers_in_threads(tmp_path: Path) -> None:
+    """A part has as many readers at a time as there are threads."""
+    rows = 5000
+    struct = np.zeros(rows, [("a", "f4"), ("k", "i4")])
+    struct["k"] = np.arange(rows)
+    path = tmp_path / "t.root"
+    with uproot.recreate(path) as file:
+        file.mktree("t", {"x": np.arange(rows) * 1.0, "s": struct})
+        file["t"].extend({"x": np.arange(rows) * 1.0, "s": struct})
+    (part,) = open_source(path).parts
+    names = [name for name in part.schema if name == "x" or name.endswith("k")]
+    assert len(names) == 2
+    exact = {name: np.tile(np.arange(rows), 2).astype("f8" if name == "x" else "i4") for name in names}
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(check_blocks, part, exact, start, 2 * rows, 700) for start in range(0, 4000, 500)]
+        for job in jobs:
+            job.result()

@@ -30,9 +30,10 @@ NONE = {"nested": "vectors of vectors", "text": "text", "texts": "text", "point"
 FIELDS = [
     "f", "d", "b", "i8", "u8", "ch", "by", "i16", "u16", "i32", "u32", "i64", "u64", "half", "d32", "fixed", "grid",
     "vf", "rv", "vb", "va", "jets.pt", "jets.q", "hits.jet.pt", "hits.x", "lead.jet.q", "lead.x", "event.cells",
-    "event.times", "bits", "duo._0", "duo._1", "atom", "pairjets.pt", "alias_f", "late",
+    "event.times", "bits", "duo._0", "duo._1", "atom", "pairjets.pt", "alias_f", "late", "track.pt",
+    "track.z", "kind", "tracks.q", "tracks.z", "jet_pt",
 ]  # fmt: skip
-FIELDS_BY_UPROOT = ["cut", "quant"]
+FIELDS_BY_UPROOT = ["cut", "quant", "njets"]
 KEYS = {
     "event.cells": "event/cells[4]",
     "event.number": "event/number",
@@ -60,6 +61,9 @@ def fields(path: Path, names: list[str]) -> dict[str, Values]:
         table = file["Events"].arrays()
     for name in names:
         array: Any = table
+        if name == "njets":
+            found[name] = ak.to_numpy(ak.num(table["jets"], axis=1)).astype(np.uint32)
+            continue
         for step in name.split("."):
             array = array[step.removeprefix("_") if step in ("_0", "_1") else step]
         found[name] = values(array)
@@ -154,18 +158,19 @@ def test_ntuples(ntuple: tuple[Part, dict[str, Values]]) -> None:
         check_reader(reader, {name: exact[name] for name in FIELDS}, 0, ROWS, 1000)
     assert part.schema["vf"].typename == "std::vector<float>"
     assert "text" in part.schema["text"].why_not
+    assert "several types" in part.schema["variant"].why_not
     assert "vectors of vectors" in part.schema["nested"].why_not
 
 
-def test_values_that_may_be_missing(written: Path) -> None:
-    """Each row has one, or none."""
+@pytest.mark.parametrize(("name", "every"), [("maybe", 2), ("owned", 3)])
+def test_values_that_may_be_missing(written: Path, name: str, every: int) -> None:
+    """Each row has one, or none: here those whose numbers can be divided."""
     (part,) = open_source(written / "rntuple_zlib.root").parts
-    with uproot.open(written / "rntuple_zlib.root") as file:
-        exact = file["Events"].arrays(filter_name=["maybe"])["maybe"]
-    found = next(part.reader(["maybe"]).blocks(0, ROWS))["maybe"]
-    assert isinstance(found, Jagged)
-    np.testing.assert_array_equal(found.counts == 0, ak.to_numpy(ak.is_none(exact)))
-    np.testing.assert_array_equal(found.values, ak.to_numpy(ak.drop_none(exact)))
+    rows = np.arange(ROWS)
+    counts = (rows % every != 0).astype(np.int64)
+    dtype = np.float32 if name == "maybe" else np.float64
+    exact = Jagged(rows[counts > 0].astype(dtype), np.concatenate([[0], np.cumsum(counts)]))
+    check_blocks(part, {name: exact}, 0, ROWS, 700)
 
 
 def test_baskets_that_lie_in_the_tree(written: Path) -> None:
@@ -177,7 +182,7 @@ def test_baskets_that_lie_in_the_tree(written: Path) -> None:
 
 
 def test_baskets_without_offsets(written: Path) -> None:
-    """ROOT can leave them out and count them from the number of values instead; uproot reads these."""
+    """ROOT can leave them out and count them from the number of values instead."""
     rows = np.arange(ROWS)
     counts = rows % 8
     offsets = np.concatenate([[0], np.cumsum(counts)])

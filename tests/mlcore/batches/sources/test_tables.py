@@ -114,6 +114,22 @@ def table_in_chunks(folder: Path) -> tuple[Any, Mapping[str, Values]]:
     return arrow_table(11), ARROW
 
 
+class Frame:
+    """What data frames of pandas and Polars have in common."""
+
+    columns = ["x"]
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def data_frame(folder: Path) -> tuple[Any, Mapping[str, Values]]:
+    return Frame(arrow_table()), ARROW
+
+
 def record_batch(folder: Path) -> tuple[Any, Mapping[str, Values]]:
     (batch,) = arrow_table().to_batches()
     return batch, ARROW
@@ -159,7 +175,7 @@ def hdf5_structured(folder: Path) -> tuple[Any, Mapping[str, Values]]:
 
 MAKERS = [
     dict_of_arrays, structured, matrix, npy, npy_matrix, npz, table, table_in_chunks, record_batch, parquet, hdf5,
-    hdf5_structured,
+    hdf5_structured, data_frame,
 ]  # fmt: skip
 
 
