@@ -46,10 +46,10 @@ def distribute_products(graph: Graph) -> None:
 
 
 def _distributed(node: Node, uses: Uses) -> list[Node] | None:
-    if node.output.tensor.is_late or node.output.dtype not in (DType.FLOAT32, DType.FLOAT64) or node.input(0).rank < 2:
-        return None
     weights = _weights(node)
-    if weights is None:
+    if weights is None or node.output.dtype not in (DType.FLOAT32, DType.FLOAT64) or node.input(0).rank < 2:
+        return None
+    if node.output.tensor.is_late:
         return None
     found = _terms(node.input(0), weights, uses, 0)
     if found is None:
