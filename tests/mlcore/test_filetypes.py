@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcore.errors import InputError
-from mlcore.filetypes import detect, refuse
+from mlcore.filetypes import detect, refuse, refuse_stream
 
 MODEL = {"weights": np.arange(20.0), "names": ["pt", "eta"], "depth": 3}
 
@@ -452,3 +452,13 @@ def kind_of_zip(members: dict[str, bytes]) -> str:
             for name, data in members.items():
                 archive.writestr(name, data)
         return detect(path).kind
+
+
+def test_open_files_are_told_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"root\0\0\xf3\x60" + bytes(300), b"PAR1" + bytes(40), b"", b"words\n"):
+        path.write_bytes(content)
+        with path.open("rb") as stream:
+            assert refuse_stream(stream) == detect(path)
+    with pytest.raises(InputError, match="Python pickle"):
+        refuse_stream(io.BytesIO(pickle.dumps({"a": [1, 2]})))

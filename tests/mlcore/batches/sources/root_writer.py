@@ -87,7 +87,7 @@ void write_tree(const char* path, int rows, int compression, bool close, const c
     }
     text = "row " + std::to_string(row); leaves = {float(row), -float(row), row};
     tree->Fill();
-    if (!close && row == rows * 2 / 3) tree->AutoSave(save);
+    if (!close && (row == rows / 3 || row == rows * 2 / 3)) tree->AutoSave(save);
   }
   if (!close) { file->Flush(); return; }  // as a job leaves it that was killed
   tree->Write(); delete file;

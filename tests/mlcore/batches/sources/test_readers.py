@@ -142,6 +142,20 @@ def test_data_that_ends_early() -> None:
     assert (caught.value.start, caught.value.stop) == (100, 164)
 
 
+def test_what_was_read_before_an_error_comes() -> None:
+    """Also where the error says that more is lost, as it may for what is stored together."""
+
+    class Broad(Pieces):
+        def pieces(self, start: int) -> Iterator[Block]:
+            if start < 100:
+                yield self.block(start, 100)
+            raise DamagedDataError("broad", start=50, stop=ROWS)
+
+    rows, gone = read(Broad("x", [], [], 64), 10, ROWS)
+    assert rows == list(range(10, 100))
+    assert gone == set(range(100, ROWS))
+
+
 @given(cuts=st.lists(st.integers(0, ROWS), max_size=5))
 def test_what_is_cut_can_be_joined(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), ROWS]

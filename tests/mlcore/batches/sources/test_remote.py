@@ -128,13 +128,14 @@ def test_rows(where: str, name: str, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("name", ["tree.root", "ntuple.root"])
-@pytest.mark.parametrize("window", [1, 5000, 10**9])
+@pytest.mark.parametrize("window", [1, 1500, 5000, 10**9])
 def test_windows(memory: str, name: str, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is fetched at a time, the rows are the same."""
     monkeypatch.setattr(_planned, "WINDOW", window)
     (part,) = open_source(f"{memory}/{name}").parts
     check_blocks(part, EXACT, 0, ROWS, 300)
     check_blocks(part, {"v": V}, 800, 2500, 1000)
+    check_blocks(part, {"v": V}, 895, 1005, 1)
     with part.reader(["x"], 10) as reader:
         assert reader.native is None
         for start in (2990, 0, 899, 1500):
