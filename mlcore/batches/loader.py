@@ -19,7 +19,7 @@ from mlcore.batches.filling import Packer, Progress, tasks
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.sources import open_source
-from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, Store, StreamStore, gathered
+from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
 from mlcore.errors import InputError
 
 T = TypeVar("T")
@@ -115,6 +115,8 @@ class BatchLoader:
     ) -> None:
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} rows is none", hint="Give 1 or more.", code="batches.batch_size")
+        if seed is not None and not 0 <= seed < 2**64:
+            raise InputError(f"{seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
         self._source = open_source(source, tree=tree, friends=friends)
         self._selection = Selection(
             self._source.schema,
@@ -183,8 +185,12 @@ class BatchLoader:
         store, epoch = self._filled(), self.epoch
         self.epoch += 1
         rows = max(1, GROUP_ROWS // self.batch_size) * self.batch_size
-        with closing(_ahead(gathered(store.pieces(epoch), self._selection, rows), AHEAD)) as groups:
-            yield from groups
+        try:
+            with closing(_ahead(gathered(store.pieces(epoch), self._selection, rows), AHEAD)) as groups:
+                yield from groups
+        except StorageError:
+            self._store = None  # it may have lost rows: the next epoch reads the source again
+            raise
 
     def _filled(self) -> Store:
         if self._store is None:

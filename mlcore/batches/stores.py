@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from kernels import SpillFile, SpillWriter, gather_rows, order_of_range, order_of_records
 from mlcore.batches.filling import Packer, Progress, Records, Task, each
 from mlcore.batches.selection import ID_BYTES, Selection
-from mlcore.errors import MLCoreError
+from mlcore.errors import InputError, MLCoreError
 
 Order = npt.NDArray[np.uint32]
 
@@ -98,7 +99,7 @@ class MemoryStore(Store):
             self._move(records, begin, rows, count)
             rows += count
         self.records = records[:rows]
-        unused = -(-rows * width // PAGE) * PAGE
+        unused = -(-rows * width // mmap.PAGESIZE) * mmap.PAGESIZE
         if unused < len(self._memory):
             self._memory.madvise(mmap.MADV_DONTNEED, unused, len(self._memory) - unused)
 
@@ -193,6 +194,8 @@ class SpillStore(Store):
     ) -> None:
         self.seed, self.epoch = seed, epoch
         self.directory = Path(tempfile.gettempdir() if directory is None else directory)
+        self._lock = threading.Lock()
+        self._turns = 0
         self._id_offset = selection.id_offset
         self._width = width = selection.id_offset + ID_BYTES
         total = sum(task.stop - task.start for task in work)
@@ -224,6 +227,8 @@ class SpillStore(Store):
 
     def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
         with self._guarded():
+            self._turns += 1
+            turn = self._turns
             self._finish()
             if epoch != self.epoch:
                 self._go_to(epoch)
@@ -232,15 +237,26 @@ class SpillStore(Store):
             self._file.begin(self.buckets, self.seed, epoch + 1)
             self._writer = SpillWriter(self._file)
             self._left = list(range(self.buckets))
-        while self._left:
+        while True:
             with self._guarded():
+                self._check_turn(turn)
+                if not self._left:
+                    self._finish()
+                    return
                 some = records[: self._file.read(self._left[0], records)]
                 order = order_of_records(some, self._id_offset, ID_BYTES, self.seed, epoch)
             yield some, order
             with self._guarded():
+                self._check_turn(turn)
                 self._pass_on(some)
-        with self._guarded():
-            self._finish()
+
+    def _check_turn(self, turn: int) -> None:
+        if turn != self._turns:
+            raise InputError(
+                "another epoch of this loader was begun: rows on disk are in the order of one epoch at a time",
+                hint="Finish an epoch before the next, give more memory, or make a loader for each.",
+                code="batches.turn",
+            )
 
     def _pass_on(self, records: Records) -> None:
         """The rows of the bucket that was read go to the next epoch's buckets."""
@@ -271,19 +287,20 @@ class SpillStore(Store):
         self.epoch = epoch
 
     def _guarded(self) -> _Guard:
-        return _Guard(self.directory)
+        return _Guard(self.directory, self._lock)
 
 
 class _Guard:
-    """Turns an error of the system into one that says what to do."""
+    """For one thread at a time; turns an error of the system into one that says what to do."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, lock: threading.Lock) -> None:
+        self.directory, self.lock = directory, lock
 
     def __enter__(self) -> None:
-        pass
+        self.lock.acquire()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.lock.release()
         if isinstance(error, OSError) and not isinstance(error, MLCoreError):
             raise StorageError(
                 f"rows cannot be kept in {self.directory}: {error.strerror or error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from mlcore.batches import BatchLoader
 from mlcore.batches.loader import memory_bytes
+from mlcore.batches.stores import SpillStore
 from mlcore.errors import DataError, InputError
 
 ROWS = 60_000
@@ -102,6 +104,44 @@ def test_an_epoch_that_is_left_loses_nothing(file: str) -> None:
     np.testing.assert_array_equal(rows_of(loader), expected[0])
 
 
+def test_two_epochs_at_once_are_told_apart_or_refused(file: str) -> None:
+    """From memory both are whole; on disk the first one is refused rather than cut short."""
+    wanted = [rows_of(loader) for loader in [BatchLoader(file, ["f0"], target="row", seed=5)] for _ in range(2)]
+    both = BatchLoader(file, ["f0"], target="row", seed=5)
+    pairs = zip(both.numpy(), both.numpy(), strict=True)
+    found = [np.concatenate(parts) for parts in zip(*((a[1], b[1]) for a, b in pairs), strict=True)]
+    np.testing.assert_array_equal(found, wanted)
+    loader = BatchLoader(file, target="row", seed=5, memory=SMALL)
+    first = loader.numpy()
+    next(first)
+    np.testing.assert_array_equal(rows_of(loader), wanted[1])
+    with pytest.raises(InputError, match="another epoch"):
+        list(first)
+    np.testing.assert_array_equal(np.sort(rows_of(loader)), np.arange(ROWS))
+
+
+def test_a_disk_that_fails_loses_no_row(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = BatchLoader(file, target="row", seed=5, memory=SMALL)
+    batches = loader.numpy()
+    next(batches)
+
+    def fail(self: SpillStore, records: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpillStore, "_pass_on", fail)
+        with pytest.raises(OSError, match="rows cannot be kept"):
+            list(batches)
+    np.testing.assert_array_equal(rows_of(loader), rows_of_epoch(file, 1))
+
+
+def rows_of_epoch(file: str, epoch: int) -> npt.NDArray[np.int64]:
+    """Of a loader in memory, of seed 5."""
+    loader = BatchLoader(file, ["f0"], target="row", seed=5)
+    loader.epoch = epoch
+    return rows_of(loader)
+
+
 @pytest.mark.parametrize("memory", [SMALL, 64_000_000])
 def test_rows_are_mixed_over_the_whole_file(file: str, memory: int) -> None:
     """Chi-square of region against position, of 10 x 10 cells: within five sigma of its 81 degrees of freedom."""
@@ -186,6 +226,8 @@ def test_what_is_asked_wrongly_is_said(file: str) -> None:
         BatchLoader(file, ["f0"], define={"f1": "f0"})
     with pytest.raises(InputError, match="batch of 0 rows"):
         BatchLoader(file, batch_size=0)
+    with pytest.raises(InputError, match="-1 is no seed"):
+        BatchLoader(file, seed=-1)
     with pytest.raises(InputError, match="float32 or float64"):
         BatchLoader(file, dtype="float16")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no amount of memory"):
