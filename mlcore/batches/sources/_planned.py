@@ -131,17 +131,16 @@ class RemoteReader(BlockReader):
 
     def read(self, start: int, stop: int) -> Block:
         _check_covered(self.columns, stop)
-        if self.reader is None or not self.start <= start < stop <= self.stop:
-            self._fetch(start, stop)
-        assert self.reader is not None  # noqa: S101 - just made
+        held = self.start <= start < stop <= self.stop
+        reader = self.reader if self.reader is not None and held else self._fetched(start, stop)
         try:
-            self.reader.read(start, stop)
+            reader.read(start, stop)
         except DecodeError as error:
             raise _damaged(self.columns[error.column], error) from error
-        return {entry.column.name: _values(self.reader, i, entry.column) for i, entry in enumerate(self.columns)}
+        return {entry.column.name: _values(reader, i, entry.column) for i, entry in enumerate(self.columns)}
 
-    def _fetch(self, start: int, stop: int) -> None:
-        """Get the pages of at least these rows, and of more as long as they are no more than `WINDOW` bytes."""
+    def _fetched(self, start: int, stop: int) -> ColumnReader:
+        """A reader of the pages of at least these rows, and of more as long as they are no more than `WINDOW` bytes."""
         self.close()
         ahead = self.spans[self.spans[:, 3] > start]
         ahead = ahead[np.argsort(ahead[:, 2], kind="stable")]
@@ -154,6 +153,7 @@ class RemoteReader(BlockReader):
         pieces = self.part.place.fetch([(int(at), int(at + size)) for at, size, _, _ in wanted])
         files = [memory_file(pieces), memory_file(self.part.embedded())]
         self.reader = ColumnReader(files, [column.plan for column in self.columns], self.block_rows)
+        return self.reader
 
     def close(self) -> None:
         self.reader = None

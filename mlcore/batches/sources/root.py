@@ -91,7 +91,7 @@ def _table(file: Any, place: Place) -> Any:
     """The table with its friends; without what belongs to a tree and is not understood, such as objects of a user's own."""
     try:
         return file[place.table]
-    except Exception:
+    except Exception:  # uproot fails in many ways at foreign objects; without them it is asked once more
         if file.file.options["minimal_ttree_metadata"]:
             raise
     with open_root(place, minimal=True) as again:

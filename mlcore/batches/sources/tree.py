@@ -236,7 +236,7 @@ def _counted(branch: Any, start: int, stop: int, dtype: np.dtype[Any]) -> Jagged
 def _readable(how: Callable[..., Any], branch: Any, start: int, stop: int, *more: Any) -> bool:
     try:
         how(branch, start, stop, *more)
-    except Exception:
+    except Exception:  # damaged, in whatever way
         return False
     return True
 
@@ -282,7 +282,7 @@ def _columns(name: str, leaf: _Leaf, rows: int) -> Iterator[tuple[Column, _Leaf]
     branch = leaf.branch
     try:
         interpretation, typename = branch.interpretation, str(branch.typename)
-    except Exception as error:
+    except Exception as error:  # a type of whose description uproot makes nothing
         yield Column(name, None, why_not=f"its type is not understood: {error}"), leaf
         return
     kind = type(interpretation).__name__

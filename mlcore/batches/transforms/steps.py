@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -53,7 +54,7 @@ def _numbers(step: Step, name: str, most: int) -> None:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(ABC):
     """One step of a feature."""
 
     operation: ClassVar[str] = ""
@@ -68,9 +69,9 @@ class Step:
         """The step with the numbers that were found."""
         return self
 
+    @abstractmethod
     def constants(self) -> tuple[Array, ...]:
         """What its operation needs, float64, each of shape (n,)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
