@@ -103,6 +103,7 @@ class Packer:
         for low in range(start, stop, BLOCK_ROWS):
             high = min(low + BLOCK_ROWS, stop)
             block, mask = selection.compute(reader.read(low, high))
+            mask = selection.chosen(block, mask, task.part, low, high - low)
             arrays = [
                 (values.values, values.offsets) if isinstance(values, Jagged) else values
                 for values in (block[name] for name in (selection.read if selection.is_plain else selection.packed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import queue
 import re
@@ -19,6 +20,7 @@ from mlcore.batches.filling import Packer, Progress, tasks
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.sources import open_source
+from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
 from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
 from mlcore.errors import InputError
 
@@ -149,12 +151,58 @@ class BatchLoader:
 
     @property
     def rows(self) -> int:
-        """The rows that are kept; reads the source where that was not done and there is a filter."""
-        return self._source.rows if self._selection.keep is None else self._filled().rows
+        """The rows that are kept; reads the source where that was not done and some are left out."""
+        return self._source.rows if self._selection.keeps_all else self._filled().rows
 
     def __len__(self) -> int:
-        """The number of batches of an epoch; reads the source where that was not done and there is a filter."""
+        """The number of batches of an epoch; reads the source where that was not done and some rows are left out."""
         return self.rows // self.batch_size if self.drop_remainder else -(-self.rows // self.batch_size)
+
+    def split(self, *, by: Names = (), seed: int = 0, **fractions: float) -> dict[str, BatchLoader]:
+        """Loaders of disjoint rows, each with all options of this one.
+
+        Which one has a row is decided by a hash of it, so rows stay where they are when files are added or columns change.
+
+        Parameters
+        ----------
+        by
+            Columns whose hash decides, such as the event's number: rows that are equal in them stay together. By default it is
+            the file's name and the number of the row in it.
+        seed
+            Of the hash, not of the order.
+        **fractions
+            Names and shares, such as ``train=0.7, validation=0.2, test=0.1``; by default ``train=0.8, validation=0.2``.
+
+        Raises
+        ------
+        InputError, DataError
+            The shares are more than everything, or there is no such column, or it has not one number each row.
+        """
+        columns = self._split_columns(by)
+        chosen = shares(fractions or {"train": 0.8, "validation": 0.2}, columns, seed, len(self._selection.choices))
+        return {name: self._restricted(choice) for name, choice in chosen.items()}
+
+    def folds(self, count: int, *, by: Names = (), seed: int = 0) -> list[tuple[BatchLoader, BatchLoader]]:
+        """For k-fold cross-validation, pairs of loaders for training and validation; each row is in one of the latter.
+
+        Raises
+        ------
+        InputError, DataError
+            As of `split`, or there are less than two folds.
+        """
+        pairs = folds(count, self._split_columns(by), seed, len(self._selection.choices))
+        return [(self._restricted(rest), self._restricted(part)) for rest, part in pairs]
+
+    def _split_columns(self, by: Names) -> tuple[str, ...]:
+        columns = (by,) if isinstance(by, str) else tuple(by)
+        check_columns(columns, self._selection.known)
+        return columns
+
+    def _restricted(self, choice: RowChoice) -> BatchLoader:
+        other = copy.copy(self)
+        other._selection = self._selection.restricted(choice)
+        other._store, other.epoch = None, 0
+        return other
 
     def numpy(self) -> Iterator[Batch]:
         """The batches of the next epoch: x, or a tuple of x, y and w as asked for.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,10 @@ from mlcore.batches.blocks import Block, Values
 from mlcore.batches.expressions import Expression, parse
 from mlcore.batches.schema import Column, Schema
 from mlcore.errors import InputError
+
+if TYPE_CHECKING:
+    from mlcore.batches.sources import Part
+    from mlcore.batches.splitting import RowChoice
 
 Precision: TypeAlias = Literal["float32", "float64"]
 Names: TypeAlias = str | Sequence[str]
@@ -106,6 +111,7 @@ class Selection:
         self.keep = None if keep is None else parse(keep)
         if self.keep is not None:
             self.keep.check_filter(known)
+        self.choices: tuple[RowChoice, ...] = ()
         targets, weights = _names(target), _names(weight)
         if columns is None:
             columns = [name for name in known if name not in (*targets, *weights) and self._fits(known[name])]
@@ -134,12 +140,26 @@ class Selection:
         needed = dict.fromkeys(self.packed)
         for expression in (*self.defined.values(), *([self.keep] if self.keep else [])):
             needed |= dict.fromkeys(expression.columns)
+        for choice in self.choices:
+            needed |= dict.fromkeys(choice.by)
         return tuple(name for name in needed if name not in self.defined)
 
     @property
     def is_plain(self) -> bool:
         """Whether records are what the source holds, all of it."""
-        return self.keep is None and not self.defined
+        return self.keep is None and not self.defined and not self.choices
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether there is a record for every row of the source."""
+        return self.keep is None and not self.choices
+
+    def restricted(self, choice: RowChoice) -> Self:
+        """The same of some of the rows."""
+        other = copy.copy(self)
+        vars(other).pop("read", None)  # what was found for these choices
+        other.choices = (*self.choices, choice)
+        return other
 
     def width(self, name: str) -> int:
         """Numbers of a row of a column.
@@ -209,6 +229,15 @@ class Selection:
         for name, expression in self.defined.items():
             found[name] = expression.evaluate(found)
         return found, None if self.keep is None else self.keep.keep(found)
+
+    def chosen(
+        self, block: Block, mask: npt.NDArray[np.bool_] | None, part: Part, first: int, rows: int
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which rows of a block are kept by the filter's mask and all choices; `first` is the first one's number in the part."""
+        for choice in self.choices:
+            found = choice.mask(part, first, rows, block)
+            mask = found if mask is None else mask & found
+        return mask
 
 
 def _names(names: Names) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ class StreamStore(Store):
 
     def __init__(self, selection: Selection, work: list[Task]) -> None:
         self._selection, self._work = selection, work
-        self._rows = sum(task.stop - task.start for task in work) if selection.keep is None else None
+        self._rows = sum(task.stop - task.start for task in work) if selection.keeps_all else None
 
     @property
     def rows(self) -> int:

@@ -126,6 +126,15 @@ class Part(ABC):
     schema: Schema
     fingerprint: str
 
+    @property
+    def identity(self) -> str:
+        """Its name without the folder, by which its rows are known wherever the file lies."""
+        place = getattr(self, "place", None)
+        if place is None:
+            return self.name.rpartition("/")[2]
+        table = place.table.partition(";")[0].strip("/")
+        return f"{place.path.rpartition('/')[2]}:{table}"
+
     @abstractmethod
     def boundaries(self, columns: Sequence[str]) -> npt.NDArray[np.int64]:
         """Rows at which storage units (clusters, baskets, row groups) of these columns begin, with 0 and `rows`, ascending.
