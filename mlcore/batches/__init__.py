@@ -1,12 +1,14 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
-Public names: `BatchLoader` gives the batches; `open_source` says what a file holds, as a `Schema` of `Column`s.
+Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights; `open_source` says what a file
+holds, as a `Schema` of `Column`s.
 """
 
 from __future__ import annotations
 
 from mlcore.batches.loader import BatchLoader
+from mlcore.batches.samples import Sample
 from mlcore.batches.schema import Column, Schema
 from mlcore.batches.sources import open_source
 
-__all__ = ["BatchLoader", "Column", "Schema", "open_source"]
+__all__ = ["BatchLoader", "Column", "Sample", "Schema", "open_source"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import DecodeError, pack_columns
-from mlcore.batches.blocks import Jagged
+from mlcore.batches.blocks import Block, Jagged
 from mlcore.batches.selection import ID_BYTES, Selection
 from mlcore.batches.sources import BlockReader, Part, Source
 
@@ -75,8 +75,9 @@ class Packer:
 
     def __init__(self, selection: Selection, *, with_id: bool) -> None:
         self.selection, self.with_id = selection, with_id
-        columns = selection.read if selection.is_plain else selection.packed
-        self.layout = selection.layout(columns, with_id=with_id)
+        self.columns = selection.read if selection.is_plain else selection.packed
+        self.layout = selection.layout(self.columns, with_id=with_id)
+        self._native_layout = self.layout
         self._reader: BlockReader | None = None
         self._part: Part | None = None
 
@@ -92,9 +93,9 @@ class Packer:
         """Rows of a task's part as the first records of `out`; how many are kept."""
         reader, selection = self._opened(task.part), self.selection
         first = task.first + start - task.start
-        if selection.is_plain and reader.native is not None:
+        if selection.is_plain and reader.native is not None and task.part.keep is None:
             try:
-                kept = reader.native.pack_range(self.layout, start, stop, out)
+                kept = reader.native.pack_range(self._native_layout, start, stop, out)
             except DecodeError as error:
                 raise reader.damaged(error) from error
             self._number(out, kept, None, first)
@@ -102,11 +103,11 @@ class Packer:
         kept = 0
         for low in range(start, stop, BLOCK_ROWS):
             high = min(low + BLOCK_ROWS, stop)
-            block, mask = selection.compute(reader.read(low, high))
+            block, mask = selection.compute(_with_constants(reader.read(low, high), task.part, high - low))
             mask = selection.chosen(block, mask, task.part, low, high - low)
             arrays = [
                 (values.values, values.offsets) if isinstance(values, Jagged) else values
-                for values in (block[name] for name in (selection.read if selection.is_plain else selection.packed))
+                for values in (block[name] for name in self.columns)
             ]
             some = pack_columns(arrays, self.layout, out[kept:], mask)
             self._number(out[kept:], some, mask, first + low - start)
@@ -124,7 +125,10 @@ class Packer:
     def _opened(self, part: Part) -> BlockReader:
         if self._reader is None or self._part is not part:
             self.close()
-            self._reader, self._part = part.reader(self.selection.read, BLOCK_ROWS), part
+            names = [name for name in self.selection.read if name not in part.constants]
+            self._reader, self._part = part.reader(names, BLOCK_ROWS), part
+            if self.selection.is_plain:
+                self._native_layout = self.selection.layout(names, with_id=self.with_id, constants=part.constants)
         return self._reader
 
     def close(self) -> None:
@@ -132,6 +136,12 @@ class Packer:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+
+
+def _with_constants(block: Block, part: Part, rows: int) -> Block:
+    if not part.constants:
+        return block
+    return {**block, **{name: np.full(rows, value) for name, value in part.constants.items()}}
 
 
 def each(

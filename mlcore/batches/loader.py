@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.batches.filling import Packer, Progress, tasks
+from mlcore.batches.samples import open_samples, roles
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
-from mlcore.batches.sources import open_source
 from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
 from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
 from mlcore.errors import InputError
@@ -44,7 +44,7 @@ class BatchLoader:
     Parameters
     ----------
     source, tree, friends
-        What is read: see `mlcore.batches.sources.open_source`.
+        What is read: see `mlcore.batches.sources.open_source`; or one or several `mlcore.batches.Sample`s.
     columns, target, weight, filter, define, pad, dtype
         What batches are made of: see `mlcore.batches.selection.Selection` (whose `keep` is the filter).
     batch_size
@@ -119,16 +119,19 @@ class BatchLoader:
             raise InputError(f"a batch of {batch_size} rows is none", hint="Give 1 or more.", code="batches.batch_size")
         if seed is not None and not 0 <= seed < 2**64:
             raise InputError(f"{seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
-        self._source = open_source(source, tree=tree, friends=friends)
+        self._source = open_samples(source, tree=tree, friends=friends)
+        chosen = roles(self._source, target, weight, define)
         self._selection = Selection(
             self._source.schema,
             columns=columns,
-            target=target,
-            weight=weight,
+            target=chosen.target,
+            weight=chosen.weight,
             keep=filter,
-            define=define,
+            define=chosen.define,
             pad=pad,
             dtype=dtype,
+            hidden=chosen.hidden,
+            gaps=any(part.keep is not None for part in self._source.parts),
         )
         self.feature_names = self._selection.feature_names
         self.batch_size, self.shuffle, self.drop_remainder = batch_size, shuffle, drop_remainder
@@ -244,7 +247,7 @@ class BatchLoader:
         if self._store is None:
             self._source.check_unchanged()
             selection, work = self._selection, tasks(self._source, self._selection)
-            width = Packer(selection, with_id=not selection.is_plain).layout.record_bytes + ORDER_BYTES
+            width = Packer(selection, with_id=selection.numbered).layout.record_bytes + ORDER_BYTES
             rows = self._source.rows
             if rows * width <= self._budget:
                 seed = self.seed if self.shuffle else None

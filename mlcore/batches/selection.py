@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -69,6 +69,10 @@ class Selection:
         For jagged columns: how many values a row has, cut or filled up with zeros.
     dtype
         Of the arrays.
+    hidden
+        Columns that are features only where they are named.
+    gaps
+        Whether rows may be missing for other reasons than the filter.
 
     Raises
     ------
@@ -89,6 +93,8 @@ class Selection:
         define: Mapping[str, str] | None = None,
         pad: Mapping[str, int] | None = None,
         dtype: Precision = "float32",
+        hidden: Collection[str] = (),
+        gaps: bool = False,
     ) -> None:
         if dtype not in ("float32", "float64"):
             raise InputError(
@@ -112,9 +118,10 @@ class Selection:
         if self.keep is not None:
             self.keep.check_filter(known)
         self.choices: tuple[RowChoice, ...] = ()
+        self.gaps = gaps
         targets, weights = _names(target), _names(weight)
         if columns is None:
-            columns = [name for name in known if name not in (*targets, *weights) and self._fits(known[name])]
+            columns = [name for name in known if name not in {*targets, *weights, *hidden} and self._fits(known[name])]
         self.features = tuple(columns)
         if not self.features:
             raise InputError(
@@ -152,7 +159,12 @@ class Selection:
     @property
     def keeps_all(self) -> bool:
         """Whether there is a record for every row of the source."""
-        return self.keep is None and not self.choices
+        return self.keep is None and not self.choices and not self.gaps
+
+    @property
+    def numbered(self) -> bool:
+        """Whether records have to say which rows they are."""
+        return not (self.is_plain and self.keeps_all)
 
     def restricted(self, choice: RowChoice) -> Self:
         """The same of some of the rows."""
@@ -213,13 +225,16 @@ class Selection:
         last = self.outputs[-1]
         return last.offset + last.width * self.dtype.itemsize
 
-    def layout(self, order: Sequence[str], *, with_id: bool) -> RowLayout:
-        """Of records that are packed from columns in this order."""
+    def layout(self, order: Sequence[str], *, with_id: bool, constants: Mapping[str, float] | None = None) -> RowLayout:
+        """Of records that are packed from columns in this order, and from constants."""
         fields, offset = [], 0
         for names, _ in self.groups.values():
             for name in names:
                 width = self.width(name)
-                fields.append(RowField(order.index(name), offset, self.dtype.name, width))
+                if constants and name in constants:
+                    fields.append(RowField(None, offset, self.dtype.name, width, value=constants[name]))
+                else:
+                    fields.append(RowField(order.index(name), offset, self.dtype.name, width))
                 offset += width * self.dtype.itemsize
         return RowLayout(tuple(fields), offset + (ID_BYTES if with_id else 0))
 
@@ -233,7 +248,10 @@ class Selection:
     def chosen(
         self, block: Block, mask: npt.NDArray[np.bool_] | None, part: Part, first: int, rows: int
     ) -> npt.NDArray[np.bool_] | None:
-        """Which rows of a block are kept by the filter's mask and all choices; `first` is the first one's number in the part."""
+        """Which rows of a block are kept by the filters and all choices; `first` is the first one's number in the part."""
+        if part.keep is not None:
+            found = part.keep.keep(block)
+            mask = found if mask is None else mask & found
         for choice in self.choices:
             found = choice.mask(part, first, rows, block)
             mask = found if mask is None else mask & found

@@ -74,9 +74,9 @@ class MemoryStore(Store):
 
     def __init__(self, selection: Selection, work: list[Task], seed: int | None, threads: int, progress: Progress) -> None:
         self.seed = seed
-        self._id_offset = None if selection.is_plain else selection.id_offset
+        self._id_offset = selection.id_offset if selection.numbered else None
         total = sum(task.stop - task.start for task in work)
-        width = Packer(selection, with_id=not selection.is_plain).layout.record_bytes
+        width = Packer(selection, with_id=selection.numbered).layout.record_bytes
         # Pages that no row is written to take no memory.
         self._memory = mmap.mmap(-1, max(1, total * width), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -92,7 +92,7 @@ class MemoryStore(Store):
             begin = starts[task.first]
             kept[task.first] = packer.pack(task, task.start, task.stop, records[begin : begin + task.stop - task.start])
 
-        each(work, lambda: Packer(selection, with_id=not selection.is_plain), run, threads, progress)
+        each(work, lambda: Packer(selection, with_id=selection.numbered), run, threads, progress)
         rows = 0
         for task in work:
             begin, count = starts[task.first], kept[task.first]

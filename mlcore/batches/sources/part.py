@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from kernels.columns import ColumnReader, DecodeError
 from mlcore.batches.blocks import Block
 from mlcore.batches.schema import Schema
 from mlcore.errors import DataError
+
+if TYPE_CHECKING:
+    from mlcore.batches.expressions import Expression
 
 
 class DamagedDataError(DataError):
@@ -118,6 +121,10 @@ class Part(ABC):
         The columns.
     fingerprint
         Changes when the content does: path, size, time of the last change and what the format itself offers.
+    constants
+        Columns that have one value in all rows; readers need not be asked for them.
+    keep
+        Which rows are meant at all, where it is not all of them; readers give what it reads beside what they are asked for.
     """
 
     name: str
@@ -125,6 +132,8 @@ class Part(ABC):
     rows: int
     schema: Schema
     fingerprint: str
+    constants: Mapping[str, float] = MappingProxyType({})
+    keep: Expression | None = None
 
     @property
     def identity(self) -> str:
