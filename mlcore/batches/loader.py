@@ -11,7 +11,7 @@ import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,13 @@ from mlcore.batches.filling import Packer, Progress, tasks
 from mlcore.batches.samples import open_samples, roles
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
+from mlcore.batches.skipping import Skipped
 from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
 from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
 from mlcore.errors import InputError
 
 T = TypeVar("T")
+OnError = Literal["raise", "skip"]
 Batch = npt.NDArray[np.floating] | tuple[npt.NDArray[np.floating], ...]
 
 GROUP_ROWS = 8192
@@ -62,6 +64,9 @@ class BatchLoader:
         Where that is; the folder for temporary files by default.
     threads
         That read the source; by default as many as there are processors for this process.
+    on_error
+        What happens to rows that cannot be read, and files that cannot be opened: ``"raise"`` an error, or ``"skip"`` them with a
+        warning and count them in `skipped`.
     progress
         Called with the rows that are read and all rows while the source is read.
 
@@ -113,13 +118,17 @@ class BatchLoader:
         threads: int | None = None,
         tree: str | None = None,
         friends: Sequence[Any] = (),
+        on_error: OnError = "raise",
         progress: Progress = lambda done, total: None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} rows is none", hint="Give 1 or more.", code="batches.batch_size")
         if seed is not None and not 0 <= seed < 2**64:
             raise InputError(f"{seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
-        self._source = open_samples(source, tree=tree, friends=friends)
+        if on_error not in ("raise", "skip"):
+            raise InputError(f"on_error={on_error!r} is unknown", hint='Choose "raise" or "skip".', code="batches.on_error")
+        skipped = Skipped({}) if on_error == "skip" else None
+        self._source = open_samples(source, tree=tree, friends=friends, failures=None if skipped is None else skipped.failures)
         chosen = roles(self._source, target, weight, define)
         self._selection = Selection(
             self._source.schema,
@@ -132,6 +141,7 @@ class BatchLoader:
             dtype=dtype,
             hidden=chosen.hidden,
             gaps=any(part.keep is not None for part in self._source.parts),
+            skipped=skipped,
         )
         self.feature_names = self._selection.feature_names
         self.batch_size, self.shuffle, self.drop_remainder = batch_size, shuffle, drop_remainder
@@ -146,6 +156,15 @@ class BatchLoader:
     @property
     def schema(self) -> Schema:
         return self._source.schema
+
+    @property
+    def skipped(self) -> Skipped:
+        """What was left out so far because it is damaged; nothing of rows before the source is read, nor with ``"raise"``."""
+        return Skipped({}) if self._selection.skipped is None else self._selection.skipped
+
+    def _warn(self) -> None:
+        if self._selection.skipped is not None:
+            self._selection.skipped.warn()
 
     @property
     def mode(self) -> str:
@@ -239,6 +258,7 @@ class BatchLoader:
         try:
             with closing(_ahead(gathered(store.pieces(epoch), self._selection, rows), AHEAD)) as groups:
                 yield from groups
+            self._warn()
         except StorageError:
             self._store = None  # it may have lost rows: the next epoch reads the source again
             raise
@@ -259,6 +279,7 @@ class BatchLoader:
                     selection, work, self.seed, self._threads, self._progress,
                     budget=self._budget, directory=self._directory, epoch=self.epoch,
                 )  # fmt: skip
+            self._warn()
         return self._store
 
 

@@ -18,6 +18,7 @@ from mlcore.batches.schema import Column, Schema
 from mlcore.errors import InputError
 
 if TYPE_CHECKING:
+    from mlcore.batches.skipping import Skipped
     from mlcore.batches.sources import Part
     from mlcore.batches.splitting import RowChoice
 
@@ -73,6 +74,8 @@ class Selection:
         Columns that are features only where they are named.
     gaps
         Whether rows may be missing for other reasons than the filter.
+    skipped
+        Takes rows that are damaged, which are left out then; None raises an error.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Selection:
         dtype: Precision = "float32",
         hidden: Collection[str] = (),
         gaps: bool = False,
+        skipped: Skipped | None = None,
     ) -> None:
         if dtype not in ("float32", "float64"):
             raise InputError(
@@ -118,7 +122,7 @@ class Selection:
         if self.keep is not None:
             self.keep.check_filter(known)
         self.choices: tuple[RowChoice, ...] = ()
-        self.gaps = gaps
+        self.gaps, self.skipped = gaps or skipped is not None, skipped
         targets, weights = _names(target), _names(weight)
         if columns is None:
             columns = [name for name in known if name not in {*targets, *weights, *hidden} and self._fits(known[name])]
@@ -171,6 +175,7 @@ class Selection:
         other = copy.copy(self)
         vars(other).pop("read", None)  # what was found for these choices
         other.choices = (*self.choices, choice)
+        other.skipped = None if self.skipped is None else type(self.skipped)(self.skipped.failures)
         return other
 
     def width(self, name: str) -> int:

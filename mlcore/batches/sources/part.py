@@ -65,6 +65,15 @@ class BlockReader(ABC):
             Some of the rows, or all, cannot be read. Those before its `start` can, unless something else is damaged there.
         """
 
+    def check_rows(self, stop: int) -> None:  # noqa: B027 - most formats know of no lost rows before they read them
+        """Make sure that there are rows up to here, which `native` takes for granted.
+
+        Raises
+        ------
+        DamagedDataError
+            A file lost its end.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Give back files and memory."""
