@@ -1,15 +1,17 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
-Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights; `open_source` says what a file
-holds, as a `Schema` of `Column`s. `Skipped` is what a loader left out as damaged, with a `SkippedRowsWarning`.
+Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights, with classes in a `Balance`.
+`Skipped` is what it left out as damaged, with a `SkippedRowsWarning`. `open_source` says what a file holds, as a `Schema` of
+`Column`s.
 """
 
 from __future__ import annotations
 
+from mlcore.batches.balancing import Balance
 from mlcore.batches.loader import BatchLoader
 from mlcore.batches.samples import Sample
 from mlcore.batches.schema import Column, Schema
 from mlcore.batches.skipping import Skipped, SkippedRowsWarning
 from mlcore.batches.sources import open_source
 
-__all__ = ["BatchLoader", "Column", "Sample", "Schema", "Skipped", "SkippedRowsWarning", "open_source"]
+__all__ = ["Balance", "BatchLoader", "Column", "Sample", "Schema", "Skipped", "SkippedRowsWarning", "open_source"]

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from mlcore.batches.balancing import DRAW_BYTES, Balance, Draw
 from mlcore.batches.filling import Packer, Progress, tasks
 from mlcore.batches.samples import open_samples, roles
 from mlcore.batches.schema import Schema
@@ -67,6 +68,8 @@ class BatchLoader:
     on_error
         What happens to rows that cannot be read, and files that cannot be opened: ``"raise"`` an error, or ``"skip"`` them with a
         warning and count them in `skipped`.
+    balance
+        How often rows of each class come; by default each row once. See `mlcore.batches.Balance`.
     progress
         Called with the rows that are read and all rows while the source is read.
 
@@ -119,6 +122,7 @@ class BatchLoader:
         tree: str | None = None,
         friends: Sequence[Any] = (),
         on_error: OnError = "raise",
+        balance: Balance | None = None,
         progress: Progress = lambda done, total: None,
     ) -> None:
         if batch_size < 1:
@@ -148,6 +152,11 @@ class BatchLoader:
         self.seed = secrets.randbits(63) if seed is None else seed
         self.epoch = 0
         self._budget = memory_bytes(memory)
+        self._balance = balance
+        if balance is not None:
+            if not shuffle:
+                raise InputError("rows are drawn in a random order", hint="Leave out balance or shuffle.", code="batches.balance")
+            Draw(balance, self._selection, 0, self.seed)  # says what is wrong
         self._directory = None if spill_directory is None else Path(spill_directory)
         self._threads = threads or len(os.sched_getaffinity(0))
         self._progress = progress
@@ -173,8 +182,8 @@ class BatchLoader:
 
     @property
     def rows(self) -> int:
-        """The rows that are kept; reads the source where that was not done and some are left out."""
-        return self._source.rows if self._selection.keeps_all else self._filled().rows
+        """The rows of an epoch; reads the source where that was not done and some are left out."""
+        return self._source.rows if self._selection.keeps_all and self._balance is None else self._filled().rows
 
     def __len__(self) -> int:
         """The number of batches of an epoch; reads the source where that was not done and some rows are left out."""
@@ -268,16 +277,19 @@ class BatchLoader:
             self._source.check_unchanged()
             selection, work = self._selection, tasks(self._source, self._selection)
             width = Packer(selection, with_id=selection.numbered).layout.record_bytes + ORDER_BYTES
-            rows = self._source.rows
+            rows, draw = self._source.rows, None
+            if self._balance is not None:
+                draw = Draw(self._balance, selection, rows, self.seed)
+                width += DRAW_BYTES * (2 if self._balance.how == "over" else 1)
             if rows * width <= self._budget:
                 seed = self.seed if self.shuffle else None
-                self._store = MemoryStore(selection, work, seed, self._threads, self._progress)
+                self._store = MemoryStore(selection, work, seed, self._threads, self._progress, draw)
             elif not self.shuffle:
                 self._store = StreamStore(selection, work)
             else:
                 self._store = SpillStore(
                     selection, work, self.seed, self._threads, self._progress,
-                    budget=self._budget, directory=self._directory, epoch=self.epoch,
+                    budget=self._budget, directory=self._directory, epoch=self.epoch, draw=draw,
                 )  # fmt: skip
             self._warn()
         return self._store
