@@ -18,11 +18,13 @@ import numpy.typing as npt
 
 from mlcore.batches.balancing import DRAW_BYTES, Balance, Draw
 from mlcore.batches.filling import Packer, Progress, tasks
-from mlcore.batches.samples import open_samples, roles
+from mlcore.batches.measuring import measure
+from mlcore.batches.samples import open_samples, roles, titles
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.skipping import Skipped
 from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
+from mlcore.batches.statistics import Statistics
 from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
 from mlcore.errors import InputError
 
@@ -188,6 +190,37 @@ class BatchLoader:
     def __len__(self) -> int:
         """The number of batches of an epoch; reads the source where that was not done and some rows are left out."""
         return self.rows // self.batch_size if self.drop_remainder else -(-self.rows // self.batch_size)
+
+    def statistics(self, *, weighted: bool = False, bins: int = 50) -> Statistics:
+        """Of every column of x, y and w, of each class where the target has few values, and correlations; reads the source once.
+
+        Parameters
+        ----------
+        weighted
+            Whether rows count by the first column of w.
+        bins
+            Of histograms.
+
+        Raises
+        ------
+        InputError
+            There are no weights, or no bins.
+        DamagedDataError
+            Rows cannot be read.
+        """
+        self._source.check_unchanged()
+        found = measure(
+            self._selection,
+            tasks(self._source, self._selection),
+            self._threads,
+            self._progress,
+            budget=self._budget,
+            weighted=weighted,
+            bins=bins,
+            titles=titles(self._source),
+        )
+        self._warn()
+        return found
 
     def split(self, *, by: Names = (), seed: int = 0, **fractions: float) -> dict[str, BatchLoader]:
         """Loaders of disjoint rows, each with all options of this one.

@@ -79,10 +79,12 @@ class SamplePart(Part):
         The new columns with their values.
     keep
         The sample's filter.
+    title
+        The sample's name.
     """
 
-    def __init__(self, inner: Part, constants: Mapping[str, float], keep: Expression | None) -> None:
-        self.inner = inner
+    def __init__(self, inner: Part, constants: Mapping[str, float], keep: Expression | None, title: str) -> None:
+        self.inner, self.title = inner, title
         self.name, self.table, self.rows = inner.name, inner.table, inner.rows
         self.constants = dict(constants)
         self.keep = keep
@@ -202,7 +204,7 @@ def _parts(samples: Sequence[Sample], tree: str | None, failures: Failures | Non
         for part in found.parts:
             if keep is not None:
                 keep.check_filter(part.schema)
-            yield SamplePart(part, constants, keep)
+            yield SamplePart(part, constants, keep, sample.name)
 
 
 def _numbers(values: Sequence[float | None], what: str) -> list[float | None]:
@@ -212,6 +214,15 @@ def _numbers(values: Sequence[float | None], what: str) -> list[float | None]:
             raise InputError(f"{value!r} is no {what} of a sample", hint="Give a number.", code="batches.samples")
     whole = all(value is None or isinstance(value, int | np.integer) for value in values)
     return [None if value is None else int(value) if whole else float(value) for value in values]
+
+
+def titles(source: Source) -> dict[float, str]:
+    """What the samples with each label are called."""
+    found: dict[float, dict[str, None]] = {}
+    for part in source.parts:
+        if isinstance(part, SamplePart) and LABEL in part.constants:
+            found.setdefault(part.constants[LABEL], {})[part.title] = None
+    return {label: ", ".join(filter(None, names)) for label, names in found.items()}
 
 
 def roles(source: Source, target: Names, weight: Names, define: Mapping[str, str] | None) -> Roles:
