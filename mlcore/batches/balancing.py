@@ -303,7 +303,9 @@ class Draw:
 
     def _counts(self, members: _Members, draws: int, epoch: int, code: int) -> npt.NDArray[np.unsignedinteger[Any]]:
         """How often each row comes where so many are drawn one by one."""
-        kind = np.uint8 if draws < 32 * members.size else np.uint32  # 255 and more are beyond anything that is drawn
+        kind: type[np.unsignedinteger[Any]] = (
+            np.uint8 if draws < 32 * members.size else np.uint32
+        )  # 255 and more are beyond anything that is drawn
         by_rank = np.zeros(members.size, kind)
         for start in range(0, draws, _STEP):
             numbers = np.arange(start, min(start + _STEP, draws), dtype=np.uint64)

@@ -225,7 +225,7 @@ class Binning:
     @property
     def size(self) -> int:
         """Places of each column in a histogram."""
-        return self.edges.shape[1] + 1
+        return int(self.edges.shape[1]) + 1
 
     def places(self, values: Matrix) -> npt.NDArray[np.int64]:
         """Where values lie, shape of `values`: 0 below, then the bins, then above; finite ones."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-import uproot
 
 from mlcore.batches import BatchLoader, Sample, SkippedRowsWarning
 from mlcore.batches.sources import DamagedDataError, Part, open_source
 from mlcore.errors import InputError
-from tests.mlcore.batches.sources.test_damage import flip
+from tests.mlcore.batches.damaged_files import EDGES, ROWS, damage, write
 
-EDGES = [0, 20_000, 37_000, 60_000]
-ROWS = EDGES[-1]
 SMALL = 1_000_000
 
 
@@ -26,29 +22,6 @@ def tables() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(3)
     floats = {f"f{i}": rng.normal(size=ROWS).astype(np.float32) for i in range(4)}
     return {"row": np.arange(ROWS, dtype=np.int32), **floats}
-
-
-def write(path: Path, kind: str, tables: dict[str, np.ndarray]) -> Path:
-    """Three clusters, compressed, so that damage is noticed."""
-    with uproot.recreate(path, compression=uproot.ZLIB(1)) as file:
-        for start, stop in itertools.pairwise(EDGES):
-            chunk = {name: values[start:stop] for name, values in tables.items()}
-            if start:
-                file["Events"].extend(chunk)
-            elif kind == "tree":
-                file.mktree("Events", chunk)
-            else:
-                file.mkrntuple("Events", chunk)
-    return path
-
-
-def damage(path: Path, column: str, first: int) -> tuple[int, int]:
-    """Damage the first page of a column that begins at or behind a row; its rows, as far as the plan says."""
-    (part,) = open_source(path).parts
-    plan = part.plan(column)  # type: ignore[attr-defined]
-    page = plan.pages[plan.pages[:, 3] >= first][0].tolist()
-    flip(path, page[1] + page[2] // 2, 12)
-    return page[3], page[3] + page[4]
 
 
 @pytest.fixture(params=["tree", "ntuple"])

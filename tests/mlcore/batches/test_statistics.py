@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlcore.batches import BatchLoader, Sample, SkippedRowsWarning, Statistics
+from mlcore.batches import BatchLoader, Sample, SkippedRowsWarning, Statistics, filling, measuring
 from mlcore.batches.statistics import SHARES, Binning, quantiles_of
 from mlcore.errors import InputError
+from tests.mlcore.batches.damaged_files import damage, write
 
 ROWS = 30_000
 
@@ -113,8 +114,6 @@ def test_threads_change_no_digit() -> None:
 
 def test_many_blocks_and_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several tasks, and quantiles of fewer rows than there are: within six standard errors, whatever the threads."""
-    from mlcore.batches import filling, measuring
-
     monkeypatch.setattr(filling, "TASK_ROWS", 5000)
     monkeypatch.setattr(measuring, "SAMPLE_ROWS", 4000)
     some = [loader(threads=threads).statistics() for threads in (1, 3)]
@@ -210,6 +209,7 @@ def test_bins(values: list[float], pilot: list[float], bins: int) -> None:
     binning = Binning.of(np.array(pilot)[:, None].reshape(-1, 1), bins)
     edges = binning.edges[0, : binning.bins[0] + 1]
     assert (np.diff(edges) > 0).all()
+    values = [*values, *edges, *np.nextafter(edges, -np.inf), *np.nextafter(edges, np.inf)]
     places = binning.places(np.array(values)[:, None])[:, 0]
     counts, _ = np.histogram(values, edges)
     np.testing.assert_array_equal(np.bincount(places, minlength=len(edges) + 1)[1 : len(edges)], counts)
@@ -227,8 +227,6 @@ def test_weights_of_quantiles_are_repetitions() -> None:
 
 
 def test_damage_is_left_out(tmp_path: Path) -> None:
-    from tests.mlcore.batches.test_skipping import damage, write
-
     arrays = {"row": np.arange(60_000, dtype=np.int32), "f0": np.random.default_rng(1).normal(size=60_000).astype(np.float32)}
     path = write(tmp_path / "t.root", "tree", arrays)
     start, stop = damage(path, "f0", 20_000)
