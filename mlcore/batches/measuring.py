@@ -144,7 +144,7 @@ class _Pass:
         return np.concatenate(found)
 
     def _values(self, records: Records) -> Matrix:
-        values = np.empty((len(records), len(self.columns)))
+        values = np.empty((len(records), len(self.columns)), order="F")  # most is done column by column
         if len(records):
             for i, column in enumerate(self.columns):
                 values[:, i] = np.ndarray((len(records),), column.dtype, records, column.offset, (records.shape[1],))
@@ -179,7 +179,7 @@ class _Pass:
         for value in np.unique(of_class).tolist():
             here = np.isnan(of_class) if math.isnan(value) else of_class == value
             key = math.nan if math.isnan(value) else value  # the one NaN that dicts find again
-            sums.setdefault(key, Sums(self.binning)).add(values[here], None if weights is None else weights[here])
+            sums.setdefault(key, Sums(self.binning)).add(values.T[:, here].T, None if weights is None else weights[here])
         if len(sums) > MOST_CLASSES:
             self.class_column = None
 

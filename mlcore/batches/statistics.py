@@ -229,19 +229,23 @@ class Binning:
 
     def places(self, values: Matrix) -> npt.NDArray[np.int64]:
         """Where values lie, shape of `values`: 0 below, then the bins, then above; finite ones."""
-        columns = np.arange(len(self.bins))
-        low, high = self.edges[:, 0], self.edges[columns, self.bins]
-        with np.errstate(over="ignore", invalid="ignore"):
-            guess = (values - low) * (self.bins / (high - low))
-        place = np.clip(np.nan_to_num(guess), 0, self.bins - 1).astype(np.int64)
-        # Rounding may miss by one; edges decide.
-        place -= (values < self.edges[columns, place]) & (place > 0)
-        place += (values >= self.edges[columns, place + 1]) & (place < self.bins - 1)
-        place += 1
-        place[values < low] = 0
-        above = values > high
-        place[above] = np.broadcast_to(self.bins + 1, values.shape)[above]
-        return place
+        places = np.empty(values.shape, np.int64, order="F")
+        for i, bins in enumerate(self.bins.tolist()):
+            column = np.ascontiguousarray(values[:, i])
+            edges = self.edges[i, : bins + 1].copy()
+            edges[-1] = np.nextafter(edges[-1], np.inf)  # which itself is in the last bin
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                scale = bins / (edges[-1] - edges[0])
+                guess = (column - edges[0]) * scale
+            if not np.isfinite(scale):
+                places[:, i] = np.searchsorted(edges, column, side="right")
+                continue
+            place = np.clip(guess, 0, bins - 1).astype(np.int64)
+            # Rounding may miss by one; edges decide.
+            place -= column < edges[place]
+            place += column >= edges[place + 1]
+            places[:, i] = place + 1
+        return places
 
 
 def _edges(values: Matrix, bins: int) -> Matrix:
@@ -313,10 +317,11 @@ class Sums:
                 self.squares += (weighed * away).T @ there
         places = self.binning.places(values if whole else np.where(good, values, 0.0))
         places += np.arange(len(self.binning.bins)) * self.binning.size
-        by_place = None if weights is None else np.repeat(weights, values.shape[1])
-        flat = places.reshape(-1)
+        by_place = None if weights is None else np.tile(weights, values.shape[1])
+        flat = places.T.reshape(-1)
         if not whole:
-            flat, by_place = flat[good.reshape(-1)], None if by_place is None else by_place[good.reshape(-1)]
+            finite = good.T.reshape(-1)
+            flat, by_place = flat[finite], None if by_place is None else by_place[finite]
         self.histogram += np.bincount(flat, by_place, self.histogram.size).reshape(self.histogram.shape)
 
     def merge(self, other: Sums) -> None:
