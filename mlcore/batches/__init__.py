@@ -1,12 +1,30 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
-Public names: `BatchLoader` gives the batches; `open_source` says what a file holds, as a `Schema` of `Column`s.
+Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights, with classes in a `Balance`.
+`Skipped` is what it left out as damaged, with a `SkippedRowsWarning`. `open_source` says what a file holds, as a `Schema` of
+`Column`s. `Statistics` are of columns (`ColumnStatistics`) and of classes (`ClassStatistics`).
 """
 
 from __future__ import annotations
 
+from mlcore.batches.balancing import Balance
 from mlcore.batches.loader import BatchLoader
+from mlcore.batches.samples import Sample
 from mlcore.batches.schema import Column, Schema
+from mlcore.batches.skipping import Skipped, SkippedRowsWarning
 from mlcore.batches.sources import open_source
+from mlcore.batches.statistics import ClassStatistics, ColumnStatistics, Statistics
 
-__all__ = ["BatchLoader", "Column", "Schema", "open_source"]
+__all__ = [
+    "Balance",
+    "BatchLoader",
+    "ClassStatistics",
+    "Column",
+    "ColumnStatistics",
+    "Sample",
+    "Schema",
+    "Skipped",
+    "SkippedRowsWarning",
+    "Statistics",
+    "open_source",
+]
