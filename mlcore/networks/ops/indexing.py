@@ -342,7 +342,7 @@ class TopK(Operator):
         return [TensorType(data.dtype, shape), TensorType(DType.INT64, shape)]
 
     def write(self, node: Node, code: Writer) -> None:
-        code.include(_HEADER)
+        code.include("kernels/nn/top_k.hpp")
         data, values = node.input(0), node.output
         axis = node.axis(node.integer("axis", -1), data.rank)
         outer, size, inner = _around(data.shape, axis)
