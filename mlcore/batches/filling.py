@@ -73,6 +73,17 @@ def boundaries(part: Part, selection: Selection) -> npt.NDArray[np.int64]:
         return np.array([0, part.rows], np.int64)
 
 
+def affordable_threads(source: Source, selection: Selection, threads: int, room: int) -> int:
+    """How many threads can read at a time without their readers taking more than so many bytes; one at least."""
+    most = 0
+    for part in source.parts:
+        try:
+            most = max(most, part.reader_bytes([name for name in selection.read if name not in part.constants]))
+        except DamagedDataError:  # whoever reads it says what is wrong
+            continue
+    return max(1, min(threads, room // most)) if most else threads
+
+
 class Packer:
     """Packs rows of tasks into records, for one thread.
 

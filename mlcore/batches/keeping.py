@@ -15,10 +15,13 @@ from mlcore.batches.buffering import BufferStore
 from mlcore.batches.cache import Cache, CachedRecords, CacheWriter, Entry
 from mlcore.batches.clusters import Shard, clusters, shard_tasks
 from mlcore.batches.feeding import Arena, Extents, Feed, Sink, SourceFeed
-from mlcore.batches.filling import BLOCK_ROWS, TASK_ROWS, Packer, Progress, Records, Task, tasks
+from mlcore.batches.filling import BLOCK_ROWS, TASK_ROWS, Packer, Progress, Records, Task, affordable_threads, tasks
 from mlcore.batches.selection import Selection
 from mlcore.batches.sources import Source
 from mlcore.batches.stores import ORDER_BYTES, MemoryStore, Order, SpillStore, Store, StreamStore, between, packed
+
+READING = 40_000_000
+"""Bytes beside the budget that readers may keep of pages."""
 
 Shuffle = bool | Literal["buffer"]
 
@@ -56,7 +59,7 @@ class Keeping:
         """The store, filled."""
         if self.shuffle == "buffer":
             units = self._work() if self.shard else clusters(self.source, self.selection, most=TASK_ROWS, least=BLOCK_ROWS)
-            return BufferStore(self.selection, units, self.seed, self.threads, self.progress, budget=self.budget)
+            return BufferStore(self.selection, units, self.seed, self._readers, self.progress, budget=self.budget)
         if self.cache is None:
             return self._kept()
         slot = {"selection": self.selection.described(), "parts": [part.name for part in self.source.parts], "shard": self.shard}
@@ -87,23 +90,30 @@ class Keeping:
             return tasks(self.source, self.selection)
         return shard_tasks(self.source, self.selection, self.shard)
 
+    @property
+    def _readers(self) -> int:
+        """Threads that read the source. What they keep of it comes on top of the rows, so large pages allow fewer of them."""
+        width = self._width
+        room = READING + self.budget * ORDER_BYTES // (width + ORDER_BYTES)
+        return affordable_threads(self.source, self.selection, self.threads, room)
+
+    def _feed(self, work: list[Task]) -> SourceFeed:
+        return SourceFeed(self.selection, work, self._readers, self.progress)
+
     def _kept(self) -> Store:
         """Read from the source."""
         work = self._work()
         if _rows(work) <= self._most:
             numbered = self.selection.numbered
-            return self._in_memory(
-                packed(self.selection, work, self.threads, self.progress, numbered=numbered), numbered=numbered
-            )
+            records = packed(self.selection, work, self._readers, self.progress, numbered=numbered)
+            return self._in_memory(records, numbered=numbered)
         if not self.selection.keeps_all:
             return self._grown(work)
-        return (
-            self._spilled(SourceFeed(self.selection, work, self.threads, self.progress)) if self.shuffle else self._stream(work)
-        )
+        return self._spilled(self._feed(work)) if self.shuffle else self._stream(work)
 
     def _grown(self, work: list[Task]) -> Store:
         """In memory as long as there is room; what is there moves to the disk when there is none."""
-        feed = SourceFeed(self.selection, work, self.threads, self.progress)
+        feed = self._feed(work)
         arena = Arena(self._width, self._most)
         lock = threading.Lock()
         spill: SpillStore | None = None
@@ -146,8 +156,7 @@ class Keeping:
         writer = CacheWriter(entry)
         try:
             if writer.usable:
-                feed = SourceFeed(self.selection, self._work(), self.threads, self.progress)
-                feed.run(lambda: writer.add)
+                self._feed(self._work()).run(lambda: writer.add)
             # What is damaged today may be whole the next time.
             return writer.finish(keep=not self.selection.skipped)
         finally:

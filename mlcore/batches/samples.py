@@ -113,6 +113,9 @@ class SamplePart(Part):
         needed = self._needed(columns)
         return self.inner.boundaries(needed) if needed else np.unique(np.array([0, self.rows], np.int64))
 
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        return self.inner.reader_bytes(self._needed(columns))
+
     def reader(self, columns: Sequence[str], block_rows: int = 8192) -> BlockReader:
         needed = self._needed(columns)
         inner = self.inner.reader(needed, block_rows) if needed else None

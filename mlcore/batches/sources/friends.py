@@ -70,6 +70,9 @@ class FriendPart(Part):
         starts = [self.parts[number].boundaries(list(names.values()))[:-1] for number, names in self._by_part(columns)]
         return common_boundaries(starts, self.rows)
 
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        return sum(self.parts[number].reader_bytes(list(names.values())) for number, names in self._by_part(columns))
+
     def _by_part(self, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
         """For each part that has some of the columns, their names here and there."""
         found: dict[int, dict[str, str]] = {}

@@ -160,6 +160,10 @@ class Part(ABC):
         Reading from one boundary to another decodes nothing twice, or as little as can be.
         """
 
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        """About what a reader of these columns keeps in memory from one block to the next; 0 where that is not known."""
+        return 0
+
     @abstractmethod
     def reader(self, columns: Sequence[str], block_rows: int = 8192) -> BlockReader:
         """A reader of these columns.
