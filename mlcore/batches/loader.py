@@ -301,8 +301,8 @@ class BatchLoader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Options alone: where it arrives, the source is opened anew."""
-        choices, fingerprint = self._selection.choices, self._source.fingerprint
-        return _reopened, (self._arguments, self.seed, self.epoch, choices, fingerprint)
+        kept = {name: getattr(self, name) for name in ("seed", "epoch", "batch_size", "drop_remainder")}
+        return _reopened, (self._arguments, kept, self._selection.choices, self._source.fingerprint)
 
     def numpy(self) -> Iterator[Batch]:
         """The batches of the next epoch: x, or a tuple of x, y and w as asked for.
@@ -331,7 +331,7 @@ class BatchLoader:
         from mlcore.batches.torch_dataset import BatchDataset
 
         found = BatchDataset(self, rank=rank, world=world, even=even)
-        if self._store is None and (self._cache is not None or self._keeping().fits):
+        if self._store is None and (self._cache is not None or self._keeping(self.epoch).fits):
             self._filled()
         return found
 
@@ -383,10 +383,10 @@ class BatchLoader:
 
     def _batches(self, convert: Convert) -> Iterator[Any]:
         """The next epoch, or what is left of it."""
-        self._filled()
         at = Position(self.epoch)
         if self._resume is not None and self._resume.epoch == self.epoch:
             at = self._resume
+        self._filled(at.epoch)  # an error here costs no epoch
         self._position, self._resume = at, None
         self.epoch += 1
         for batch in self._delivered(at.epoch, Share(at.rows), convert):
@@ -397,7 +397,7 @@ class BatchLoader:
     def _delivered(self, epoch: int, share: Share, convert: Convert) -> Iterator[tuple[Any, ...]]:
         """Batches, cut from arrays of several that are made ready by a thread of its own."""
         size = self.batch_size
-        pieces = self._filled().pieces(epoch, share.start, share.stop)
+        pieces = self._filled(epoch).pieces(epoch, share.start, share.stop)
         if share.workers > 1:
             pieces = strided(pieces, size, share)
         groups = map(convert, gathered(pieces, self._selection, max(1, GROUP_ROWS // size) * size))
@@ -412,14 +412,14 @@ class BatchLoader:
             self._store = None  # it may have lost rows: the next epoch reads the source again
             raise
 
-    def _keeping(self) -> Keeping:
+    def _keeping(self, epoch: int) -> Keeping:
         return Keeping(
             source=self._source,
             selection=self._selection,
             shard=self.shard,
             shuffle=self.shuffle,
             seed=self.seed,
-            epoch=self.epoch,
+            epoch=epoch,
             balance=self._balance,
             budget=self._budget,
             directory=self._directory,
@@ -428,14 +428,15 @@ class BatchLoader:
             progress=self._progress,
         )
 
-    def _filled(self) -> Store:
+    def _filled(self, epoch: int | None = None) -> Store:
+        """The store; where it has to be filled, ready for an epoch, by default the next one."""
         if self._process != os.getpid():  # a process that was forked shares the memory, but must not use the file of another
             self._process = os.getpid()
             if self._store is not None and self._store.mode == "spill":
                 self._store = None
         if self._store is None:
             self._source.check_unchanged()
-            self._store = self._keeping().store()
+            self._store = self._keeping(self.epoch if epoch is None else epoch).store()
             self._warn()
         return self._store
 
@@ -449,15 +450,18 @@ def _tensors(pin_memory: bool) -> Convert:
 
 
 def _reopened(
-    arguments: tuple[tuple[Any, ...], dict[str, Any]], seed: int, epoch: int, choices: tuple[RowChoice, ...], fingerprint: str
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    kept: Mapping[str, Any],
+    choices: Sequence[RowChoice],
+    fingerprint: str,
 ) -> BatchLoader:
     """The same loader in another process."""
     positional, named = arguments
-    loader = BatchLoader(*positional, **{**named, "seed": seed})
-    loader.epoch = epoch
+    loader = BatchLoader(*positional, **named)
     for choice in choices:
         loader = loader._restricted(choice)
-    loader.epoch = epoch
+    for name, value in kept.items():
+        setattr(loader, name, value)
     if loader._source.fingerprint != fingerprint:
         raise InputError(
             f"{loader.schema.where} changed since it was opened", hint="Make the loader anew.", code="batches.changed"

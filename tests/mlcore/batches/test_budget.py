@@ -126,6 +126,6 @@ def test_threads_are_as_many_as_readers_can_be(folder: Path) -> None:
 def test_memory_of_a_process_is_measured() -> None:
     peak = peak_memory("import numpy", "result = int(numpy.ones(50_000_000, numpy.uint8).sum(dtype=numpy.int64))")
     assert peak.result == 50_000_000
-    assert 50_000_000 <= peak.over_imports < 60_000_000
+    assert 49_000_000 < peak.over_imports < 60_000_000  # the kernel counts pages in bulk
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         peak_memory("", "1 / 0")
