@@ -37,6 +37,7 @@ FORMAT = 1
 _MAGIC = b"ML4EPROW"
 _HEAD = 4096
 _SUFFIX = ".rows"
+_UNFINISHED = ".part"
 _DIGEST = 32
 _COLUMNS = 4
 
@@ -271,7 +272,9 @@ class CacheWriter:
         self._why = ""
         self._file, self._temporary = -1, ""
         try:
-            self._file, self._temporary = tempfile.mkstemp(suffix=".part", dir=entry.path.parent)
+            for left in entry.path.parent.glob(f"{entry.path.stem}.*{_UNFINISHED}"):  # by a process that was killed
+                left.unlink(missing_ok=True)
+            self._file, self._temporary = tempfile.mkstemp(_UNFINISHED, f"{entry.path.stem}.", entry.path.parent)
         except OSError as error:
             self._why = error.strerror or str(error)
 

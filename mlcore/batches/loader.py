@@ -186,6 +186,12 @@ class BatchLoader:
         self._cache = cache if cache is None or isinstance(cache, Cache) else Cache(cache)
         if self._cache is not None and shuffle == "buffer":
             raise InputError("a buffer keeps nothing, and a cache does", hint="Leave out one of them.", code="batches.cache")
+        if self._cache is not None and not all(part.lasting for part in self._source.parts):
+            raise InputError(
+                f"{self.schema.where} cannot be known again by a later run",
+                hint="Leave out the cache, or read the files themselves.",
+                code="batches.cache",
+            )
         self._threads = threads or len(os.sched_getaffinity(0))
         self._progress = progress
         self._store: Store | None = None

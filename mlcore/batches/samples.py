@@ -86,6 +86,7 @@ class SamplePart(Part):
     def __init__(self, inner: Part, constants: Mapping[str, float], keep: Expression | None, title: str) -> None:
         self.inner, self.title = inner, title
         self.name, self.table, self.rows = inner.name, inner.table, inner.rows
+        self.lasting = inner.lasting
         self.constants = dict(constants)
         self.keep = keep
         columns = [

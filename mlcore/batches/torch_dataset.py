@@ -48,7 +48,7 @@ class BatchDataset(IterableDataset[Any]):
         # The first epoch, and how many each worker began: shared, since workers are copies of this object.
         self._epochs = torch.zeros(1 + MOST_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._epochs[0] = loader.epoch
-        self._resume: tuple[int, int] | None = None
+        self._resume: tuple[int, int, int] | None = None
         self._at = (loader.epoch, 0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -63,7 +63,14 @@ class BatchDataset(IterableDataset[Any]):
         begun = 1 + worker
         epoch, skip = int(self._epochs[0] + self._epochs[begun]), 0
         if self._resume is not None:
-            (epoch, skip), self._resume = self._resume, None
+            epoch, skip, before = self._resume
+            if before != workers:
+                raise InputError(
+                    f"the state is of {before} workers, and there are {workers}",
+                    hint="Use torchdata's StatefulDataLoader, with as many workers.",
+                    code="batches.state",
+                )
+            self._resume = None
             self._epochs[begun] = epoch - self._epochs[0]
         self._epochs[begun] += 1
         return self._batches(epoch, skip, worker, workers)
@@ -128,7 +135,7 @@ class BatchDataset(IterableDataset[Any]):
                 code="batches.state",
             )
         self.loader.reseed(seed)
-        self._resume = self._at = (epoch, batches)
+        self._at, self._resume = (epoch, batches), (epoch, batches, place[3])
 
     def __getstate__(self) -> dict[str, Any]:
         self._ranks()  # a process that is spawned does not know them

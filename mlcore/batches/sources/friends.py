@@ -46,6 +46,7 @@ class FriendPart(Part):
         self.table = main.table
         self.rows = main.rows
         self.parts = (main, *friends.values())
+        self.lasting = all(part.lasting for part in self.parts)
         self._places: dict[str, tuple[int, str]] = {name: (0, name) for name in main.schema}
         columns = list(main.schema.values())
         for number, (table, part) in enumerate(friends.items(), 1):

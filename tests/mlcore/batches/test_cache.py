@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcore.batches import Balance, BatchLoader, Cache, CacheWarning, SkippedRowsWarning
+from mlcore.batches import Balance, BatchLoader, Cache, CacheWarning, Sample, SkippedRowsWarning
 from mlcore.batches.cache import CacheWriter
 from mlcore.batches.filling import Packer
+from mlcore.batches.sources import Part
 from mlcore.errors import InputError
 from tests.mlcore.batches.damaged_files import damage, write
 from tests.mlcore.batches.numbered_rows import LARGE, NAMES, ROWS, SMALL, rows_in
@@ -190,6 +191,28 @@ def test_a_run_that_is_broken_off_leaves_nothing(numbered_tree: str, tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         next(BatchLoader(numbered_tree, target="row", cache=tmp_path, progress=stop).numpy())
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+def test_what_a_killed_process_left_goes(numbered_tree: str, tmp_path: Path) -> None:
+    loader = BatchLoader(numbered_tree, target="row", cache=tmp_path)
+    rows_in(loader.numpy())
+    (path,) = Cache(tmp_path).files
+    left, other = path.with_suffix(".abcd.part"), tmp_path / "other.abcd.part"
+    for each in (left, other):
+        each.write_bytes(b"some")
+    Cache(tmp_path).clear()
+    rows_in(BatchLoader(numbered_tree, target="row", cache=tmp_path).numpy())
+    assert other.exists()
+    assert not left.exists()
+
+
+def test_what_cannot_be_known_again_is_refused(numbered_tree: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an RDataFrame, whose fingerprint is of this process alone."""
+    monkeypatch.setattr(Part, "lasting", False)
+    with pytest.raises(InputError, match="known again"):
+        BatchLoader([Sample(numbered_tree, label=1)], cache=tmp_path)
+    with pytest.raises(InputError, match="known again"):
+        BatchLoader(numbered_tree, friends=[numbered_tree], cache=tmp_path)
 
 
 @pytest.mark.parametrize("memory", [SMALL, LARGE])

@@ -198,6 +198,15 @@ def test_workers_resume(numbered_tree: str) -> None:
     assert sorted(rest) == sorted(wanted[25:])
 
 
+def test_a_state_for_no_workers_is_not_for_some(numbered_tree: str) -> None:
+    """Each of them would skip as much."""
+    dataset = BatchLoader(numbered_tree, NAMES, target="row", seed=5).dataset()
+    rows_in(itertools.islice(iter(dataset), 3))
+    dataset.load_state_dict(dataset.state_dict())
+    with pytest.raises(InputError, match="1 workers, and there are 2"):
+        list(served(dataset, num_workers=2))
+
+
 def test_what_is_asked_wrongly(numbered_tree: str) -> None:
     loader = BatchLoader(numbered_tree, NAMES, target="row", seed=5)
     with pytest.raises(InputError, match="belong together"):
