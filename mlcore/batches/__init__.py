@@ -1,6 +1,7 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
 Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights, with classes in a `Balance`.
+`Cache` is a folder that keeps records for later runs (`CacheWarning` where it cannot).
 `Skipped` is what it left out as damaged, with a `SkippedRowsWarning`. `open_source` says what a file holds, as a `Schema` of
 `Column`s. `Statistics` are of columns (`ColumnStatistics`) and of classes (`ClassStatistics`).
 """
@@ -8,6 +9,7 @@ Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with 
 from __future__ import annotations
 
 from mlcore.batches.balancing import Balance
+from mlcore.batches.cache import Cache, CacheWarning
 from mlcore.batches.loader import BatchLoader
 from mlcore.batches.samples import Sample
 from mlcore.batches.schema import Column, Schema
@@ -18,6 +20,8 @@ from mlcore.batches.statistics import ClassStatistics, ColumnStatistics, Statist
 __all__ = [
     "Balance",
     "BatchLoader",
+    "Cache",
+    "CacheWarning",
     "ClassStatistics",
     "Column",
     "ColumnStatistics",
