@@ -106,6 +106,15 @@ inline void scatter_nd(const T* updates, const std::array<std::int64_t, depth>& 
     for (std::int64_t j = 0; j < inner; ++j) slice[j] = How::combine(slice[j], updates[j]);
   }
 }
+// The same with one number as all updates.
+template <class How, class T, std::size_t depth>
+inline void scatter_nd_number(const T& update, const std::array<std::int64_t, depth>& sizes, std::int64_t inner, const std::int64_t* indices,
+                              std::int64_t count, T* to) {
+  for (std::int64_t i = 0; i < count; ++i, indices += depth) {
+    T* const slice = to + tuple_place(indices, sizes, "ScatterND is given an index beyond its axis") * inner;
+    for (std::int64_t j = 0; j < inner; ++j) slice[j] = How::combine(slice[j], update);
+  }
+}
 
 // Writes `n` slices of `inner` elements into an axis of `size` from a place on that each part of the batch has for itself; `places` may be null.
 template <class T>
