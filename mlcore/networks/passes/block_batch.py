@@ -49,7 +49,7 @@ def block_batch(graph: Graph) -> None:
 
 
 def _block(graph: Graph, events: Size, given: set[Value], least: int) -> None:
-    """Form loops over so many events, or rows, from values that are known to have a row for each; with so many products at least."""
+    """Form loops of `least` products over so many events, or rows, from values that are known to have a row for each."""
     uses = Uses.of(graph)
     split = dict.fromkeys(given, 1)
     done: list[Node] = []
