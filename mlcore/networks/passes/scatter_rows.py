@@ -6,7 +6,7 @@ width of what is passed along them.
 
 from __future__ import annotations
 
-from mlcore.networks.ir import DType, Graph, Node
+from mlcore.networks.ir import DType, Graph, Node, Value
 from mlcore.networks.ops import find
 from mlcore.networks.ops._fused import view
 from mlcore.networks.passes._rewrite import Uses, all_graphs
@@ -38,5 +38,5 @@ def _by_rows(node: Node, uses: Uses) -> tuple[Node, ...] | None:
         return places, Node(find("", "Gather"), 13, [data, places.output], [node.output], {"axis": 0}, node.name)
     places = view(plain, (n, 1))
     how = {"reduction": node.attributes["reduction"]} if "reduction" in node.attributes else {}
-    inputs = [data, places.output, node.input(2)]
+    inputs: list[Value | None] = [data, places.output, node.input(2)]
     return places, Node(find("", "ScatterND"), 18, inputs, [node.output], how, node.name)
