@@ -76,7 +76,7 @@ def _tables(batches: Iterable[tuple[Any, Any]]) -> Iterator[npt.NDArray[np.float
 
 def wrong(found: Content, truth: Content) -> str | None:
     """What is wrong with an epoch, in words; None where it has every row exactly once, with the values of the file."""
-    if len(found.rows) and not found.samples[:, :-1].any() and not found.bits.any():
+    if len(found.rows) and not found.rows.any() and not found.samples.any():
         return f"{len(found.rows)} rows of zeros"
     counts = np.bincount(found.rows[found.rows >= 0], minlength=int(truth.rows.max()) + 1)
     missing = int(np.count_nonzero(counts[truth.rows] == 0))

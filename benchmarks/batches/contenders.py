@@ -39,7 +39,7 @@ class Contender(ABC):
 class Ours(Contender):
     def __init__(self, *, torch: bool) -> None:
         import awkward  # noqa: F401 - opening a file imports these, and what others import is not measured either
-        import pyarrow  # noqa: F401
+        import pyarrow as _arrow  # noqa: F401, ICN001
         import uproot  # noqa: F401
 
         from mlcore.batches import BatchLoader
