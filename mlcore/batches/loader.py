@@ -16,7 +16,8 @@ from mlcore.batches.balancing import Balance, Draw
 from mlcore.batches.cache import Cache
 from mlcore.batches.clusters import Shard, check_shard
 from mlcore.batches.delivery import Share, ahead, strided
-from mlcore.batches.filling import Progress, tasks
+from mlcore.batches.filling import Progress, Task, tasks
+from mlcore.batches.fitted import Fitted
 from mlcore.batches.forms import Change, Form
 from mlcore.batches.keeping import Keeping, Shuffle
 from mlcore.batches.libraries import Libraries, tensors
@@ -24,6 +25,7 @@ from mlcore.batches.measuring import measure
 from mlcore.batches.padding import Pad, longest_rows
 from mlcore.batches.resuming import VERSION, Position, numbers, order_fingerprint
 from mlcore.batches.samples import open_samples, roles, titles
+from mlcore.batches.saving import Savable
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Form as Layout
 from mlcore.batches.selection import JaggedForm, Names, Precision, Selection
@@ -35,6 +37,7 @@ from mlcore.errors import InputError
 
 if TYPE_CHECKING:
     from mlcore.batches.torch_dataset import BatchDataset
+    from mlcore.batches.transforms import Pipeline, Step
 
 OnError = Literal["raise", "skip"]
 
@@ -44,7 +47,7 @@ AHEAD = 2
 """Groups that are made ready while others are used."""
 
 
-class BatchLoader(Libraries):
+class BatchLoader(Libraries, Savable):
     """Batches of a source: every kept row exactly once an epoch, in a uniformly random order.
 
     The order of an epoch is that of a hash of seed, epoch and row, so it is the same whatever the number of threads is, and
@@ -82,6 +85,9 @@ class BatchLoader(Libraries):
         warning and count them in `skipped`.
     balance
         How often rows of each class come; by default each row once. See `mlcore.batches.Balance`.
+    transforms
+        Of x, by the names of features: a `mlcore.batches.transforms.Pipeline`, or its steps. Where numbers are left out they are
+        fitted when they are first needed: to the rows of this loader, or to those of the training part of a split.
     copy
         Whether batches are the caller's; else each one is overwritten once another was asked for.
     progress
@@ -148,6 +154,7 @@ class BatchLoader(Libraries):
         friends: Sequence[Any] = (),
         on_error: OnError = "raise",
         balance: Balance | None = None,
+        transforms: Pipeline | Mapping[str, Step | Sequence[Step]] | None = None,
         copy: bool = True,
         progress: Progress = lambda done, total: None,
     ) -> None:
@@ -203,6 +210,7 @@ class BatchLoader(Libraries):
                 code="batches.cache",
             )
         self._progress, self._copy = progress, copy
+        self._fitted = None if transforms is None else Fitted(transforms, self._selection, self._fit_rows)
         self._store: Store | None = None
         self._process = os.getpid()
         self._position: Position | None = None
@@ -288,7 +296,11 @@ class BatchLoader(Libraries):
         """
         columns = self._split_columns(by)
         chosen = shares(fractions or {"train": 0.8, "validation": 0.2}, columns, seed, len(self._selection.choices))
-        return {name: self._restricted(choice) for name, choice in chosen.items()}
+        parts = {name: self._restricted(choice) for name, choice in chosen.items()}
+        train = parts.get("train", next(iter(parts.values())))
+        for part in parts.values():
+            part._fitted = train._fitted
+        return parts
 
     def folds(self, count: int, *, by: Names = (), seed: int = 0) -> list[tuple[BatchLoader, BatchLoader]]:
         """For k-fold cross-validation, pairs of loaders for training and validation; each row is in one of the latter.
@@ -299,25 +311,41 @@ class BatchLoader(Libraries):
             As of `split`, or there are less than two folds.
         """
         pairs = folds(count, self._split_columns(by), seed, len(self._selection.choices))
-        return [(self._restricted(rest), self._restricted(part)) for rest, part in pairs]
+        loaders = [(self._restricted(rest), self._restricted(part)) for rest, part in pairs]
+        for rest, part in loaders:
+            part._fitted = rest._fitted
+        return loaders
+
+    def _fit_rows(self) -> tuple[Selection, list[Task]]:
+        self._source.check_unchanged()
+        return self._selection, self._keeping(0).work()
+
+    @property
+    def transforms(self) -> Pipeline | None:
+        """Of x, fitted, which reads the source where that was not done; None where there are none."""
+        return None if self._fitted is None else self._fitted.pipeline
 
     def _split_columns(self, by: Names) -> tuple[str, ...]:
         columns = (by,) if isinstance(by, str) else tuple(by)
         check_columns(columns, self._selection.known)
         return columns
 
-    def _restricted(self, choice: RowChoice) -> BatchLoader:
+    def _restricted(self, choice: RowChoice) -> Self:
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         other._selection = self._selection.restricted(choice)
         other._store, other.epoch = None, 0
         other._position = other._resume = None
+        other._fitted = None if self._fitted is None else self._fitted.to(other._fit_rows)
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Options alone: where it arrives, the source is opened anew."""
         kept = {name: getattr(self, name) for name in ("seed", "epoch", "batch_size", "drop_remainder")}
-        return _reopened, (self._arguments, kept, self._selection.choices, self._source.fingerprint)
+        positional, named = self._arguments
+        if self._fitted is not None:
+            named = {**named, "transforms": self.transforms}
+        return _reopened, ((positional, named), kept, self._selection.choices, self._source.fingerprint)
 
     def dataset(self, *, rank: int | None = None, world: int | None = None, even: bool = True) -> BatchDataset:
         """For PyTorch's `DataLoader`, with any number of workers and ranks: see `mlcore.batches.torch_dataset.BatchDataset`.
@@ -328,6 +356,7 @@ class BatchLoader(Libraries):
         from mlcore.batches.torch_dataset import BatchDataset
 
         found = BatchDataset(self, rank=rank, world=world, even=even)
+        self._changed()  # fits the transforms before there are workers
         if self._store is None and (self._cache is not None or self._keeping(self.epoch).fits):
             self._filled()
         return found
@@ -379,7 +408,8 @@ class BatchLoader(Libraries):
         )
 
     def _changed(self) -> tuple[Change, int | None]:
-        return lambda arrays: arrays, None
+        fitted = self._fitted
+        return (lambda arrays: arrays, None) if fitted is None else (fitted.change, len(fitted.pipeline.names))
 
     def _batches(self, form: Form, *, lasting: bool | None = None) -> Iterator[Any]:
         """The next epoch, or what is left of it."""

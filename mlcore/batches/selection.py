@@ -353,8 +353,8 @@ class Selection:
             for group, (_, flat) in self.groups.items():
                 own = [place for place in places if place.group == group]
                 width = sum(place.width for place in own)
-                shape = () if flat and width == 1 else (width,)
-                outputs.append(Output(group, own[0].offset, self.dtype, shape))
+                flat = flat and width == 1
+                outputs.append(Output(group, own[0].offset, self.dtype, () if flat else (width,)))
             if places[0].mask is not None:
                 outputs.append(Output("mask", places[0].mask, boolean, outputs[0].shape))
             return tuple(outputs)
