@@ -43,6 +43,8 @@ OnError = Literal["raise", "skip"]
 
 GROUP_ROWS = 8192
 """About as many rows are gathered at a time; batches are parts of them."""
+GROUP_BYTES = 8_000_000
+"""Fewer rows are, where they would take more than this, unless a batch does."""
 AHEAD = 2
 """Groups that are made ready while others are used."""
 
@@ -432,7 +434,8 @@ class BatchLoader(Libraries, Savable):
             pieces = strided(pieces, size, share)
         # While one group is made, AHEAD wait, and one is used.
         buffers = 0 if lasting else AHEAD + 2
-        groups = map(form.group, gathered(pieces, self._selection, max(1, GROUP_ROWS // size) * size, buffers=buffers))
+        most = max(1, min(GROUP_ROWS, GROUP_BYTES // self._selection.id_offset) // size) * size
+        groups = map(form.group, gathered(pieces, self._selection, most, buffers=buffers))
         try:
             with closing(ahead(groups, AHEAD)) as ready:
                 for rows, group in ready:
