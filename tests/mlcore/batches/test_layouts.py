@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mlcore.batches import Balance, BatchLoader, JaggedArray, Pad, Sample
+from mlcore.batches import Balance, BatchLoader, JaggedArray, Pad, Sample, SkippedRowsWarning
 from mlcore.batches import loader as loader_module
 from mlcore.batches.blocks import Jagged
+from mlcore.batches.sources import DamagedDataError
 from mlcore.errors import DataError, InputError
+from tests.mlcore.batches import damaged_files
 
 ROWS = 20_000
 SMALL = 1_000_000
@@ -36,7 +38,7 @@ def events() -> ak.Array:
     rng = np.random.default_rng(3)
     counts = np.minimum(rng.poisson(1.5, ROWS), 7)
     counts[: ROWS // 2] = np.minimum(counts[: ROWS // 2], 3)
-    counts[-1] = 9
+    counts[ROWS // 2] = 9
     n = int(counts.sum())
     jets = {
         "jet_pt": ak.unflatten(rng.exponential(40, n).astype(np.float32), counts),
@@ -335,3 +337,38 @@ def test_pads_are_of_columns_that_are_there(file: str) -> None:
 def test_statistics_need_numbers_each_row(file: str) -> None:
     with pytest.raises(InputError, match="no statistics of 'jet_pt'"):
         BatchLoader(file, ["jet_pt"], layout="dict", jagged="offsets").statistics()
+
+
+def test_damaged_baskets_cost_their_rows_of_jagged_columns(tmp_path: Path) -> None:
+    """The longest row is found in what can be read."""
+    rng = np.random.default_rng(5)
+    counts = rng.integers(0, 4, damaged_files.ROWS)
+    counts[-1] = 8
+    jets = ak.unflatten(rng.standard_normal(int(counts.sum())).astype(np.float32), counts)
+    tables = {"row": np.arange(damaged_files.ROWS, dtype=np.int32), "jets": jets}
+    path = damaged_files.write(tmp_path / "events.root", "tree", tables)
+    start, stop = damaged_files.damage(path, "jets", 20_000)
+    loader = BatchLoader(path, ["row", "jets"], layout="dict", jagged="offsets", on_error="skip", seed=1)
+    with pytest.warns(SkippedRowsWarning):
+        batches = list(loader.numpy())
+    rows = in_rows(batches, "row")
+    np.testing.assert_array_equal(np.sort(rows), np.setdiff1d(tables["row"], np.arange(start, stop)))
+    assert ak.array_equal(in_rows(batches, "jets"), jets[rows], dtype_exact=False)
+    assert loader.skipped.rows == stop - start
+    with pytest.raises(DamagedDataError, match="jets"):
+        list(BatchLoader(path, ["row", "jets"], layout="dict", jagged="offsets").numpy())
+
+
+@pytest.mark.parametrize("memory", [SMALL, 200_000_000])
+def test_rntuples_have_all_their_values(events: ak.Array, tmp_path: Path, memory: int) -> None:
+    names = ["row", "event", "flag", "jet_pt", "jet_id"]
+    with uproot.recreate(tmp_path / "events.root") as root:
+        root.mkrntuple("Events", {name: events[name][:9000] for name in names})
+        root["Events"].extend({name: events[name][9000:] for name in names})
+    loader = BatchLoader(tmp_path / "events.root", names, layout="dict", jagged="offsets", memory=memory, seed=8)
+    assert loader.mode == ("spill" if memory == SMALL else "memory")
+    batches = list(loader.numpy())
+    rows = in_rows(batches, "row")
+    np.testing.assert_array_equal(np.sort(rows), np.arange(ROWS))
+    for name in names:
+        assert ak.array_equal(in_rows(batches, name), events[name][rows])
