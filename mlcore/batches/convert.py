@@ -134,7 +134,7 @@ def plan(
     directory = Path(directory)
     opened = open_source(source, tree=tree, friends=friends)
     selection = recipe.selection(opened.schema)
-    width = _row_bytes(selection, recipe)
+    width = recipe.row_bytes(selection)
     wanted = threads or len(os.sched_getaffinity(0))
     room = memory_bytes(memory) // (_ROW_SHARE * width)
     workers = max(1, min(wanted, room // min(recipe.rows_per_shard, max(1, opened.rows))))
@@ -203,16 +203,6 @@ def _tasks(source: Source, selection: Selection, rows: int) -> Iterator[Task]:
     """Ranges of parts, of about as many rows; cut where little has to be decoded twice."""
     for number, part in enumerate(source.parts):
         yield from cut_part(part, selection, number, rows)
-
-
-def _row_bytes(selection: Selection, recipe: Recipe) -> int:
-    """About, in memory; a jagged row is taken for one of ten values."""
-    total = 16
-    for name in selection.packed:
-        column = selection.known[name]
-        values = recipe.pad.get(name, 10) if column.jagged else column.items
-        total += values * (column.dtype.itemsize if column.dtype is not None else 8)
-    return total
 
 
 def convert(

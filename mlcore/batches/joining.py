@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mlcore.batches.blocks import Values
 from mlcore.batches.pieces import ROW, Blob, Piece, from_arrow, replacing
 from mlcore.batches.recipe import Recipe
 from mlcore.batches.shards import Groups, shard_format
@@ -227,6 +229,25 @@ class Layout:
                     }
                 )
         return tuple(found)
+
+    def sample(self, most: int) -> dict[str, Values]:
+        """Rows from all over, about as many: those of the first buckets, which a hash chose, or the first of the source."""
+        import pyarrow as pa
+
+        share = min(1.0, most / self.rows)
+        found = []
+        for buckets in self._buckets:
+            wanted = share * sum(blob.rows for entries in buckets.values() for _, blob in entries)
+            have = 0
+            for _, entries in sorted(buckets.items()):
+                if have >= wanted:
+                    break
+                for piece, blob in entries:
+                    rows = min(blob.rows, math.ceil((wanted - have) * blob.rows / sum(other.rows for _, other in entries)))
+                    found.append(piece.read(blob).slice(0, rows))
+                have += sum(blob.rows for _, blob in entries)
+        table = pa.Table.from_batches(found).drop_columns([ROW])
+        return from_arrow(table)
 
     def join(self, number: int, directory: Path) -> Shard:
         """Write a shard; its rows are those of one place in the order, wherever they were read.

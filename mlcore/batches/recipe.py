@@ -143,6 +143,15 @@ class Recipe:
         defined = [column for name in self.split_by if name in selection.defined for column in selection.defined[name].columns]
         return tuple(dict.fromkeys([*selection.read, *more, *(name for name in defined if name not in selection.defined)]))
 
+    def row_bytes(self, selection: Selection) -> int:
+        """Of a row in memory, about; a jagged column is taken for ten values."""
+        total = 16
+        for name in selection.packed:
+            column = selection.known[name]
+            values = self.pad.get(name, 10) if column.jagged else column.items
+            total += values * (column.dtype.itemsize if column.dtype is not None else 8)
+        return total
+
     def order(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         """By which rows are sorted, for their numbers; that of an epoch of a loader of one part."""
         return row_keys(ids, self.seed, 0) if self.shuffle else ids

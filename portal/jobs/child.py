@@ -35,7 +35,8 @@ def outcome(request: dict[str, Any], output: Path, send: Any) -> Message:
 
     job_type = registry.get(request["type"])
     files, places = ({key: Path(path) for key, path in request[name].items()} for name in ("files", "places"))
-    context = JobContext(output, files, send, places, request.get("names", {}))
+    parts = [[Path(path) for path in paths] for paths in request.get("parts", ())]
+    context = JobContext(output, files, send, places, request.get("names", {}), parts)
     try:
         result = job_type.run(context, job_type.parse(request["params"]))
     except (VerificationError, NotImplementedError):
