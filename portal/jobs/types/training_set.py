@@ -266,8 +266,8 @@ def recipe_of(params: TrainingSetParams, buckets: int) -> Recipe:
     return Recipe(
         format=params.format,
         columns=tuple(params.columns) or None,
-        target=params.target,
-        weight=params.weight,
+        target=params.target or (),
+        weight=params.weight or (),
         filter=params.filter or None,
         define=definitions(params.define),
         pad=paddings(params.pad),
