@@ -1,15 +1,35 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
-Public names: `BatchLoader` gives the batches; `convert` writes them to shards, which a `Manifest` describes; `open_source` says
-what a file holds, as a `Schema` of `Column`s.
+Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights, with classes in a `Balance`.
+`convert` writes them to shards, which a `Manifest` describes. `Skipped` is what was left out as damaged, with a
+`SkippedRowsWarning`. `open_source` says what a file holds, as a `Schema` of `Column`s. `Statistics` are of columns
+(`ColumnStatistics`) and of classes (`ClassStatistics`).
 """
 
 from __future__ import annotations
 
+from mlcore.batches.balancing import Balance
 from mlcore.batches.convert import convert
 from mlcore.batches.joining import Manifest
 from mlcore.batches.loader import BatchLoader
+from mlcore.batches.samples import Sample
 from mlcore.batches.schema import Column, Schema
+from mlcore.batches.skipping import Skipped, SkippedRowsWarning
 from mlcore.batches.sources import open_source
+from mlcore.batches.statistics import ClassStatistics, ColumnStatistics, Statistics
 
-__all__ = ["BatchLoader", "Column", "Manifest", "Schema", "convert", "open_source"]
+__all__ = [
+    "Balance",
+    "BatchLoader",
+    "ClassStatistics",
+    "Column",
+    "ColumnStatistics",
+    "Manifest",
+    "Sample",
+    "Schema",
+    "Skipped",
+    "SkippedRowsWarning",
+    "Statistics",
+    "convert",
+    "open_source",
+]

@@ -11,10 +11,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kernels import DecodeError, pack_columns
-from mlcore.batches.blocks import Jagged
+from kernels import ColumnReader, DecodeError, pack_columns
+from mlcore.batches.blocks import Block, Jagged
 from mlcore.batches.selection import ID_BYTES, Selection
-from mlcore.batches.sources import BlockReader, Part, Source
+from mlcore.batches.skipping import readable
+from mlcore.batches.sources import BlockReader, DamagedDataError, Part, Source
 
 Records: TypeAlias = npt.NDArray[np.uint8]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -49,7 +50,12 @@ def tasks(source: Source, selection: Selection) -> list[Task]:
     found: list[Task] = []
     first = 0
     for part in source.parts:
-        cuts = part.boundaries(selection.read)
+        try:
+            cuts = part.boundaries(selection.read)
+        except DamagedDataError:
+            if selection.skipped is None:
+                raise
+            cuts = np.array([0, part.rows], np.int64)  # whoever reads it says what is wrong
         start = 0
         while start < part.rows:
             wanted = start + TASK_ROWS
@@ -75,8 +81,9 @@ class Packer:
 
     def __init__(self, selection: Selection, *, with_id: bool) -> None:
         self.selection, self.with_id = selection, with_id
-        columns = selection.read if selection.is_plain else selection.packed
-        self.layout = selection.layout(columns, with_id=with_id)
+        self.columns = selection.read if selection.is_plain else selection.packed
+        self.layout = selection.layout(self.columns, with_id=with_id)
+        self._native_layout = self.layout
         self._reader: BlockReader | None = None
         self._part: Part | None = None
 
@@ -90,26 +97,48 @@ class Packer:
 
     def pack(self, task: Task, start: int, stop: int, out: Records) -> int:
         """Rows of a task's part as the first records of `out`; how many are kept."""
-        reader, selection = self._opened(task.part), self.selection
-        first = task.first + start - task.start
-        if selection.is_plain and reader.native is not None:
+        skipped = self.selection.skipped
+        try:
+            reader = self._opened(task.part)
+        except DamagedDataError as error:
+            if skipped is None:
+                raise
+            skipped.add(task.part.name, start, stop, error.message)
+            return 0
+        if self.selection.is_plain and reader.native is not None and task.part.keep is None:
             try:
-                kept = reader.native.pack_range(self.layout, start, stop, out)
-            except DecodeError as error:
-                raise reader.damaged(error) from error
-            self._number(out, kept, None, first)
-            return kept
+                return self._pack_natively(reader, reader.native, task, start, stop, out)
+            except DamagedDataError:
+                if skipped is None:
+                    raise
         kept = 0
         for low in range(start, stop, BLOCK_ROWS):
             high = min(low + BLOCK_ROWS, stop)
-            block, mask = selection.compute(reader.read(low, high))
-            arrays = [
-                (values.values, values.offsets) if isinstance(values, Jagged) else values
-                for values in (block[name] for name in (selection.read if selection.is_plain else selection.packed))
-            ]
-            some = pack_columns(arrays, self.layout, out[kept:], mask)
-            self._number(out[kept:], some, mask, first + low - start)
-            kept += some
+            if skipped is None:
+                kept += self._pack_block(reader.read(low, high), task, low, high, out[kept:])
+                continue
+            for begin, end, block in readable(reader, task.part.name, low, high, skipped):
+                kept += self._pack_block(block, task, begin, end, out[kept:])
+        return kept
+
+    def _pack_natively(self, reader: BlockReader, native: ColumnReader, task: Task, start: int, stop: int, out: Records) -> int:
+        reader.check_rows(stop)
+        try:
+            kept = native.pack_range(self._native_layout, start, stop, out)
+        except DecodeError as error:
+            raise reader.damaged(error) from error
+        self._number(out, kept, None, task.first + start - task.start)
+        return kept
+
+    def _pack_block(self, block: Block, task: Task, start: int, stop: int, out: Records) -> int:
+        block, mask = self.selection.compute(_with_constants(block, task.part, stop - start))
+        mask = self.selection.chosen(block, mask, task.part, start, stop - start)
+        arrays = [
+            (values.values, values.offsets) if isinstance(values, Jagged) else values
+            for values in (block[name] for name in self.columns)
+        ]
+        kept = pack_columns(arrays, self.layout, out, mask)
+        self._number(out, kept, mask, task.first + start - task.start)
         return kept
 
     def _number(self, out: Records, kept: int, mask: npt.NDArray[np.bool_] | None, first: int) -> None:
@@ -123,7 +152,10 @@ class Packer:
     def _opened(self, part: Part) -> BlockReader:
         if self._reader is None or self._part is not part:
             self.close()
-            self._reader, self._part = part.reader(self.selection.read, BLOCK_ROWS), part
+            names = [name for name in self.selection.read if name not in part.constants]
+            self._reader, self._part = part.reader(names, BLOCK_ROWS), part
+            if self.selection.is_plain:
+                self._native_layout = self.selection.layout(names, with_id=self.with_id, constants=part.constants)
         return self._reader
 
     def close(self) -> None:
@@ -131,6 +163,12 @@ class Packer:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+
+
+def _with_constants(block: Block, part: Part, rows: int) -> Block:
+    if not part.constants:
+        return block
+    return {**block, **{name: np.full(rows, value) for name, value in part.constants.items()}}
 
 
 def each(

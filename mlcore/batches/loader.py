@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import queue
 import re
@@ -10,19 +11,25 @@ import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from mlcore.batches.balancing import DRAW_BYTES, Balance, Draw
 from mlcore.batches.filling import Packer, Progress, tasks
+from mlcore.batches.measuring import measure
+from mlcore.batches.samples import open_samples, roles, titles
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
-from mlcore.batches.sources import open_source
+from mlcore.batches.skipping import Skipped
+from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
+from mlcore.batches.statistics import Statistics
 from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
 from mlcore.errors import InputError
 
 T = TypeVar("T")
+OnError = Literal["raise", "skip"]
 Batch = npt.NDArray[np.floating] | tuple[npt.NDArray[np.floating], ...]
 
 GROUP_ROWS = 8192
@@ -42,7 +49,7 @@ class BatchLoader:
     Parameters
     ----------
     source, tree, friends
-        What is read: see `mlcore.batches.sources.open_source`.
+        What is read: see `mlcore.batches.sources.open_source`; or one or several `mlcore.batches.Sample`s.
     columns, target, weight, filter, define, pad, dtype
         What batches are made of: see `mlcore.batches.selection.Selection` (whose `keep` is the filter).
     batch_size
@@ -60,6 +67,11 @@ class BatchLoader:
         Where that is; the folder for temporary files by default.
     threads
         That read the source; by default as many as there are processors for this process.
+    on_error
+        What happens to rows that cannot be read, and files that cannot be opened: ``"raise"`` an error, or ``"skip"`` them with a
+        warning and count them in `skipped`.
+    balance
+        How often rows of each class come; by default each row once. See `mlcore.batches.Balance`.
     progress
         Called with the rows that are read and all rows while the source is read.
 
@@ -111,28 +123,42 @@ class BatchLoader:
         threads: int | None = None,
         tree: str | None = None,
         friends: Sequence[Any] = (),
+        on_error: OnError = "raise",
+        balance: Balance | None = None,
         progress: Progress = lambda done, total: None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} rows is none", hint="Give 1 or more.", code="batches.batch_size")
         if seed is not None and not 0 <= seed < 2**64:
             raise InputError(f"{seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
-        self._source = open_source(source, tree=tree, friends=friends)
+        if on_error not in ("raise", "skip"):
+            raise InputError(f"on_error={on_error!r} is unknown", hint='Choose "raise" or "skip".', code="batches.on_error")
+        skipped = Skipped({}) if on_error == "skip" else None
+        self._source = open_samples(source, tree=tree, friends=friends, failures=None if skipped is None else skipped.failures)
+        chosen = roles(self._source, target, weight, define)
         self._selection = Selection(
             self._source.schema,
             columns=columns,
-            target=target,
-            weight=weight,
+            target=chosen.target,
+            weight=chosen.weight,
             keep=filter,
-            define=define,
+            define=chosen.define,
             pad=pad,
             dtype=dtype,
+            hidden=chosen.hidden,
+            gaps=any(part.keep is not None for part in self._source.parts),
+            skipped=skipped,
         )
         self.feature_names = self._selection.feature_names
         self.batch_size, self.shuffle, self.drop_remainder = batch_size, shuffle, drop_remainder
         self.seed = secrets.randbits(63) if seed is None else seed
         self.epoch = 0
         self._budget = memory_bytes(memory)
+        self._balance = balance
+        if balance is not None:
+            if not shuffle:
+                raise InputError("rows are drawn in a random order", hint="Leave out balance or shuffle.", code="batches.balance")
+            Draw(balance, self._selection, 0, self.seed)  # says what is wrong
         self._directory = None if spill_directory is None else Path(spill_directory)
         self._threads = threads or len(os.sched_getaffinity(0))
         self._progress = progress
@@ -143,18 +169,104 @@ class BatchLoader:
         return self._source.schema
 
     @property
+    def skipped(self) -> Skipped:
+        """What was left out so far because it is damaged; nothing of rows before the source is read, nor with ``"raise"``."""
+        return Skipped({}) if self._selection.skipped is None else self._selection.skipped
+
+    def _warn(self) -> None:
+        if self._selection.skipped is not None:
+            self._selection.skipped.warn()
+
+    @property
     def mode(self) -> str:
         """Where rows lie between epochs, ``memory``, ``spill`` or ``stream`` (nowhere); reads the source if need be."""
         return self._filled().mode
 
     @property
     def rows(self) -> int:
-        """The rows that are kept; reads the source where that was not done and there is a filter."""
-        return self._source.rows if self._selection.keep is None else self._filled().rows
+        """The rows of an epoch; reads the source where that was not done and some are left out."""
+        return self._source.rows if self._selection.keeps_all and self._balance is None else self._filled().rows
 
     def __len__(self) -> int:
-        """The number of batches of an epoch; reads the source where that was not done and there is a filter."""
+        """The number of batches of an epoch; reads the source where that was not done and some rows are left out."""
         return self.rows // self.batch_size if self.drop_remainder else -(-self.rows // self.batch_size)
+
+    def statistics(self, *, weighted: bool = False, bins: int = 50) -> Statistics:
+        """Of every column of x, y and w, of each class where the target has few values, and correlations; reads the source once.
+
+        Parameters
+        ----------
+        weighted
+            Whether rows count by the first column of w.
+        bins
+            Of histograms.
+
+        Raises
+        ------
+        InputError
+            There are no weights, or no bins.
+        DamagedDataError
+            Rows cannot be read.
+        """
+        self._source.check_unchanged()
+        found = measure(
+            self._selection,
+            tasks(self._source, self._selection),
+            self._threads,
+            self._progress,
+            budget=self._budget,
+            weighted=weighted,
+            bins=bins,
+            titles=titles(self._source),
+        )
+        self._warn()
+        return found
+
+    def split(self, *, by: Names = (), seed: int = 0, **fractions: float) -> dict[str, BatchLoader]:
+        """Loaders of disjoint rows, each with all options of this one.
+
+        Which one has a row is decided by a hash of it, so rows stay where they are when files are added or columns change.
+
+        Parameters
+        ----------
+        by
+            Columns whose hash decides, such as the event's number: rows that are equal in them stay together. By default it is
+            the file's name and the number of the row in it.
+        seed
+            Of the hash, not of the order.
+        **fractions
+            Names and shares, such as ``train=0.7, validation=0.2, test=0.1``; by default ``train=0.8, validation=0.2``.
+
+        Raises
+        ------
+        InputError, DataError
+            The shares are more than everything, or there is no such column, or it has not one number each row.
+        """
+        columns = self._split_columns(by)
+        chosen = shares(fractions or {"train": 0.8, "validation": 0.2}, columns, seed, len(self._selection.choices))
+        return {name: self._restricted(choice) for name, choice in chosen.items()}
+
+    def folds(self, count: int, *, by: Names = (), seed: int = 0) -> list[tuple[BatchLoader, BatchLoader]]:
+        """For k-fold cross-validation, pairs of loaders for training and validation; each row is in one of the latter.
+
+        Raises
+        ------
+        InputError, DataError
+            As of `split`, or there are less than two folds.
+        """
+        pairs = folds(count, self._split_columns(by), seed, len(self._selection.choices))
+        return [(self._restricted(rest), self._restricted(part)) for rest, part in pairs]
+
+    def _split_columns(self, by: Names) -> tuple[str, ...]:
+        columns = (by,) if isinstance(by, str) else tuple(by)
+        check_columns(columns, self._selection.known)
+        return columns
+
+    def _restricted(self, choice: RowChoice) -> BatchLoader:
+        other = copy.copy(self)
+        other._selection = self._selection.restricted(choice)
+        other._store, other.epoch = None, 0
+        return other
 
     def numpy(self) -> Iterator[Batch]:
         """The batches of the next epoch: x, or a tuple of x, y and w as asked for.
@@ -188,6 +300,7 @@ class BatchLoader:
         try:
             with closing(_ahead(gathered(store.pieces(epoch), self._selection, rows), AHEAD)) as groups:
                 yield from groups
+            self._warn()
         except StorageError:
             self._store = None  # it may have lost rows: the next epoch reads the source again
             raise
@@ -196,18 +309,22 @@ class BatchLoader:
         if self._store is None:
             self._source.check_unchanged()
             selection, work = self._selection, tasks(self._source, self._selection)
-            width = Packer(selection, with_id=not selection.is_plain).layout.record_bytes + ORDER_BYTES
-            rows = self._source.rows
+            width = Packer(selection, with_id=selection.numbered).layout.record_bytes + ORDER_BYTES
+            rows, draw = self._source.rows, None
+            if self._balance is not None:
+                draw = Draw(self._balance, selection, rows, self.seed)
+                width += DRAW_BYTES * (2 if self._balance.how == "over" else 1)
             if rows * width <= self._budget:
                 seed = self.seed if self.shuffle else None
-                self._store = MemoryStore(selection, work, seed, self._threads, self._progress)
+                self._store = MemoryStore(selection, work, seed, self._threads, self._progress, draw)
             elif not self.shuffle:
                 self._store = StreamStore(selection, work)
             else:
                 self._store = SpillStore(
                     selection, work, self.seed, self._threads, self._progress,
-                    budget=self._budget, directory=self._directory, epoch=self.epoch,
+                    budget=self._budget, directory=self._directory, epoch=self.epoch, draw=draw,
                 )  # fmt: skip
+            self._warn()
         return self._store
 
 

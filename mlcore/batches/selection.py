@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,11 @@ from mlcore.batches.blocks import Block, Values
 from mlcore.batches.expressions import Expression, parse
 from mlcore.batches.schema import Column, Schema
 from mlcore.errors import InputError
+
+if TYPE_CHECKING:
+    from mlcore.batches.skipping import Skipped
+    from mlcore.batches.sources import Part
+    from mlcore.batches.splitting import RowChoice
 
 Precision: TypeAlias = Literal["float32", "float64"]
 Names: TypeAlias = str | Sequence[str]
@@ -64,6 +70,12 @@ class Selection:
         For jagged columns: how many values a row has, cut or filled up with zeros.
     dtype
         Of the arrays.
+    hidden
+        Columns that are features only where they are named.
+    gaps
+        Whether rows may be missing for other reasons than the filter.
+    skipped
+        Takes rows that are damaged, which are left out then; None raises an error.
 
     Raises
     ------
@@ -84,6 +96,9 @@ class Selection:
         define: Mapping[str, str] | None = None,
         pad: Mapping[str, int] | None = None,
         dtype: Precision = "float32",
+        hidden: Collection[str] = (),
+        gaps: bool = False,
+        skipped: Skipped | None = None,
     ) -> None:
         if dtype not in ("float32", "float64"):
             raise InputError(
@@ -106,9 +121,11 @@ class Selection:
         self.keep = None if keep is None else parse(keep)
         if self.keep is not None:
             self.keep.check_filter(known)
+        self.choices: tuple[RowChoice, ...] = ()
+        self.gaps, self.skipped = gaps or skipped is not None, skipped
         targets, weights = _names(target), _names(weight)
         if columns is None:
-            columns = [name for name in known if name not in (*targets, *weights) and self._fits(known[name])]
+            columns = [name for name in known if name not in {*targets, *weights, *hidden} and self._fits(known[name])]
         self.features = tuple(columns)
         if not self.features:
             raise InputError(
@@ -134,12 +151,32 @@ class Selection:
         needed = dict.fromkeys(self.packed)
         for expression in (*self.defined.values(), *([self.keep] if self.keep else [])):
             needed |= dict.fromkeys(expression.columns)
+        for choice in self.choices:
+            needed |= dict.fromkeys(choice.by)
         return tuple(name for name in needed if name not in self.defined)
 
     @property
     def is_plain(self) -> bool:
         """Whether records are what the source holds, all of it."""
-        return self.keep is None and not self.defined
+        return self.keep is None and not self.defined and not self.choices
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether there is a record for every row of the source."""
+        return self.keep is None and not self.choices and not self.gaps
+
+    @property
+    def numbered(self) -> bool:
+        """Whether records have to say which rows they are."""
+        return not (self.is_plain and self.keeps_all)
+
+    def restricted(self, choice: RowChoice) -> Self:
+        """The same of some of the rows."""
+        other = copy.copy(self)
+        vars(other).pop("read", None)  # what was found for these choices
+        other.choices = (*self.choices, choice)
+        other.skipped = None if self.skipped is None else type(self.skipped)(self.skipped.failures)
+        return other
 
     def width(self, name: str) -> int:
         """Numbers of a row of a column.
@@ -193,13 +230,16 @@ class Selection:
         last = self.outputs[-1]
         return last.offset + last.width * self.dtype.itemsize
 
-    def layout(self, order: Sequence[str], *, with_id: bool) -> RowLayout:
-        """Of records that are packed from columns in this order."""
+    def layout(self, order: Sequence[str], *, with_id: bool, constants: Mapping[str, float] | None = None) -> RowLayout:
+        """Of records that are packed from columns in this order, and from constants."""
         fields, offset = [], 0
         for names, _ in self.groups.values():
             for name in names:
                 width = self.width(name)
-                fields.append(RowField(order.index(name), offset, self.dtype.name, width))
+                if constants and name in constants:
+                    fields.append(RowField(None, offset, self.dtype.name, width, value=constants[name]))
+                else:
+                    fields.append(RowField(order.index(name), offset, self.dtype.name, width))
                 offset += width * self.dtype.itemsize
         return RowLayout(tuple(fields), offset + (ID_BYTES if with_id else 0))
 
@@ -209,6 +249,18 @@ class Selection:
         for name, expression in self.defined.items():
             found[name] = expression.evaluate(found)
         return found, None if self.keep is None else self.keep.keep(found)
+
+    def chosen(
+        self, block: Block, mask: npt.NDArray[np.bool_] | None, part: Part, first: int, rows: int
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which rows of a block are kept by the filters and all choices; `first` is the first one's number in the part."""
+        if part.keep is not None:
+            found = part.keep.keep(block)
+            mask = found if mask is None else mask & found
+        for choice in self.choices:
+            found = choice.mask(part, first, rows, block)
+            mask = found if mask is None else mask & found
+        return mask
 
 
 def _names(names: Names) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import SpillFile, SpillWriter, gather_rows, order_of_range, order_of_records
+from mlcore.batches.balancing import DRAW_BYTES, Draw
 from mlcore.batches.filling import Packer, Progress, Records, Task, each
 from mlcore.batches.selection import ID_BYTES, Selection
 from mlcore.errors import InputError, MLCoreError
@@ -68,15 +69,25 @@ class MemoryStore(Store):
         Of the order; None keeps the order of the source.
     threads, progress
         As of `mlcore.batches.filling.each`.
+    draw
+        Which rows come, and how often; None for each once. There is a seed then.
     """
 
     mode = "memory"
 
-    def __init__(self, selection: Selection, work: list[Task], seed: int | None, threads: int, progress: Progress) -> None:
-        self.seed = seed
-        self._id_offset = None if selection.is_plain else selection.id_offset
+    def __init__(
+        self,
+        selection: Selection,
+        work: list[Task],
+        seed: int | None,
+        threads: int,
+        progress: Progress,
+        draw: Draw | None = None,
+    ) -> None:
+        self.seed, self.draw = seed, draw
+        self._id_offset = selection.id_offset if selection.numbered else None
         total = sum(task.stop - task.start for task in work)
-        width = Packer(selection, with_id=not selection.is_plain).layout.record_bytes
+        width = Packer(selection, with_id=selection.numbered).layout.record_bytes
         # Pages that no row is written to take no memory.
         self._memory = mmap.mmap(-1, max(1, total * width), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -92,20 +103,31 @@ class MemoryStore(Store):
             begin = starts[task.first]
             kept[task.first] = packer.pack(task, task.start, task.stop, records[begin : begin + task.stop - task.start])
 
-        each(work, lambda: Packer(selection, with_id=not selection.is_plain), run, threads, progress)
+        each(work, lambda: Packer(selection, with_id=selection.numbered), run, threads, progress)
         rows = 0
         for task in work:
             begin, count = starts[task.first], kept[task.first]
             self._move(records, begin, rows, count)
             rows += count
         self.records = records[:rows]
+        if draw is not None:
+            for start in range(0, rows, PAGE):
+                draw.see(self._ids(start, start + PAGE), draw.classes(self.records[start : start + PAGE]))
+            draw.seen()
         unused = -(-rows * width // mmap.PAGESIZE) * mmap.PAGESIZE
         if unused < len(self._memory):
             self._memory.madvise(mmap.MADV_DONTNEED, unused, len(self._memory) - unused)
 
     @property
     def rows(self) -> int:
-        return len(self.records)
+        return len(self.records) if self.draw is None else self.draw.rows
+
+    def _ids(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
+        """The numbers of the rows of some records."""
+        stop = min(stop, len(self.records))
+        if self._id_offset is None or self.draw is None:
+            return np.arange(start, stop, dtype=np.uint64)
+        return self.draw.ids(self.records[start:stop])
 
     @staticmethod
     def _move(records: Records, start: int, to: int, count: int) -> None:
@@ -120,6 +142,8 @@ class MemoryStore(Store):
     def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
         if self.seed is None:
             order = np.arange(len(self.records), dtype=np.uint32)
+        elif self.draw is not None:
+            order = self.draw.order(self._ids(0, len(self.records)), self.draw.classes(self.records), epoch)
         elif self._id_offset is None:
             order = order_of_range(0, self.rows, self.seed, epoch)
         else:
@@ -140,7 +164,7 @@ class StreamStore(Store):
 
     def __init__(self, selection: Selection, work: list[Task]) -> None:
         self._selection, self._work = selection, work
-        self._rows = sum(task.stop - task.start for task in work) if selection.keep is None else None
+        self._rows = sum(task.stop - task.start for task in work) if selection.keeps_all else None
 
     @property
     def rows(self) -> int:
@@ -163,7 +187,7 @@ class SpillStore(Store):
 
     Parameters
     ----------
-    selection, work, seed, threads, progress
+    selection, work, seed, threads, progress, draw
         As of `MemoryStore`; there is an order always.
     budget
         Bytes of memory.
@@ -191,15 +215,16 @@ class SpillStore(Store):
         budget: int,
         directory: Path | None = None,
         epoch: int = 0,
+        draw: Draw | None = None,
     ) -> None:
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.draw = seed, epoch, draw
         self.directory = Path(tempfile.gettempdir() if directory is None else directory)
         self._lock = threading.Lock()
         self._turns = 0
         self._id_offset = selection.id_offset
         self._width = width = selection.id_offset + ID_BYTES
         total = sum(task.stop - task.start for task in work)
-        pool = max(1, int(budget * POOL_SHARE) // (width + ORDER_BYTES))
+        pool = max(1, int(budget * POOL_SHARE) // (width + ORDER_BYTES + (DRAW_BYTES if draw is not None else 0)))
         self.buckets = -(-total * 10 // (pool * 9)) or 1  # rows of a bucket vary a little
         buffers = int(budget * BUFFER_SHARE) // (threads * self.buckets)
         block = max(PAGE, -(-width // PAGE) * PAGE, min(16 * PAGE, buffers // PAGE * PAGE))
@@ -211,6 +236,8 @@ class SpillStore(Store):
             def run(packer: Packer, task: Task) -> None:
                 writer = writers.setdefault(id(packer), SpillWriter(self._file))
                 for records in packer.blocks(task):
+                    if draw is not None:
+                        draw.see(draw.ids(records), draw.classes(records))
                     writer.add(records)
 
             each(work, lambda: Packer(selection, with_id=True), run, threads, progress)
@@ -218,12 +245,17 @@ class SpillStore(Store):
                 writer.flush()
             writers.clear()
             self._file.turn()
-        self._rows = int(self._file.counts().sum())
-        self._left: list[int] | None = None
+            self._rows = int(self._file.counts().sum())
+            self._left: list[int] | None = None
+            if draw is not None:
+                draw.seen()
+                if draw.copies:
+                    self.buckets = -(-(self._rows + draw.copies) * 10 // (pool * 9)) or 1
+                    self._go_to(epoch)
 
     @property
     def rows(self) -> int:
-        return self._rows
+        return self._rows if self.draw is None else self.draw.rows
 
     def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
         with self._guarded():
@@ -234,9 +266,7 @@ class SpillStore(Store):
                 self._go_to(epoch)
             counts = self._file.counts()
             records = np.empty((int(counts.max(initial=0)), self._width), np.uint8)
-            self._file.begin(self.buckets, self.seed, epoch + 1)
-            self._writer = SpillWriter(self._file)
-            self._left = list(range(self.buckets))
+            self._begin(epoch + 1)
         while True:
             with self._guarded():
                 self._check_turn(turn)
@@ -245,6 +275,8 @@ class SpillStore(Store):
                     return
                 some = records[: self._file.read(self._left[0], records)]
                 order = order_of_records(some, self._id_offset, ID_BYTES, self.seed, epoch)
+                if self.draw is not None:
+                    order = self.draw.come(some, order, epoch)
             yield some, order
             with self._guarded():
                 self._check_turn(turn)
@@ -262,7 +294,8 @@ class SpillStore(Store):
         """The rows of the bucket that was read go to the next epoch's buckets."""
         if self._left:
             self._file.release(self._left.pop(0))
-            self._writer.add(records)
+            for some in [records] if self.draw is None else self.draw.spread(records, self._written):
+                self._writer.add(some)
 
     def _finish(self) -> None:
         """Pass on what an iteration that was left has not consumed, and turn to the next epoch."""
@@ -280,11 +313,15 @@ class SpillStore(Store):
 
     def _go_to(self, epoch: int) -> None:
         """Bucket all rows for another epoch than the next."""
-        self._file.begin(self.buckets, self.seed, epoch)
-        self._writer = SpillWriter(self._file)
-        self._left = list(range(self.buckets))
+        self._begin(epoch)
         self._finish()
         self.epoch = epoch
+
+    def _begin(self, epoch: int) -> None:
+        """Begin to move all rows to the buckets of an epoch."""
+        self._left = list(range(len(self._file.counts())))
+        self._file.begin(self.buckets, self.seed, epoch)
+        self._writer, self._written = SpillWriter(self._file), epoch
 
     def _guarded(self) -> _Guard:
         return _Guard(self.directory, self._lock)

@@ -62,7 +62,7 @@ class NativeReader(BlockReader):
     def read(self, start: int, stop: int) -> Block:
         if self.native is None:
             raise ValueError("the reader is closed")
-        _check_covered(self.columns, stop)
+        self.check_rows(stop)
         try:
             self.native.read(start, stop)
         except DecodeError as error:
@@ -70,6 +70,9 @@ class NativeReader(BlockReader):
         except OSError as error:
             raise _unreadable(self.columns[0], error) from error
         return {entry.column.name: _values(self.native, i, entry.column) for i, entry in enumerate(self.columns)}
+
+    def check_rows(self, stop: int) -> None:
+        _check_covered(self.columns, stop)
 
     def damaged(self, error: DecodeError) -> DamagedDataError:
         return _damaged(self.columns[error.column], error)

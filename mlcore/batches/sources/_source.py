@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlcore.batches.schema import Column, Schema
 from mlcore.batches.sources._formats import formats, readers
-from mlcore.batches.sources._places import expand, fingerprint
+from mlcore.batches.sources._places import Place, expand, fingerprint
 from mlcore.batches.sources.friends import FriendPart
 from mlcore.batches.sources.part import Part
-from mlcore.errors import InputError
+from mlcore.errors import DataError, InputError
+
+Failures: TypeAlias = dict[str, InputError | DataError]
+"""Files that cannot be opened, and why."""
 
 HINT = (
     "Give a path, file.root:tree, a glob, a folder, a URL, a list of these; "
@@ -58,7 +61,14 @@ class Source:
             part.check_unchanged()
 
 
-def open_source(source: Any, *, tree: str | None = None, friends: Sequence[Any] = ()) -> Source:
+def open_source(
+    source: Any,
+    *,
+    tree: str | None = None,
+    friends: Sequence[Any] = (),
+    failures: Failures | None = None,
+    may_be_empty: bool = False,
+) -> Source:
     """The tables that are meant, with their metadata read and nothing else; of .npz files, the arrays.
 
     Parameters
@@ -72,6 +82,10 @@ def open_source(source: Any, *, tree: str | None = None, friends: Sequence[Any] 
     friends
         Sources of as many rows, whose columns are joined row by row. Those that a TTree lists itself are joined as well, where
         their files are there.
+    failures
+        Takes the files that cannot be opened, which are left out then; None raises the first one's error.
+    may_be_empty
+        Whether all files may be left out.
 
     Raises
     ------
@@ -80,20 +94,29 @@ def open_source(source: Any, *, tree: str | None = None, friends: Sequence[Any] 
     DataError
         A file has no such table.
     """
-    parts = list(_parts(source, tree))
+    parts = list(_parts(source, tree, failures))
+    if not parts and failures:
+        if may_be_empty:
+            return Source((), Schema((), where="no file"))
+        raise next(iter(failures.values()))
     if not parts:
         raise InputError("the list of sources is empty", hint=HINT, code="batches.source")
     for friend in friends:
-        parts = _joined(parts, list(_parts(friend, None)))
+        parts = _joined(parts, list(_parts(friend, None, failures)))
+    return source_of(parts)
+
+
+def source_of(parts: Sequence[Part]) -> Source:
+    """Parts as one source; there is at least one."""
     return Source(tuple(parts), _common(parts))
 
 
-def _parts(source: Any, tree: str | None) -> Iterator[Part]:
+def _parts(source: Any, tree: str | None, failures: Failures | None) -> Iterator[Part]:
     if isinstance(source, str | os.PathLike):
         text = os.fspath(source)
         if not isinstance(text, str):
             raise InputError("paths are text, not bytes", hint="Decode it by os.fsdecode.", code="batches.source")
-        yield from _files(text, tree)
+        yield from _files(text, tree, failures)
         return
     for entry in formats():
         if entry.takes is not None and entry.open_object is not None and entry.takes(source):
@@ -101,25 +124,36 @@ def _parts(source: Any, tree: str | None) -> Iterator[Part]:
             return
     if isinstance(source, list | tuple | set | frozenset):
         for each in sorted(source) if isinstance(source, set | frozenset) else source:
-            yield from _parts(each, tree)
+            yield from _parts(each, tree, failures)
         return
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     raise InputError(f"a {kind} is no source of rows", hint=HINT, code="batches.source")
 
 
-def _files(text: str, tree: str | None) -> Iterator[Part]:
-    known = readers()
-    for place in expand(text, list(known)):
+def _files(text: str, tree: str | None, failures: Failures | None) -> Iterator[Part]:
+    for place in expand(text, list(readers())):
         if tree and place.table and tree != place.table:
             raise InputError(f"{place} names another table than tree={tree!r}", hint="Name it once.", code="batches.source")
-        kind = place.kind()
-        if kind.kind not in known:
-            raise InputError(
-                f"{place.path} is no file of rows: {kind.title}",
-                hint=f"These are read: {', '.join(sorted(known))}.",
-                code="batches.source",
-            )
-        yield known[kind.kind](replace(place, table=place.table or tree or ""))
+        try:
+            part = _file(place, tree)
+        except (InputError, DataError) as error:
+            if failures is None:
+                raise
+            failures[str(place)] = error
+            continue
+        yield part
+
+
+def _file(place: Place, tree: str | None) -> Part:
+    known = readers()
+    kind = place.kind()
+    if kind.kind not in known:
+        raise InputError(
+            f"{place.path} is no file of rows: {kind.title}",
+            hint=f"These are read: {', '.join(sorted(known))}.",
+            code="batches.source",
+        )
+    return known[kind.kind](replace(place, table=place.table or tree or ""))
 
 
 def _joined(parts: Sequence[Part], friend: Sequence[Part]) -> list[Part]:

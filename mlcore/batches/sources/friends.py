@@ -61,6 +61,10 @@ class FriendPart(Part):
         """Of all of them."""
         return fingerprint("friends", *(part.fingerprint for part in self.parts), *self.schema)
 
+    @property
+    def identity(self) -> str:
+        return self.parts[0].identity
+
     def boundaries(self, columns: Sequence[str]) -> npt.NDArray[np.int64]:
         self.schema.features(columns)
         starts = [self.parts[number].boundaries(list(names.values()))[:-1] for number, names in self._by_part(columns)]

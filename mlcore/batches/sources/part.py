@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from kernels.columns import ColumnReader, DecodeError
 from mlcore.batches.blocks import Block
 from mlcore.batches.schema import Schema
 from mlcore.errors import DataError
+
+if TYPE_CHECKING:
+    from mlcore.batches.expressions import Expression
 
 
 class DamagedDataError(DataError):
@@ -60,6 +63,15 @@ class BlockReader(ABC):
         ------
         DamagedDataError
             Some of the rows, or all, cannot be read. Those before its `start` can, unless something else is damaged there.
+        """
+
+    def check_rows(self, stop: int) -> None:  # noqa: B027 - most formats know of no lost rows before they read them
+        """Make sure that there are rows up to here, which `native` takes for granted.
+
+        Raises
+        ------
+        DamagedDataError
+            A file lost its end.
         """
 
     @abstractmethod
@@ -118,6 +130,10 @@ class Part(ABC):
         The columns.
     fingerprint
         Changes when the content does: path, size, time of the last change and what the format itself offers.
+    constants
+        Columns that have one value in all rows; readers need not be asked for them.
+    keep
+        Which rows are meant at all, where it is not all of them; readers give what it reads beside what they are asked for.
     """
 
     name: str
@@ -125,6 +141,17 @@ class Part(ABC):
     rows: int
     schema: Schema
     fingerprint: str
+    constants: Mapping[str, float] = MappingProxyType({})
+    keep: Expression | None = None
+
+    @property
+    def identity(self) -> str:
+        """Its name without the folder, by which its rows are known wherever the file lies."""
+        place = getattr(self, "place", None)
+        if place is None:
+            return self.name.rpartition("/")[2]
+        table = place.table.partition(";")[0].strip("/")
+        return f"{place.path.rpartition('/')[2]}:{table}"
 
     @abstractmethod
     def boundaries(self, columns: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -93,12 +93,13 @@ class TreePart(PlannedPart):
     def edges(self, name: str) -> npt.NDArray[np.int64]:
         """The first row of each basket of a column, in order, and the row behind the last: int64, shape (n_baskets + 1,)."""
         if name not in self._edges:
-            branch = self._leaves[name].branch
-            normal = _written(branch)
-            edges = branch.member("fBasketEntry")[: normal + 1].tolist() if normal else [0]
-            for basket in branch.embedded_baskets:
-                edges.append(edges[-1] + basket.num_entries)
-            self._edges[name] = np.array(edges, np.int64)
+            try:
+                self._edges[name] = _edges(self._leaves[name].branch)
+            except MemoryError:
+                raise
+            except Exception as error:  # uproot reads embedded baskets only now, and on damaged bytes raises nearly anything
+                message = f"{self.name}: it is not clear where the baskets of column {name!r} begin: {error}"
+                raise DamagedDataError(message, start=0, stop=self.rows) from error
         return self._edges[name]
 
     def covered(self, name: str) -> int:
@@ -251,6 +252,14 @@ def listed_friends(tree: Any) -> Iterator[tuple[str, str, str]]:
         name = friend.member("fTreeName", none_if_missing=True)
         if name:
             yield str(name), str(friend.member("fTitle", none_if_missing=True) or ""), str(friend.member("fName") or name)
+
+
+def _edges(branch: Any) -> npt.NDArray[np.int64]:
+    normal = _written(branch)
+    edges = branch.member("fBasketEntry")[: normal + 1].tolist() if normal else [0]
+    for basket in branch.embedded_baskets:
+        edges.append(edges[-1] + basket.num_entries)
+    return np.array(edges, np.int64)
 
 
 def _written(branch: Any) -> int:
