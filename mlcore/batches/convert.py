@@ -28,10 +28,11 @@ from mlcore.batches.joining import MANIFEST, VERSION, Layout, Manifest, Shard, s
 from mlcore.batches.loader import memory_bytes
 from mlcore.batches.pieces import Piece, replacing
 from mlcore.batches.recipe import Recipe, buckets_for
+from mlcore.batches.samples import Sample, open_samples, roles
 from mlcore.batches.scattering import BLOCK_ROWS, Task, cut_part, scatter
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.shards import Format
-from mlcore.batches.sources import Source, open_source
+from mlcore.batches.sources import Source
 from mlcore.errors import InputError
 
 WORK = ".pieces"
@@ -116,7 +117,7 @@ def plan(
     Parameters
     ----------
     source, tree, friends
-        As of `mlcore.batches.sources.open_source`.
+        As of `mlcore.batches.BatchLoader`.
     directory
         Of the shards; made where it is missing.
     recipe
@@ -132,8 +133,10 @@ def plan(
         The folder holds something else, or the source changed since the conversion was begun.
     """
     directory = Path(directory)
-    opened = open_source(source, tree=tree, friends=friends)
-    selection = recipe.selection(opened.schema)
+    opened = open_samples(source, tree=tree, friends=friends)
+    chosen = roles(opened, recipe.target, recipe.weight, recipe.define)
+    recipe = replace(recipe, target=_plain(chosen.target), weight=_plain(chosen.weight), define=dict(chosen.define))
+    selection = recipe.selection(opened.schema, chosen.hidden)
     width = recipe.row_bytes(selection)
     wanted = threads or len(os.sched_getaffinity(0))
     room = memory_bytes(memory) // (_ROW_SHARE * width)
@@ -169,6 +172,10 @@ def plan(
         (directory / WORK).mkdir(parents=True, exist_ok=True)
         _write_json(directory / WORK / "plan.json", {**stored, "tasks": cut})
     return Plan(opened, recipe, directory, tuple(Task(**task) for task in cut), workers)
+
+
+def _plain(names: Names) -> Names:
+    return names if isinstance(names, str) else tuple(names)
 
 
 def _begun(directory: Path) -> dict[str, Any] | None:
@@ -237,7 +244,7 @@ def convert(
     Parameters
     ----------
     source, tree, friends
-        As of `mlcore.batches.sources.open_source`.
+        As of `mlcore.batches.BatchLoader`: files, arrays, or samples with labels and weights.
     directory
         Where the shards go: an empty folder, a new one, or that of a conversion that was cut off.
     format
@@ -273,7 +280,7 @@ def convert(
     """
     recipe = Recipe(
         format=format, columns=None if columns is None else tuple(columns), filter=filter, define=dict(define or {}),
-        target=target if isinstance(target, str) else tuple(target), weight=weight if isinstance(weight, str) else tuple(weight),
+        target=_plain(target), weight=_plain(weight),
         pad=dict(pad or {}), dtype=dtype, rows_per_shard=rows_per_shard, shuffle=shuffle, seed=seed or 0, split=dict(split or {}),
         split_by=(split_by,) if isinstance(split_by, str) else tuple(split_by), split_seed=split_seed,
     )  # fmt: skip
@@ -342,6 +349,8 @@ def _named(source: Any) -> Any:
             return text if "://" in text else os.path.abspath(text)  # noqa: PTH100 - with a tree's name behind a colon it is no path
     if isinstance(source, list | tuple):
         return [_named(each) for each in source]
+    if isinstance(source, Sample):
+        return {**vars(source), "source": _named(source.source), "friends": _named(list(source.friends))}
     raise InputError(
         "a cluster reads files: what is in this process's memory cannot be sent there",
         hint="Give paths or URLs, or leave out client.",
@@ -349,10 +358,17 @@ def _named(source: Any) -> Any:
     )
 
 
+def _unnamed(source: Any) -> Any:
+    """What `_named` was given."""
+    if isinstance(source, list):
+        return [_unnamed(each) for each in source]
+    return Sample(**source) if isinstance(source, dict) else source
+
+
 @lru_cache(maxsize=4)
 def _opened(text: str) -> Plan:
     spec = json.loads(text)
-    source = open_source(spec["source"], tree=spec["tree"], friends=spec["friends"])
+    source = open_samples(_unnamed(spec["source"]), tree=spec["tree"], friends=spec["friends"])
     if source.fingerprint != spec["fingerprint"]:
         raise InputError(
             "the files that this worker sees are others",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,13 +17,13 @@ from mlcore.batches.blocks import Block, Jagged, Values
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.shards import Format, shard_format
+from mlcore.batches.sources import Part
+from mlcore.batches.splitting import check_columns, shares
 from mlcore.errors import InputError
 
 MOST_BUCKETS = 4096
 PART_BITS = 40
 """A row's number is that of its part, then that of the row in it, in this many bits."""
-_SPLIT_EPOCH = 1 << 32
-"""Sets hashes that split rows apart from those that order them."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,8 @@ class Recipe:
         Whether the order is random, and which.
     split
         Names and shares, such as ``{"train": 0.8, "validation": 0.2}``; rows beyond their sum are left out. Empty for no split.
-    split_by
-        Columns whose hash decides, so that rows that are equal in them stay together; by default the row's place does.
-    split_seed
-        Of that hash.
+    split_by, split_seed
+        As `by` and `seed` of `mlcore.batches.BatchLoader.split`, which puts the same rows on the same sides.
     buckets
         A power of two: how finely rows are sorted at first.
     """
@@ -72,23 +70,14 @@ class Recipe:
             raise InputError(f"a shard of {self.rows_per_shard} rows is none", hint="Give 1 or more.", code="batches.shards")
         if not 0 <= self.seed < 2**64:
             raise InputError(f"{self.seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
-        for name, share in self.split.items():
-            if not (math.isfinite(share) and 0 < share <= 1):
-                raise InputError(
-                    f"{name}={share} is no share of the rows", hint="Give more than 0, up to 1.", code="batches.split"
-                )
+        for name in self.split:
             if not name.isidentifier():
                 raise InputError(
                     f"{name!r} cannot be the name of a split: files are called by it",
                     hint="Take letters, digits and underscores.",
                     code="batches.split",
                 )
-        if math.fsum(self.split.values()) > 1 + 1e-9:
-            raise InputError(
-                f"the shares of the split are {math.fsum(self.split.values()):g} together",
-                hint="Give 1 or less.",
-                code="batches.split",
-            )
+        shares(self.split, self.split_by, self.split_seed, 0)  # says what is wrong
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -110,8 +99,8 @@ class Recipe:
         """The names that files begin with."""
         return tuple(self.split) or ("shard",)
 
-    def selection(self, schema: Schema) -> Selection:
-        """The columns and rows of a table.
+    def selection(self, schema: Schema, hidden: Collection[str] = ()) -> Selection:
+        """The columns and rows of a table; hidden columns are features only where they are named.
 
         Raises
         ------
@@ -120,21 +109,14 @@ class Recipe:
         """
         selection = Selection(
             schema, columns=self.columns, target=self.target, weight=self.weight, keep=self.filter, define=self.define,
-            pad=self.pad, dtype=self.dtype,
+            pad=self.pad, dtype=self.dtype, hidden=hidden,
         )  # fmt: skip
         for name in selection.packed:
             column = selection.known[name]
             as_lists = column.jagged and name not in self.pad and not column.shape and shard_format(self.format).jagged
             if not as_lists or column.dtype is None or column.why_not:
                 selection.width(name)  # says what is wrong with it
-        for name in self.split_by:
-            column = selection.known[name]
-            if column.jagged or column.items != 1 or column.dtype is None or column.why_not:
-                raise InputError(
-                    f"{name!r} has not one number each row: it cannot split rows",
-                    hint="Name another column.",
-                    code="batches.split",
-                )
+        check_columns(self.split_by, selection.known)
         return selection
 
     def read(self, selection: Selection) -> tuple[str, ...]:
@@ -162,22 +144,20 @@ class Recipe:
             return np.zeros(len(keys), np.int64)
         return (keys >> np.uint64(64 - (self.buckets - 1).bit_length())).astype(np.int64)
 
-    def assign(self, ids: npt.NDArray[np.uint64], block: Block) -> npt.NDArray[np.int64]:
-        """The number of the split of each row, int64, shape (n_rows,); that behind the last for those in none."""
+    def assign(self, part: Part, first: int, rows: int, block: Block, identity: str = "") -> npt.NDArray[np.int64]:
+        """The number of the split of each row, int64, shape (n_rows,); that behind the last for those in none.
+
+        Parameters
+        ----------
+        part, first, rows, block, identity
+            As of `mlcore.batches.splitting.RowChoice.mask`.
+        """
+        found = np.full(rows, len(self.split), np.int64)
         if not self.split:
-            return np.zeros(len(ids), np.int64)
-        keys = ids
-        if self.split_by:
-            keys = np.zeros(len(ids), np.uint64)
-            for number, name in enumerate(self.split_by):
-                keys = row_keys(keys ^ _bits(block[name]), self.split_seed, _SPLIT_EPOCH + 1 + number)
-        else:
-            keys = row_keys(ids, self.split_seed, _SPLIT_EPOCH)
-        total = math.fsum(self.split.values())
-        edges = np.cumsum(list(self.split.values()))
-        if total > 1 - 1e-9:
-            edges[-1] = np.inf  # rounding leaves no row out
-        return np.searchsorted(edges, keys.astype(np.float64) / 2.0**64, side="right").astype(np.int64)
+            return found
+        for number, choice in enumerate(shares(self.split, self.split_by, self.split_seed, 0).values()):
+            found[choice.mask(part, first, rows, block, identity)] = number
+        return found
 
     def groups(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The columns of x, y and w, of those that there are."""
@@ -213,15 +193,6 @@ def padded(values: Jagged, width: int) -> npt.NDArray[Any]:
     there = place < values.counts[:, None]
     found[there] = values.values[(values.offsets[:-1, None] + place)[there]]
     return found
-
-
-def _bits(values: Values) -> npt.NDArray[np.uint64]:
-    if isinstance(values, Jagged):
-        raise TypeError("jagged columns are refused before")
-    flat = values.reshape(-1)
-    if flat.dtype.kind == "f":
-        return (flat.astype(np.float64) + 0.0).view(np.uint64)  # minus zero is zero
-    return flat.astype(np.int64).view(np.uint64) if flat.dtype.kind == "i" else flat.astype(np.uint64)
 
 
 def _names(names: Names) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def scatter(
     path
         Of the piece.
     name
-        What the part is called in the manifest; by default its own name.
+        What the part is called in the manifest, and known by where rows are split by their place; by default its own name.
     progress
         Called with the rows that are read, and all of the task.
 
@@ -79,9 +79,10 @@ def scatter(
         for start in range(task.start, task.stop, BLOCK_ROWS):
             stop = min(task.stop, start + BLOCK_ROWS)
             block, mask = selection.compute(reader.read(start, stop))
+            mask = selection.chosen(block, mask, part, start, stop - start)
             ids = numbers_of(task.part, start, stop)
             columns: dict[str, Any] = dict(selected(block, selection.packed, recipe.pad))
-            columns |= {ROW: ids, _SPLIT: recipe.assign(ids, block)}
+            columns |= {ROW: ids, _SPLIT: recipe.assign(part, start, stop - start, block, name)}
             batches.append(_kept(columns, mask))
             progress(stop - task.start, task.stop - task.start)
     part.check_unchanged()

@@ -22,8 +22,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlcore.batches import BatchLoader
+from mlcore.batches import BatchLoader, Sample
 from mlcore.batches.convert import WORK, Plan, convert, plan
+from mlcore.batches.convert import _named as module_named
+from mlcore.batches.convert import _unnamed as module_unnamed
 from mlcore.batches.joining import Manifest
 from mlcore.batches.pieces import DamagedPieceError
 from mlcore.batches.recipe import Recipe
@@ -475,3 +477,32 @@ def test_on_a_dask_cluster(files: list[str], tmp_path: Path) -> None:
             convert({"x": np.ones(3)}, tmp_path / "memory", client=client)
     assert made.shards == alone.shards
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["rows"] == 2 * ROWS
+
+
+# --- samples, and what the loader does alike ------------------------------------------------------------------------------------
+
+
+def test_samples_bring_labels_weights_and_filters(files: list[str], arrays: dict[str, Any], tmp_path: Path) -> None:
+    samples = [Sample(files[0], label=0, weight=0.5), Sample(files[1], label=1, filter="pt > 40")]
+    made = convert(samples, tmp_path / "out", columns=["pt", "row"], seed=1)
+    table = pq.read_table(tmp_path / "out" / made.shards[0].name)
+    rows, labels = table.column("row").to_numpy(), table.column("sample_label").to_numpy()
+    np.testing.assert_array_equal(labels, rows >= ROWS)
+    np.testing.assert_array_equal(table.column("sample_weight").to_numpy(), np.where(labels == 1, 1.0, 0.5))
+    kept = (np.arange(2 * ROWS) < ROWS) | (arrays["pt"] > 40)
+    np.testing.assert_array_equal(np.sort(rows), np.flatnonzero(kept))
+    assert [column["role"] for column in made.columns] == ["x", "x", "y", "w"]
+
+
+def test_splits_are_those_of_the_loader(files: list[str], tmp_path: Path) -> None:
+    convert(files, tmp_path / "out", columns=["row"], split={"train": 0.8, "validation": 0.2}, seed=1)
+    for name, part in BatchLoader(files, ["row"]).split(train=0.8, validation=0.2).items():
+        rows = np.concatenate([x[:, 0] for x in part.numpy()]).astype(np.int64)
+        np.testing.assert_array_equal(np.sort(rows), np.sort(rows_of(tmp_path / "out", name)))
+
+
+def test_samples_go_to_a_cluster(files: list[str]) -> None:
+    samples = [Sample(files[0], label=0), Sample([files[1]], label=1, filter="pt > 40")]
+    again = module_unnamed(json.loads(json.dumps(module_named(samples))))
+    assert [(sample.label, sample.filter) for sample in again] == [(0, None), (1, "pt > 40")]
+    assert again[1].source == [files[1]]
