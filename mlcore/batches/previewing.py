@@ -109,6 +109,7 @@ def preview(
         for number in order:
             part, start, stop = blocks[number]
             block, mask = selection.compute(_reader(readers, part, selection).read(start, stop))
+            mask = selection.chosen(block, mask, part, start, stop - start)
             values = _flat(block[chosen], None)
             if not looked_at:
                 edges = histogram_edges(values, BINS)

@@ -119,9 +119,9 @@ def _notes(explored: Exploration) -> list[Note]:
         )
     perfect = [feature.name for feature in explored.features if (feature.separation or 0.0) > 0.999]
     if perfect:
-        notes.append(
-            Note("warn", f"{listed(perfect)} alone tells the classes apart.", "It may be the answer itself in disguise.")
-        )
+        verb = "tells" if len(perfect) == 1 else "tell"
+        headline = f"{listed(perfect)} alone {verb} the classes apart."
+        notes.append(Note("warn", headline, "It may be the answer itself in disguise."))
     return notes
 
 

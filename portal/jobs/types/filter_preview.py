@@ -34,7 +34,7 @@ class FilterPreview(JobType[FilterPreviewParams]):
         from mlcore.batches.previewing import preview
 
         context.progress(0.1, "Counting")
-        source = source_of([context.file(file) for file in params.files], params.tree)
+        source = source_of(context, params)
         found = preview(
             source,
             keep=params.filter or None,

@@ -40,6 +40,12 @@ class RowsParams(Params):
     """Which rows of which files; shared with the preview of a filter."""
 
     files: list[str] = files_field(title="Files", description="One or several files with the same columns", kinds=KINDS)
+    background: list[str] = files_field(
+        title="Background files",
+        description="Where the files above are signal: rows get the label 1, or 0 for these",
+        kinds=KINDS,
+        optional=True,
+    )
     tree: str = Field(
         "", max_length=300, title="Tree", description="TTree, RNTuple or HDF5 group; empty where each file has but one"
     )
@@ -121,6 +127,8 @@ class TrainingSetParams(RowsParams):
     def _shares(self) -> TrainingSetParams:
         if self.validation + self.test >= 1:
             raise ValueError("Validation and test leave nothing to train on.")
+        if self.background and self.target:
+            raise ValueError("Give either background files, which make the target, or a column as target.")
         return self
 
 
@@ -158,13 +166,17 @@ class TrainingSet(JobType[TrainingSetParams]):
         return f"Training set of {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}" if names else self.title
 
     def parts(self, params: TrainingSetParams, sizes: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
-        if len(params.files) < 2:
+        labelled = labels(params)
+        if len(labelled) < 2:
             return ()
         from mlcore.batches.recipe import buckets_for
 
         buckets = buckets_for(UNPACKED * sum(sizes.values()), BUCKET_BYTES)
         plain = params.model_dump(mode="json")
-        return [plain | {"files": [file], "number": number, "buckets": buckets} for number, file in enumerate(params.files)]
+        return [
+            plain | {"files": [file], "background": [], "label": label, "number": number, "buckets": buckets}
+            for number, (file, label) in enumerate(labelled)
+        ]
 
     def run(self, context: JobContext, params: TrainingSetParams) -> Result:
         from mlcore.batches.exploring import explore
@@ -185,36 +197,44 @@ def _scattered(context: JobContext, params: TrainingSetParams) -> Layout:
     from mlcore.errors import InputError
 
     if context.parts:
-        if len(context.parts) != len(params.files):
+        if len(context.parts) != len(labels(params)):
             raise InputError("parts of this job are missing", hint="Run it again.", code="batches.piece")
         found = [Piece.open(path) for paths in context.parts for path in paths]
         return Layout(found, recipe_of(params, _buckets(context, params)))
     buckets = _buckets(context, params)
     pieces: list[Piece] = []
-    for number, file in enumerate(params.files):
-        share = 0.65 / len(params.files)
-        pieces += scattered_file(context, params, file, number, buckets, 0.02 + share * number, share)
+    labelled = labels(params)
+    for number, (file, label) in enumerate(labelled):
+        share = 0.65 / len(labelled)
+        pieces += scattered_file(
+            context, recipe_of(params, buckets), file, params.tree, label, number=number, begin=0.02 + share * number, share=share
+        )
     return Layout(pieces, recipe_of(params, buckets))
+
+
+def labels(params: RowsParams) -> list[tuple[str, int | None]]:
+    """All files with the label of their rows, which is None where a column is the target."""
+    signal = 1 if params.background else None
+    return [*((file, signal) for file in params.files), *((file, 0) for file in params.background)]
 
 
 def _buckets(context: JobContext, params: TrainingSetParams) -> int:
     from mlcore.batches.recipe import buckets_for
 
-    return buckets_for(UNPACKED * sum(context.file(file).stat().st_size for file in params.files), BUCKET_BYTES)
+    return buckets_for(UNPACKED * sum(context.file(file).stat().st_size for file, _ in labels(params)), BUCKET_BYTES)
 
 
 def scattered_file(
-    context: JobContext, params: TrainingSetParams, file: str, number: int, buckets: int, begin: float, share: float
+    context: JobContext, recipe: Recipe, file: str, tree: str, label: int | None, *, number: int, begin: float, share: float
 ) -> list[Any]:
     """The pieces of one file, in the run's folder; the progress goes from ``begin`` on by ``share``."""
-    from mlcore.batches import open_source
+    from mlcore.batches.samples import LABEL, open_samples
     from mlcore.batches.scattering import BLOCK_ROWS, cut_part, scatter
 
-    recipe = recipe_of(params, buckets)
     name = context.name(file)
     context.progress(begin, f"Reading {name}")
-    (part,) = open_source(str(context.file(file)), tree=params.tree or None).parts
-    selection = recipe.selection(part.schema)
+    (part,) = open_samples(sample_of(context.file(file), tree, label)).parts
+    selection = recipe.selection(part.schema, hidden=(LABEL,))
     tasks = list(cut_part(part, selection, number, max(BLOCK_ROWS, int(WORKING_BYTES // recipe.row_bytes(selection)))))
     pieces = []
     for task in tasks:
@@ -258,15 +278,24 @@ def _hand_out(context: JobContext, params: TrainingSetParams, manifest: Manifest
 # --- what was typed -------------------------------------------------------------------------------------------------------------
 
 
+def sample_of(path: Path, tree: str, label: int | None) -> Any:
+    """A file, with the label of its rows."""
+    from mlcore.batches.samples import Sample
+
+    return Sample(str(path), label=label, tree=tree or None)
+
+
 def recipe_of(params: TrainingSetParams, buckets: int) -> Recipe:
     """The recipe that parameters mean."""
     from mlcore.batches.recipe import Recipe
+    from mlcore.batches.samples import LABEL
 
+    labelled = bool(params.background) or getattr(params, "label", None) is not None
     shares = {"train": 1 - params.validation - params.test, "validation": params.validation, "test": params.test}
     return Recipe(
         format=params.format,
         columns=tuple(params.columns) or None,
-        target=params.target or (),
+        target=LABEL if labelled else params.target or (),
         weight=params.weight or (),
         filter=params.filter or None,
         define=definitions(params.define),
@@ -315,8 +344,8 @@ def paddings(text: str) -> dict[str, int]:
     return found
 
 
-def source_of(paths: Sequence[Path], tree: str) -> Any:
-    """The rows of several files."""
-    from mlcore.batches import open_source
+def source_of(context: JobContext, params: RowsParams) -> Any:
+    """The rows of all files."""
+    from mlcore.batches.samples import open_samples
 
-    return open_source([str(path) for path in paths], tree=tree or None)
+    return open_samples([sample_of(context.file(file), params.tree, label) for file, label in labels(params)])

@@ -10,12 +10,13 @@ from mlcore.toolchain.sandbox import GIB, Limits
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Figure, Result
-from portal.jobs.types.training_set import TrainingSetParams, scattered_file
+from portal.jobs.types.training_set import TrainingSetParams, recipe_of, scattered_file
 
 
 class TrainingSetPartParams(TrainingSetParams):
     """Which file, of which set."""
 
+    label: int | None = Field(None, title="Label", description="Of its rows")
     number: int = Field(ge=0, lt=2**24, title="Number", description="Of the file in the set")
     buckets: int = Field(ge=1, le=4096, title="Buckets", description="How finely rows are sorted")
 
@@ -34,7 +35,16 @@ class TrainingSetPart(JobType[TrainingSetPartParams]):
         return f"Rows of {next(iter(files.values()), 'a file')}"
 
     def run(self, context: JobContext, params: TrainingSetPartParams) -> Result:
-        pieces = scattered_file(context, params, params.files[0], params.number, params.buckets, 0.02, 0.96)
+        pieces = scattered_file(
+            context,
+            recipe_of(params, params.buckets),
+            params.files[0],
+            params.tree,
+            params.label,
+            number=params.number,
+            begin=0.02,
+            share=0.96,
+        )
         for piece in pieces:
             context.artifact(piece.path, kind="piece", title="Rows, sorted by a hash")
         kept = sum(blob.rows for piece in pieces for blob in piece.blobs)

@@ -334,3 +334,17 @@ def test_previews_of_others_are_not_shown(client: Client, person: Any, files: li
 
     client.force_login(User.objects.create_user("eve", password="correct horse battery"))
     assert client.get(address, {"job": str(job.pk)}).status_code == 404
+
+
+def test_background_files_make_the_target(person: Any, files: list[LibraryFile], run_now: RunNow) -> None:
+    background, signal = files
+    job = asked(person, [signal], background=[str(background.pk)], target="", columns=["pt", "label", "row"])
+    assert [part.params["label"] for part in job.parts.order_by("part")] == [1, 0]
+    assert run_all(job, run_now).state == JobState.SUCCEEDED, job.error_message
+    for artifact in job.artifacts.filter(kind="shard"):
+        with default_storage.open(artifact.path) as file:
+            table = pq.read_table(io.BytesIO(file.read()))
+        np.testing.assert_array_equal(table.column("sample_label").to_numpy(), table.column("label").to_numpy())
+    np.testing.assert_array_equal(np.sort(rows_of(job)), np.arange(2 * ROWS))
+    assert "sample_label = 1" in job.result["plots"][0]["svg"]
+    assert "label, row alone tell the classes apart" in json.dumps(job.result)
