@@ -15,8 +15,8 @@ from portal.cli.group import new
 
 app = new(
     "Training data (ROOT): inspect, stats, profile, convert, bench.\n\n"
-    "ROOT files, Parquet, HDF5 and NumPy, on this machine; neither a server nor a database is needed. A FILE is a path, file.root:tree, a folder, "
-    "a glob in quotes or a URL; several make one source.",
+    "ROOT files, Parquet, HDF5 and NumPy, on this machine; neither a server nor a database is needed. "
+    "A FILE is a path, file.root:tree, a folder, a glob in quotes or a URL; several make one source.",
     epilog="""\b
 Examples:
   ml4ep batches inspect events.root                          what columns are there?

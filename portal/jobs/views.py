@@ -274,11 +274,13 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
     """What the page and its fragments show of a job."""
     user: Any = request.user
     job_type = registry.all_types().get(job.type)
-    presentation.set_places([job])
+    waits_for = list(job.parts.order_by("part").defer("result", "manifest")) if job.state == JobState.PENDING else []
+    presentation.set_places([job, *waits_for])
     job.needs_look = presentation.needs_look(job)  # type: ignore[attr-defined]
     return {
         "job": job,
         "steps": presentation.steps(job),
+        "waits_for": waits_for,
         "elapsed": presentation.elapsed(job),
         "time_left": presentation.time_left(job),
         "percent": round(100 * job.progress),

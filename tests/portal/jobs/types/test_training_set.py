@@ -76,6 +76,7 @@ def rows_of(job: Job) -> np.ndarray[Any, Any]:
 
 def test_a_set_of_two_files_is_made_in_parts(person: Any, files: list[LibraryFile], run_now: RunNow) -> None:
     job = asked(person, files, filter="pt > 10", validation=0.25)
+    assert set(job.parts.values_list("type", flat=True)) == {"training-set-part"}
     assert [part.params["files"] for part in job.parts.order_by("part")] == [[str(file.pk)] for file in files]
     assert run_now(job).state == JobState.PENDING, "it waits for its parts"
     first, second = job.parts.order_by("part")
@@ -290,6 +291,7 @@ def test_lists_leave_parts_out_and_the_page_shows_them(client: Client, person: A
     html = client.get(reverse("job", args=[job.pk])).content.decode()
     check_page(html)
     assert "0 of 2 parts done" in html
+    assert "Part 2 of 2" in html
 
 
 def test_a_preview_is_counted_while_typing(client: Client, person: Any, files: list[LibraryFile], run_now: RunNow) -> None:
