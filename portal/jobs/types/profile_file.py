@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlcore.toolchain.sandbox import GIB, Limits
@@ -51,7 +52,7 @@ class ProfileFile(JobType[ProfileFileParams]):
     def run(self, context: JobContext, params: ProfileFileParams) -> Result:
         from mlcore.batches.profile import profile
 
-        found = profile(context.file(params.file), progress=context.progress)
+        found = replace(profile(context.file(params.file), progress=context.progress), name=context.name(params.file))
         report = context.folder / "profile.json"
         report.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
         context.artifact(report, kind="report", title="Everything on this page, of every column")

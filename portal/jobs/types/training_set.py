@@ -140,9 +140,9 @@ class TrainingSet(JobType[TrainingSetParams]):
     )
     duration = "about a minute for a GB"
     gives = (
-        ("train-00000-of-00004.parquet", "shards of each split, or HDF5, .npz, TFRecord, WebDataset"),
-        ("training_set.json", "what is in them: columns, rows, seeds, hashes"),
-        ("train_torch.py, train_tensorflow.py, train_numpy.py", "code that reads them"),
+        ("shards", "the rows of each split"),
+        ("training_set.json", "what is in them"),
+        ("train_torch.py", "code that trains on them"),
     )
     phrases = (
         "training set",

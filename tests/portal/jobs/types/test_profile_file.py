@@ -35,7 +35,8 @@ def test_a_slow_file_is_told(person: Any, run_now: Any, tmp_path: Path) -> None:
     labels = [figure["label"] for figure in job.result["figures"]]
     assert labels == ["Rows", "On disk", "Read at", "Rows a second", "Clusters"]
     with default_storage.open(job.artifacts.get().path) as told:
-        assert json.load(told)["tables"][0]["stored"]["rows"] == 6000
+        report = json.load(told)
+    assert (report["name"], report["tables"][0]["stored"]["rows"]) == ("slow.root", 6000)
 
 
 def test_a_file_without_tables(person: Any, run_now: Any, tmp_path: Path) -> None:
