@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.batches.blocks import Jagged, Values
+from mlcore.batches.loader import BatchLoader
 from mlcore.batches.shards import Groups
+from mlcore.batches.statistics import ColumnStatistics
 
 BINS = 50
 MOST_CLASSES = 8
@@ -93,7 +95,7 @@ class Exploration:
 
 
 def explore(columns: Mapping[str, Values], groups: Groups, rows: int, *, bins: int = BINS) -> Exploration:
-    """Statistics of rows in memory.
+    """Statistics of rows in memory, as `mlcore.batches.Statistics` tells them, and how well each feature separates the classes.
 
     Parameters
     ----------
@@ -106,87 +108,68 @@ def explore(columns: Mapping[str, Values], groups: Groups, rows: int, *, bins: i
     bins
         Of histograms, at most.
     """
-    names, matrix = _matrix(columns, groups["x"])
-    target, labels, chosen = _classes(columns, groups)
-    features = tuple(_feature(name, matrix[:, number], labels, len(chosen), bins) for number, name in enumerate(names))
-    counts = np.bincount(labels, minlength=len(chosen)).tolist()
-    return Exploration(rows, len(matrix), target, tuple(zip(chosen, counts, strict=True)), features, _correlation(matrix))
+    flat = dict(_flat(columns, groups["x"]))
+    names = list(flat)
+    target = next((name for name in groups.get("y", ()) if len(groups["y"]) == 1 and _is_plain(columns[name])), "")
+    if target:
+        flat[target] = columns[target]  # type: ignore[assignment]  # it is plain
+    sampled = len(next(iter(flat.values())))
+    loader = BatchLoader(flat, names, target=target or (), dtype="float64", memory="8 GB")
+    found = loader.statistics(bins=bins)
+    # The largest value first: with labels 1 and 0, signal comes before background.
+    classes = found.classes[::-1] if 2 <= len(found.classes) <= MOST_CLASSES else ()
+    chosen = [(f"{target} = {entry.value:g}", entry.rows) for entry in classes] or [("all rows", sampled)]
+    features = []
+    for number, name in enumerate(names):
+        values = flat[name].astype(np.float64)
+        of_classes = [entry.columns[number] for entry in classes] or [found.columns[number]]
+        first, second = ([values[flat[target] == entry.value] for entry in classes[:2]]) if classes else (values[:0], values[:0])
+        features.append(_feature(found.columns[number], of_classes, values, first, second))
+    correlation = tuple(tuple(_finite(value) for value in row) for row in found.correlation.tolist())
+    return Exploration(rows, sampled, target if classes else "", tuple(chosen), tuple(features), correlation)
 
 
-def _matrix(columns: Mapping[str, Values], names: Sequence[str]) -> tuple[list[str], Numbers]:
-    found, told = [], []
+def _flat(columns: Mapping[str, Values], names: Sequence[str]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Columns of one number a row."""
     for name in names:
         values = columns[name]
         if isinstance(values, Jagged):
-            found.append(values.counts.astype(np.float64)[:, None])
-            told.append(f"values of {name}")
-            continue
-        flat = values.reshape(len(values), -1).astype(np.float64)
-        found.append(flat)
-        told += [name] if flat.shape[1] == 1 else [f"{name}[{number}]" for number in range(flat.shape[1])]
-    return told, np.concatenate(found, axis=1)
+            yield f"values of {name}", values.counts
+        elif values.ndim == 1:
+            yield name, values
+        else:
+            matrix = values.reshape(len(values), -1)
+            yield from ((f"{name}[{number}]", matrix[:, number]) for number in range(matrix.shape[1]))
 
 
-def _classes(columns: Mapping[str, Values], groups: Groups) -> tuple[str, npt.NDArray[np.int64], list[str]]:
-    """The target, the class of each row, and what the classes are called."""
-    rows = len(next(iter(columns.values())))
-    targets = groups.get("y", ())
-    if len(targets) == 1:
-        values = columns[targets[0]]
-        if not isinstance(values, Jagged) and values.ndim == 1:
-            known, labels = np.unique(values, return_inverse=True)
-            if 2 <= len(known) <= MOST_CLASSES:
-                # The largest value first: with labels 1 and 0, signal comes before background.
-                order = len(known) - 1 - labels.reshape(-1)
-                return targets[0], order.astype(np.int64), [f"{targets[0]} = {value:g}" for value in known[::-1].tolist()]
-    return "", np.zeros(rows, np.int64), ["all rows"]
+def _is_plain(values: Values) -> bool:
+    return not isinstance(values, Jagged) and values.ndim == 1
 
 
-def _feature(name: str, values: Numbers, labels: npt.NDArray[np.int64], classes: int, bins: int) -> Feature:
-    good = np.isfinite(values)
-    finite = values[good]
-    missing = int(np.isnan(values).sum())
-    edges = histogram_edges(finite, bins)
-    counts = np.array([np.histogram(values[good & (labels == number)], edges)[0] for number in range(classes)])
-    quartiles = np.quantile(finite, (0.25, 0.5, 0.75)).tolist() if len(finite) else [math.nan] * 3
-    some = finite if len(finite) else np.full(1, np.nan)
-    with np.errstate(all="ignore"):  # sums of the largest numbers may overflow
-        width = float(np.float64(FAR) * (np.float64(quartiles[2]) - quartiles[0]))
-        mean, deviation = some.mean(), some.std()
-    far = (finite < quartiles[0] - width) | (finite > quartiles[2] + width) if math.isfinite(width) and width > 0 else np.zeros(0)
+def _feature(
+    told: ColumnStatistics, of_classes: Sequence[ColumnStatistics], values: Numbers, first: Numbers, second: Numbers
+) -> Feature:
+    low, high = told.quantiles[0.25], told.quantiles[0.75]
+    with np.errstate(all="ignore"):  # the difference of the largest numbers may overflow
+        width = float(np.float64(FAR) * (np.float64(high) - low))
+        far = np.isfinite(values) & ((values < low - width) | (values > high + width))
     return Feature(
-        name=name,
-        count=len(finite),
-        missing=missing,
-        infinite=len(values) - missing - len(finite),
-        minimum=_finite(some.min()),
-        maximum=_finite(some.max()),
-        mean=_finite(mean),
-        deviation=_finite(deviation),
-        median=_finite(quartiles[1]),
-        far=int(far.sum()),
-        edges=tuple(edges.tolist()),
-        counts=tuple(tuple(int(value) for value in row) for row in counts),
-        below=int((finite < edges[0]).sum()),
-        above=int((finite > edges[-1]).sum()),
-        separation=_separation(values[good & (labels == 0)], values[good & (labels == 1)]) if classes > 1 else None,
+        name=told.name,
+        count=told.count,
+        missing=told.missing,
+        infinite=told.infinite,
+        minimum=_finite(told.minimum),
+        maximum=_finite(told.maximum),
+        mean=_finite(told.mean),
+        deviation=_finite(told.standard_deviation),
+        median=_finite(told.quantiles[0.5]),
+        far=int(far.sum()) if math.isfinite(width) and width > 0 else 0,
+        edges=tuple(told.edges.tolist()),
+        counts=tuple(tuple(int(count) for count in one.counts.tolist()) for one in of_classes),
+        below=int(told.below),
+        above=int(told.above),
+        separation=_separation(first[np.isfinite(first)], second[np.isfinite(second)]),
     )
-
-
-def histogram_edges(finite: Numbers, bins: int) -> Numbers:
-    """Equal bins: one for each whole number where these are few, else over the middle 99 % and a margin."""
-    if not len(finite):
-        return np.linspace(0.0, 1.0, 2)
-    least, most = float(finite.min()), float(finite.max())
-    if most - least < bins and max(abs(least), abs(most)) < 2**51 and bool((finite == np.floor(finite)).all()):
-        return np.arange(least - 0.5, most + 1.0)
-    low, high = (float(value) for value in np.quantile(finite, (0.005, 0.995)))
-    margin = 0.1 * (high - low)
-    low, high = max(least, low - margin), min(most, high + margin)
-    if not (math.isfinite(high - low) and high - low > 1e-9 * max(abs(low), abs(high))):
-        room = max(abs(low) * 1e-6, 0.5)
-        low, high = (low - room, low + room) if math.isfinite(2 * room) else (-1e300, 1e300)
-    return np.linspace(low, high, bins + 1)
 
 
 def _separation(first: Numbers, second: Numbers) -> float | None:
@@ -195,34 +178,6 @@ def _separation(first: Numbers, second: Numbers) -> float | None:
     every = np.sort(np.concatenate([first, second]))
     shares = [np.searchsorted(np.sort(values), every, side="right") / len(values) for values in (first, second)]
     return float(np.abs(shares[0] - shares[1]).max())
-
-
-def _correlation(matrix: Numbers) -> tuple[tuple[float | None, ...], ...]:
-    good = np.isfinite(matrix)
-    with np.errstate(all="ignore"):
-        if good.all():
-            found = np.corrcoef(matrix, rowvar=False) if len(matrix) > 1 else np.full((matrix.shape[1],) * 2, np.nan)
-            found = np.atleast_2d(found)
-        else:
-            found = _pairwise(matrix, good)
-    return tuple(
-        tuple(_finite(min(1.0, max(-1.0, value))) if math.isfinite(value) else None for value in row) for row in found.tolist()
-    )
-
-
-def _pairwise(matrix: Numbers, good: npt.NDArray[np.bool_]) -> Numbers:
-    """Over the rows where both are finite: sums of products with zeros for what is not."""
-    scale = np.array([np.abs(column[there]).max(initial=0.0) or 1.0 for column, there in zip(matrix.T, good.T, strict=True)])
-    scaled = np.where(good, matrix, 0.0) / scale
-    means = scaled.sum(axis=0) / np.maximum(1, good.sum(axis=0))
-    values, there = np.where(good, scaled - means, 0.0), good.astype(np.float64)
-    count = there.T @ there
-    sums, squares, products = values.T @ there, (values**2).T @ there, values.T @ values
-    covariance = products - sums * sums.T / count
-    variance = squares - sums**2 / count
-    found: Numbers = covariance / np.sqrt(variance * variance.T)
-    found[(variance <= 1e-12 * squares) | (variance.T <= 1e-12 * squares.T)] = np.nan
-    return found
 
 
 def _finite(value: Any) -> float | None:

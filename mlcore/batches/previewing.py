@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.batches.blocks import Jagged, Values
-from mlcore.batches.exploring import histogram_edges
 from mlcore.batches.filling import tasks
 from mlcore.batches.selection import Selection
 from mlcore.batches.sources import BlockReader, Part, Source
+from mlcore.batches.statistics import Binning
 
 BLOCK_ROWS = 16_384
 BINS = 50
@@ -112,7 +112,7 @@ def preview(
             mask = selection.chosen(block, mask, part, start, stop - start)
             values = _flat(block[chosen], None)
             if not looked_at:
-                edges = histogram_edges(values, BINS)
+                edges = Binning.of(values[:, None], BINS).edges[0]
                 before, after = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
             looked_at += stop - start
             kept += stop - start if mask is None else int(mask.sum())
