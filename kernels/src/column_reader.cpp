@@ -37,7 +37,7 @@ struct ColumnReader::State {
   std::int64_t size = 0;  // bytes of a number
 
   std::int64_t loaded = -1;  // the page that `raw` holds; -1: none
-  Buffer read, raw;
+  Buffer raw;
   std::int64_t border = 0;      // bytes of data in front of a basket's offsets
   std::int64_t key_bytes = 0;   // what those offsets are counted from
   std::vector<std::int64_t> ends;  // of an index page: where each row ends, counted from the column's first value
@@ -133,7 +133,7 @@ void ColumnReader::load(State& state, std::size_t number) {
     state.ends.clear();
   }
   state.loaded = -1;
-  const std::uint8_t* in = files_[static_cast<std::size_t>(page.file)]->fetch(page.offset, page.bytes, state.read);
+  const std::uint8_t* in = files_[static_cast<std::size_t>(page.file)]->fetch(page.offset, page.bytes, fetched_);
   std::int64_t n = page.bytes, raw = 0, key_bytes = 0;
   if (stream.kind == PageKind::kBasket) {
     constexpr std::int64_t shortest = 18 + 19;  // the numbers in front of a key's names, and those of the basket behind them

@@ -92,6 +92,7 @@ class ColumnReader {
   const ColumnOps& ops_;
   RowPacker packer_;
   Buffer packed_;
+  Buffer fetched_;  // a page as it is on disk, until it is decompressed
 };
 
 }  // namespace kernels

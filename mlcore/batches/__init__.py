@@ -1,14 +1,15 @@
 """Training batches from ROOT files and tables: every row exactly once an epoch, in a uniformly random order.
 
 Public names: `BatchLoader` gives the batches, of a source or of `Sample`s with labels and weights, with classes in a `Balance`.
-`convert` writes them to shards, which a `Manifest` describes. `Skipped` is what was left out as damaged, with a
-`SkippedRowsWarning`. `open_source` says what a file holds, as a `Schema` of `Column`s. `Statistics` are of columns
-(`ColumnStatistics`) and of classes (`ClassStatistics`).
+`Cache` is a folder that keeps records for later runs (`CacheWarning` where it cannot). `convert` writes the rows to shards, which
+a `Manifest` describes. `Skipped` is what was left out as damaged, with a `SkippedRowsWarning`. `open_source` says what a file
+holds, as a `Schema` of `Column`s. `Statistics` are of columns (`ColumnStatistics`) and of classes (`ClassStatistics`).
 """
 
 from __future__ import annotations
 
 from mlcore.batches.balancing import Balance
+from mlcore.batches.cache import Cache, CacheWarning
 from mlcore.batches.convert import convert
 from mlcore.batches.joining import Manifest
 from mlcore.batches.loader import BatchLoader
@@ -21,6 +22,8 @@ from mlcore.batches.statistics import ClassStatistics, ColumnStatistics, Statist
 __all__ = [
     "Balance",
     "BatchLoader",
+    "Cache",
+    "CacheWarning",
     "ClassStatistics",
     "Column",
     "ColumnStatistics",

@@ -23,9 +23,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from mlcore.batches.amounts import memory_bytes
 from mlcore.batches.filling import Progress
 from mlcore.batches.joining import MANIFEST, VERSION, Layout, Manifest, Shard, sha256_of
-from mlcore.batches.loader import memory_bytes
 from mlcore.batches.pieces import Piece, replacing
 from mlcore.batches.recipe import Recipe, buckets_for
 from mlcore.batches.samples import Sample, open_samples, roles

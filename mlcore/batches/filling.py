@@ -50,12 +50,7 @@ def tasks(source: Source, selection: Selection) -> list[Task]:
     found: list[Task] = []
     first = 0
     for part in source.parts:
-        try:
-            cuts = part.boundaries(selection.read)
-        except DamagedDataError:
-            if selection.skipped is None:
-                raise
-            cuts = np.array([0, part.rows], np.int64)  # whoever reads it says what is wrong
+        cuts = boundaries(part, selection)
         start = 0
         while start < part.rows:
             wanted = start + TASK_ROWS
@@ -66,6 +61,27 @@ def tasks(source: Source, selection: Selection) -> list[Task]:
             start = stop
         first += part.rows
     return found
+
+
+def boundaries(part: Part, selection: Selection) -> npt.NDArray[np.int64]:
+    """Those of the columns that are read; damage that is to be skipped is left to whoever reads it."""
+    try:
+        return part.boundaries(selection.read)
+    except DamagedDataError:
+        if selection.skipped is None:
+            raise
+        return np.array([0, part.rows], np.int64)
+
+
+def affordable_threads(source: Source, selection: Selection, threads: int, room: int) -> int:
+    """How many threads can read at a time without their readers taking more than so many bytes; one at least."""
+    most = 0
+    for part in source.parts:
+        try:
+            most = max(most, part.reader_bytes([name for name in selection.read if name not in part.constants]))
+        except DamagedDataError:  # whoever reads it says what is wrong
+            continue
+    return max(1, min(threads, room // most)) if most else threads
 
 
 class Packer:

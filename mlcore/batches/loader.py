@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import queue
-import re
 import secrets
-import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from mlcore.batches.balancing import DRAW_BYTES, Balance, Draw
-from mlcore.batches.filling import Packer, Progress, tasks
+from mlcore.batches.amounts import memory_bytes
+from mlcore.batches.balancing import Balance, Draw
+from mlcore.batches.cache import Cache
+from mlcore.batches.clusters import Shard, check_shard
+from mlcore.batches.delivery import Share, ahead, strided
+from mlcore.batches.filling import Progress, tasks
+from mlcore.batches.keeping import Keeping, Shuffle
 from mlcore.batches.measuring import measure
+from mlcore.batches.resuming import VERSION, Position, numbers, order_fingerprint
 from mlcore.batches.samples import open_samples, roles, titles
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.skipping import Skipped
 from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
 from mlcore.batches.statistics import Statistics
-from mlcore.batches.stores import ORDER_BYTES, MemoryStore, SpillStore, StorageError, Store, StreamStore, gathered
+from mlcore.batches.stores import StorageError, Store, gathered
 from mlcore.errors import InputError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from mlcore.batches.torch_dataset import BatchDataset
+
 OnError = Literal["raise", "skip"]
 Batch = npt.NDArray[np.floating] | tuple[npt.NDArray[np.floating], ...]
+Convert = Callable[[tuple[npt.NDArray[np.floating], ...]], tuple[Any, ...]]
 
 GROUP_ROWS = 8192
 """About as many rows are gathered at a time; batches are parts of them."""
 AHEAD = 2
 """Groups that are made ready while others are used."""
-
-_MEMORY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 
 class BatchLoader:
@@ -55,7 +58,9 @@ class BatchLoader:
     batch_size
         Rows of a batch.
     shuffle
-        Whether the order is random, a new one each epoch; else it is that of the source.
+        Whether the order is random, a new one each epoch; else it is that of the source. ``"buffer"`` keeps nothing: it reads
+        the source anew each epoch, its clusters in a random order, through a buffer from which rows are drawn; the order is
+        not uniformly random then.
     seed
         Of the order; by default a new one, which the attribute tells.
     drop_remainder
@@ -65,6 +70,10 @@ class BatchLoader:
         shuffling, read anew each epoch.
     spill_directory
         Where that is; the folder for temporary files by default.
+    cache
+        A folder for the records, or a `mlcore.batches.Cache`: later loaders of the same rows and columns do not read the source.
+    shard
+        ``(rank, world)``: one of `world` disjoint parts of the source, by files and clusters, of about equal size.
     threads
         That read the source; by default as many as there are processors for this process.
     on_error
@@ -103,6 +112,13 @@ class BatchLoader:
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        loader = super().__new__(cls)
+        loader._arguments = arguments, {name: value for name, value in named.items() if name != "progress"}
+        return loader
+
     def __init__(
         self,
         source: Any,
@@ -115,11 +131,13 @@ class BatchLoader:
         pad: Mapping[str, int] | None = None,
         dtype: Precision = "float32",
         batch_size: int = 1024,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         seed: int | None = None,
         drop_remainder: bool = False,
         memory: str | int = "256 MB",
         spill_directory: Path | str | None = None,
+        cache: Cache | Path | str | None = None,
+        shard: Shard | None = None,
         threads: int | None = None,
         tree: str | None = None,
         friends: Sequence[Any] = (),
@@ -133,6 +151,10 @@ class BatchLoader:
             raise InputError(f"{seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
         if on_error not in ("raise", "skip"):
             raise InputError(f"on_error={on_error!r} is unknown", hint='Choose "raise" or "skip".', code="batches.on_error")
+        if not isinstance(shuffle, bool) and shuffle != "buffer":
+            raise InputError(f"shuffle={shuffle!r} is unknown", hint='Give True, False or "buffer".', code="batches.shuffle")
+        if shard is not None:
+            check_shard(shard)
         skipped = Skipped({}) if on_error == "skip" else None
         self._source = open_samples(source, tree=tree, friends=friends, failures=None if skipped is None else skipped.failures)
         chosen = roles(self._source, target, weight, define)
@@ -146,7 +168,7 @@ class BatchLoader:
             pad=pad,
             dtype=dtype,
             hidden=chosen.hidden,
-            gaps=any(part.keep is not None for part in self._source.parts),
+            gaps=shard is not None or any(part.keep is not None for part in self._source.parts),
             skipped=skipped,
         )
         self.feature_names = self._selection.feature_names
@@ -156,13 +178,26 @@ class BatchLoader:
         self._budget = memory_bytes(memory)
         self._balance = balance
         if balance is not None:
-            if not shuffle:
+            if shuffle is not True:
                 raise InputError("rows are drawn in a random order", hint="Leave out balance or shuffle.", code="batches.balance")
             Draw(balance, self._selection, 0, self.seed)  # says what is wrong
         self._directory = None if spill_directory is None else Path(spill_directory)
+        self.shard = shard
+        self._cache = cache if cache is None or isinstance(cache, Cache) else Cache(cache)
+        if self._cache is not None and shuffle == "buffer":
+            raise InputError("a buffer keeps nothing, and a cache does", hint="Leave out one of them.", code="batches.cache")
+        if self._cache is not None and not all(part.lasting for part in self._source.parts):
+            raise InputError(
+                f"{self.schema.where} cannot be known again by a later run",
+                hint="Leave out the cache, or read the files themselves.",
+                code="batches.cache",
+            )
         self._threads = threads or len(os.sched_getaffinity(0))
         self._progress = progress
         self._store: Store | None = None
+        self._process = os.getpid()
+        self._position: Position | None = None
+        self._resume: Position | None = None
 
     @property
     def schema(self) -> Schema:
@@ -179,7 +214,7 @@ class BatchLoader:
 
     @property
     def mode(self) -> str:
-        """Where rows lie between epochs, ``memory``, ``spill`` or ``stream`` (nowhere); reads the source if need be."""
+        """Where rows lie between epochs: ``memory``, ``spill``, or nowhere (``stream``, ``buffer``); reads the source."""
         return self._filled().mode
 
     @property
@@ -263,10 +298,17 @@ class BatchLoader:
         return columns
 
     def _restricted(self, choice: RowChoice) -> BatchLoader:
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         other._selection = self._selection.restricted(choice)
         other._store, other.epoch = None, 0
+        other._position = other._resume = None
         return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Options alone: where it arrives, the source is opened anew."""
+        kept = {name: getattr(self, name) for name in ("seed", "epoch", "batch_size", "drop_remainder")}
+        return _reopened, (self._arguments, kept, self._selection.choices, self._source.fingerprint)
 
     def numpy(self) -> Iterator[Batch]:
         """The batches of the next epoch: x, or a tuple of x, y and w as asked for.
@@ -274,116 +316,160 @@ class BatchLoader:
         x has the shape (n_rows, n_features); y and w have (n_rows,), or (n_rows, n_names) where they were given as lists. The
         arrays are the caller's: nothing is written to them later.
         """
-        for arrays in self._groups():
-            for start in self._starts(len(arrays[0])):
-                batch = tuple(array[start : start + self.batch_size] for array in arrays)
-                yield batch[0] if len(batch) == 1 else batch
+        return self._batches(lambda arrays: arrays)
 
-    def torch(self) -> Iterator[Any]:
-        """The same as tensors of PyTorch on the CPU, without a copy."""
-        import torch
+    def torch(self, *, pin_memory: bool = False) -> Iterator[Any]:
+        """The same as tensors of PyTorch on the CPU, without a copy.
 
-        for arrays in self._groups():
-            tensors = tuple(torch.from_numpy(array) for array in arrays)
-            for start in self._starts(len(arrays[0])):
-                batch = tuple(tensor[start : start + self.batch_size] for tensor in tensors)
-                yield batch[0] if len(batch) == 1 else batch
+        Parameters
+        ----------
+        pin_memory
+            Whether they lie in pinned memory, from which they go to a GPU beside other work; ignored where there is no CUDA.
+        """
+        return self._batches(_tensors(pin_memory))
 
-    def _starts(self, rows: int) -> range:
-        return range(0, rows - rows % self.batch_size if self.drop_remainder else rows, self.batch_size)
+    def dataset(self, *, rank: int | None = None, world: int | None = None, even: bool = True) -> BatchDataset:
+        """For PyTorch's `DataLoader`, with any number of workers and ranks: see `mlcore.batches.torch_dataset.BatchDataset`.
 
-    def _groups(self) -> Iterator[tuple[npt.NDArray[np.floating], ...]]:
-        """Arrays of several batches; made ready by a thread of its own."""
-        store, epoch = self._filled(), self.epoch
+        Rows that fit the memory are read here, since workers that are forked share them; so is the source where there is a
+        cache, which all processes share.
+        """
+        from mlcore.batches.torch_dataset import BatchDataset
+
+        found = BatchDataset(self, rank=rank, world=world, even=even)
+        if self._store is None and (self._cache is not None or self._keeping(self.epoch).fits):
+            self._filled()
+        return found
+
+    def part_of_epoch(self, epoch: int, share: Share) -> Iterator[Any]:
+        """Some batches of an epoch as tensors; where this loader is in its own epochs is not touched."""
+        for batch in self._delivered(epoch, share, _tensors(False)):
+            yield batch[0] if len(batch) == 1 else batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epochs are, as JSON: the rows of the last one begun that were delivered, and what order they were in."""
+        at = Position(self.epoch)
+        if self._resume is not None and self._resume.epoch == self.epoch:
+            at = self._resume
+        elif self._position is not None and self._position.epoch + 1 == self.epoch:
+            at = self._position
+        return {"version": VERSION, "order": self.order, "seed": self.seed, "epoch": at.epoch, "rows": at.rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a loader of the same source and options was: the next epoch is the rest of the one it was in.
+
+        Raises
+        ------
+        InputError
+            It is no state, or the source, the selection or the order are others.
+        """
+        seed, epoch, rows = numbers(state, self.order, "seed", "epoch", "rows")
+        self.reseed(seed)
+        self.epoch, self._resume, self._position = epoch, Position(epoch, rows), None
+
+    def reseed(self, seed: int) -> None:
+        """Change the seed; reads the source again."""
+        if seed != self.seed:
+            self.seed, self._store = seed, None
+
+    @property
+    def order(self) -> str:
+        """A fingerprint of the source, the selection and the kind of order: with the same and one seed, epochs are the same."""
+        buffer = {"memory": self._budget} if self.shuffle == "buffer" else {}
+        return order_fingerprint(
+            {
+                "source": self._source.fingerprint,
+                "selection": self._selection.described(),
+                "shard": self.shard,
+                "shuffle": self.shuffle,
+                "balance": repr(self._balance),
+                **buffer,
+            }
+        )
+
+    def _batches(self, convert: Convert) -> Iterator[Any]:
+        """The next epoch, or what is left of it."""
+        at = Position(self.epoch)
+        if self._resume is not None and self._resume.epoch == self.epoch:
+            at = self._resume
+        self._filled(at.epoch)  # an error here costs no epoch
+        self._position, self._resume = at, None
         self.epoch += 1
-        rows = max(1, GROUP_ROWS // self.batch_size) * self.batch_size
+        for batch in self._delivered(at.epoch, Share(at.rows), convert):
+            at.rows += len(batch[0])
+            yield batch[0] if len(batch) == 1 else batch
+        at.epoch, at.rows = at.epoch + 1, 0
+
+    def _delivered(self, epoch: int, share: Share, convert: Convert) -> Iterator[tuple[Any, ...]]:
+        """Batches, cut from arrays of several that are made ready by a thread of its own."""
+        size = self.batch_size
+        pieces = self._filled(epoch).pieces(epoch, share.start, share.stop)
+        if share.workers > 1:
+            pieces = strided(pieces, size, share)
+        groups = map(convert, gathered(pieces, self._selection, max(1, GROUP_ROWS // size) * size))
         try:
-            with closing(_ahead(gathered(store.pieces(epoch), self._selection, rows), AHEAD)) as groups:
-                yield from groups
+            with closing(ahead(groups, AHEAD)) as ready:
+                for arrays in ready:
+                    rows = len(arrays[0])
+                    for start in range(0, rows - rows % size if self.drop_remainder else rows, size):
+                        yield tuple(array[start : start + size] for array in arrays)
             self._warn()
         except StorageError:
             self._store = None  # it may have lost rows: the next epoch reads the source again
             raise
 
-    def _filled(self) -> Store:
+    def _keeping(self, epoch: int) -> Keeping:
+        return Keeping(
+            source=self._source,
+            selection=self._selection,
+            shard=self.shard,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            epoch=epoch,
+            balance=self._balance,
+            budget=self._budget,
+            directory=self._directory,
+            cache=self._cache,
+            threads=self._threads,
+            progress=self._progress,
+        )
+
+    def _filled(self, epoch: int | None = None) -> Store:
+        """The store; where it has to be filled, ready for an epoch, by default the next one."""
+        if self._process != os.getpid():  # a process that was forked shares the memory, but must not use the file of another
+            self._process = os.getpid()
+            if self._store is not None and self._store.mode == "spill":
+                self._store = None
         if self._store is None:
             self._source.check_unchanged()
-            selection, work = self._selection, tasks(self._source, self._selection)
-            width = Packer(selection, with_id=selection.numbered).layout.record_bytes + ORDER_BYTES
-            rows, draw = self._source.rows, None
-            if self._balance is not None:
-                draw = Draw(self._balance, selection, rows, self.seed)
-                width += DRAW_BYTES * (2 if self._balance.how == "over" else 1)
-            if rows * width <= self._budget:
-                seed = self.seed if self.shuffle else None
-                self._store = MemoryStore(selection, work, seed, self._threads, self._progress, draw)
-            elif not self.shuffle:
-                self._store = StreamStore(selection, work)
-            else:
-                self._store = SpillStore(
-                    selection, work, self.seed, self._threads, self._progress,
-                    budget=self._budget, directory=self._directory, epoch=self.epoch, draw=draw,
-                )  # fmt: skip
+            self._store = self._keeping(self.epoch if epoch is None else epoch).store()
             self._warn()
         return self._store
 
 
-def memory_bytes(memory: str | int) -> int:
-    """A number of bytes, from a text such as ``256 MB`` (millions) or ``1 GiB``.
+def _tensors(pin_memory: bool) -> Convert:
+    import torch
 
-    Raises
-    ------
-    InputError
-        It is none, or less than a megabyte.
-    """
-    if isinstance(memory, str):
-        found = _MEMORY.fullmatch(memory)
-        if found is None:
-            raise InputError(f"{memory!r} is no amount of memory", hint='Write it as "256 MB" or "2 GB".', code="batches.memory")
-        base = 1024 if found[3] else 1000
-        memory = int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
-    if memory < 1_000_000:
-        raise InputError(f"{memory} bytes are too little", hint="Give a megabyte or more.", code="batches.memory")
-    return memory
+    if pin_memory and torch.cuda.is_available():
+        return lambda arrays: tuple(torch.from_numpy(array).pin_memory() for array in arrays)
+    return lambda arrays: tuple(map(torch.from_numpy, arrays))
 
 
-def _ahead(items: Iterator[T], depth: int) -> Generator[T]:
-    """The same items, made by a thread that is up to `depth` of them ahead; closing this ends the thread."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def offer(kind: str, value: Any) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put((kind, value), timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not offer("item", item):
-                    break
-            offer("end", None)
-        except BaseException as error:  # it is raised where the items are used
-            offer("error", error)
-        finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
-
-    thread = threading.Thread(target=work, name="batches-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stop.set()
-        thread.join()
+def _reopened(
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    kept: Mapping[str, Any],
+    choices: Sequence[RowChoice],
+    fingerprint: str,
+) -> BatchLoader:
+    """The same loader in another process."""
+    positional, named = arguments
+    loader = BatchLoader(*positional, **named)
+    for choice in choices:
+        loader = loader._restricted(choice)
+    for name, value in kept.items():
+        setattr(loader, name, value)
+    if loader._source.fingerprint != fingerprint:
+        raise InputError(
+            f"{loader.schema.where} changed since it was opened", hint="Make the loader anew.", code="batches.changed"
+        )
+    return loader

@@ -86,6 +86,7 @@ class SamplePart(Part):
     def __init__(self, inner: Part, constants: Mapping[str, float], keep: Expression | None, title: str) -> None:
         self.inner, self.title = inner, title
         self.name, self.table, self.rows = inner.name, inner.table, inner.rows
+        self.lasting = inner.lasting
         self.constants = dict(constants)
         self.keep = keep
         columns = [
@@ -112,6 +113,9 @@ class SamplePart(Part):
     def boundaries(self, columns: Sequence[str]) -> npt.NDArray[np.int64]:
         needed = self._needed(columns)
         return self.inner.boundaries(needed) if needed else np.unique(np.array([0, self.rows], np.int64))
+
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        return self.inner.reader_bytes(self._needed(columns))
 
     def reader(self, columns: Sequence[str], block_rows: int = 8192) -> BlockReader:
         needed = self._needed(columns)

@@ -178,6 +178,18 @@ class Selection:
         other.skipped = None if self.skipped is None else type(self.skipped)(self.skipped.failures)
         return other
 
+    def described(self) -> dict[str, Any]:
+        """As JSON; two selections of one source that say the same have the same records."""
+        return {
+            "groups": {name: [list(names), flat] for name, (names, flat) in self.groups.items()},
+            "read": list(self.read),
+            "define": {name: str(expression) for name, expression in self.defined.items()},
+            "filter": None if self.keep is None else str(self.keep),
+            "choices": [repr(choice) for choice in self.choices],
+            "layout": repr(self.layout(self.packed, with_id=True)),
+            "skips": self.skipped is not None,
+        }
+
     def width(self, name: str) -> int:
         """Numbers of a row of a column.
 

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from kernels import SpillFile, SpillWriter, gather_rows, order_of_range, order_of_records
 from mlcore.batches.balancing import DRAW_BYTES, Draw
+from mlcore.batches.feeding import Extents, Sink
 from mlcore.batches.filling import Packer, Progress, Records, Task, each
 from mlcore.batches.selection import ID_BYTES, Selection
 from mlcore.errors import InputError, MLCoreError
@@ -43,7 +44,7 @@ class Store(ABC):
     Attributes
     ----------
     mode
-        ``memory``, ``spill`` or ``stream``.
+        ``memory``, ``spill``, ``stream`` or ``buffer``.
     """
 
     mode: str
@@ -54,8 +55,28 @@ class Store(ABC):
         """Their number."""
 
     @abstractmethod
-    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
-        """All records once: some at a time, each with the order in which they come; overwritten by the next."""
+    def pieces(self, epoch: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Records, Order]]:
+        """All records once: some at a time, each with the order in which they come; overwritten by the next.
+
+        Parameters
+        ----------
+        epoch
+            Whose order it is.
+        start, stop
+            Only the rows at these positions of the order; by default all.
+        """
+
+
+def between(pieces: Iterator[tuple[Records, Order]], start: int, stop: int | None) -> Iterator[tuple[Records, Order]]:
+    """What of an epoch lies at these positions."""
+    at = 0
+    for records, order in pieces:
+        here = order[max(start - at, 0) : None if stop is None else max(stop - at, 0)]
+        at += len(order)
+        if len(here):
+            yield records, here
+        if stop is not None and at >= stop:
+            return
 
 
 class MemoryStore(Store):
@@ -63,60 +84,39 @@ class MemoryStore(Store):
 
     Parameters
     ----------
-    selection, work
-        What is packed, from which rows.
+    records
+        Of all kept rows; in the order of the source where there are no extents.
+    selection
+        What they hold.
     seed
         Of the order; None keeps the order of the source.
-    threads, progress
-        As of `mlcore.batches.filling.each`.
     draw
         Which rows come, and how often; None for each once. There is a seed then.
+    numbered
+        Whether records end with the numbers of their rows; else they are 0, 1, ...
+    extents
+        Where the rows are; None where they are in the order of the source.
     """
 
     mode = "memory"
 
     def __init__(
         self,
+        records: Records,
         selection: Selection,
-        work: list[Task],
         seed: int | None,
-        threads: int,
-        progress: Progress,
         draw: Draw | None = None,
+        *,
+        numbered: bool,
+        extents: Extents | None = None,
     ) -> None:
-        self.seed, self.draw = seed, draw
-        self._id_offset = selection.id_offset if selection.numbered else None
-        total = sum(task.stop - task.start for task in work)
-        width = Packer(selection, with_id=selection.numbered).layout.record_bytes
-        # Pages that no row is written to take no memory.
-        self._memory = mmap.mmap(-1, max(1, total * width), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._memory.madvise(mmap.MADV_HUGEPAGE)
-        records = np.frombuffer(self._memory, np.uint8)[: total * width].reshape(total, width)
-        starts, start = {}, 0
-        for task in work:
-            starts[task.first] = start
-            start += task.stop - task.start
-        kept: dict[int, int] = {}
-
-        def run(packer: Packer, task: Task) -> None:
-            begin = starts[task.first]
-            kept[task.first] = packer.pack(task, task.start, task.stop, records[begin : begin + task.stop - task.start])
-
-        each(work, lambda: Packer(selection, with_id=selection.numbered), run, threads, progress)
-        rows = 0
-        for task in work:
-            begin, count = starts[task.first], kept[task.first]
-            self._move(records, begin, rows, count)
-            rows += count
-        self.records = records[:rows]
+        self.records, self.seed, self.draw = records, seed, draw
+        self._extents = extents
+        self._id_offset = selection.id_offset if numbered else None
         if draw is not None:
-            for start in range(0, rows, PAGE):
-                draw.see(self._ids(start, start + PAGE), draw.classes(self.records[start : start + PAGE]))
+            for start in range(0, len(records), PAGE):
+                draw.see(self._ids(start, start + PAGE), draw.classes(records[start : start + PAGE]))
             draw.seen()
-        unused = -(-rows * width // mmap.PAGESIZE) * mmap.PAGESIZE
-        if unused < len(self._memory):
-            self._memory.madvise(mmap.MADV_DONTNEED, unused, len(self._memory) - unused)
 
     @property
     def rows(self) -> int:
@@ -129,26 +129,80 @@ class MemoryStore(Store):
             return np.arange(start, stop, dtype=np.uint64)
         return self.draw.ids(self.records[start:stop])
 
-    @staticmethod
-    def _move(records: Records, start: int, to: int, count: int) -> None:
-        """Close a gap, in steps, since NumPy copies what overlaps."""
-        if start == to:
-            return
-        step = max(1, min(count, (1 << 20) // records.shape[1]))
-        for done in range(0, count, step):
-            some = min(step, count - done)
-            records[to + done : to + done + some] = records[start + done : start + done + some]
+    def pieces(self, epoch: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Records, Order]]:
+        yield self.records, self._order(epoch)[start:stop]
 
-    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+    def _order(self, epoch: int) -> Order:
         if self.seed is None:
-            order = np.arange(len(self.records), dtype=np.uint32)
-        elif self.draw is not None:
-            order = self.draw.order(self._ids(0, len(self.records)), self.draw.classes(self.records), epoch)
-        elif self._id_offset is None:
-            order = order_of_range(0, self.rows, self.seed, epoch)
-        else:
-            order = order_of_records(self.records, self._id_offset, ID_BYTES, self.seed, epoch)
-        yield self.records, order
+            return source_order(self._extents, len(self.records))
+        if self.draw is not None:
+            return self.draw.order(self._ids(0, len(self.records)), self.draw.classes(self.records), epoch)
+        if self._id_offset is None:
+            return order_of_range(0, self.rows, self.seed, epoch)
+        return order_of_records(self.records, self._id_offset, ID_BYTES, self.seed, epoch)
+
+
+def source_order(extents: Extents | None, rows: int) -> Order:
+    """The positions of records in the order of the source."""
+    order = np.arange(rows, dtype=np.uint32)
+    if extents is None or not len(extents):
+        return order
+    at = 0
+    for _, position, count in extents[np.argsort(extents[:, 0])].tolist():
+        order[at : at + count] = np.arange(position, position + count, dtype=np.uint32)
+        at += count
+    return order
+
+
+def packed(selection: Selection, work: list[Task], threads: int, progress: Progress, *, numbered: bool) -> Records:
+    """All kept rows as records in the order of the source.
+
+    Parameters
+    ----------
+    selection, work
+        What is packed, from which rows.
+    threads, progress
+        As of `mlcore.batches.filling.each`.
+    numbered
+        Whether records end with the numbers of their rows.
+    """
+    total = sum(task.stop - task.start for task in work)
+    width = Packer(selection, with_id=numbered).layout.record_bytes
+    # Pages that no row is written to take no memory.
+    memory = mmap.mmap(-1, max(1, total * width), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    records = np.frombuffer(memory, np.uint8)[: total * width].reshape(total, width)
+    starts, start = {}, 0
+    for task in work:
+        starts[task.first] = start
+        start += task.stop - task.start
+    kept: dict[int, int] = {}
+
+    def run(packer: Packer, task: Task) -> None:
+        begin = starts[task.first]
+        kept[task.first] = packer.pack(task, task.start, task.stop, records[begin : begin + task.stop - task.start])
+
+    each(work, lambda: Packer(selection, with_id=numbered), run, threads, progress)
+    rows = 0
+    for task in work:
+        begin, count = starts[task.first], kept[task.first]
+        move(records, begin, rows, count)
+        rows += count
+    unused = -(-rows * width // mmap.PAGESIZE) * mmap.PAGESIZE
+    if unused < len(memory):
+        memory.madvise(mmap.MADV_DONTNEED, unused, len(memory) - unused)
+    return records[:rows]
+
+
+def move(records: Records, start: int, to: int, count: int) -> None:
+    """Close a gap, in steps, since NumPy copies what overlaps."""
+    if start == to:
+        return
+    step = max(1, min(count, (1 << 20) // records.shape[1]))
+    for done in range(0, count, step):
+        some = min(step, count - done)
+        records[to + done : to + done + some] = records[start + done : start + done + some]
 
 
 class StreamStore(Store):
@@ -157,7 +211,7 @@ class StreamStore(Store):
     Parameters
     ----------
     selection, work
-        As of `MemoryStore`.
+        As of `packed`.
     """
 
     mode = "stream"
@@ -172,10 +226,19 @@ class StreamStore(Store):
             self._rows = sum(len(records) for records, _ in self.pieces(0))
         return self._rows
 
-    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+    def pieces(self, epoch: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Records, Order]]:
+        work = list(self._work)
+        if self._selection.keeps_all:  # what is skipped need not be read
+            while work and start >= work[0].stop - work[0].start:
+                rows = work.pop(0)
+                start -= rows.stop - rows.start
+                stop = None if stop is None else stop - (rows.stop - rows.start)
+        return between(self._blocks(work), start, stop)
+
+    def _blocks(self, work: list[Task]) -> Iterator[tuple[Records, Order]]:
         packer = Packer(self._selection, with_id=False)
         with closing(packer):
-            for task in self._work:
+            for task in work:
                 for records in packer.blocks(task):
                     yield records, np.arange(len(records), dtype=np.uint32)
 
@@ -185,10 +248,16 @@ class SpillStore(Store):
 
     While a bucket is consumed, its rows go to the buckets of the epoch after, so that epochs are independent of each other.
 
+    It is filled by sinks, one for each thread, and ready after `filled`.
+
     Parameters
     ----------
-    selection, work, seed, threads, progress, draw
+    selection, seed, draw
         As of `MemoryStore`; there is an order always.
+    total
+        At most so many records.
+    threads
+        That fill it.
     budget
         Bytes of memory.
     directory
@@ -207,11 +276,10 @@ class SpillStore(Store):
     def __init__(
         self,
         selection: Selection,
-        work: list[Task],
         seed: int,
-        threads: int,
-        progress: Progress,
         *,
+        total: int,
+        threads: int,
         budget: int,
         directory: Path | None = None,
         epoch: int = 0,
@@ -223,41 +291,51 @@ class SpillStore(Store):
         self._turns = 0
         self._id_offset = selection.id_offset
         self._width = width = selection.id_offset + ID_BYTES
-        total = sum(task.stop - task.start for task in work)
-        pool = max(1, int(budget * POOL_SHARE) // (width + ORDER_BYTES + (DRAW_BYTES if draw is not None else 0)))
-        self.buckets = -(-total * 10 // (pool * 9)) or 1  # rows of a bucket vary a little
+        self._pool = max(1, int(budget * POOL_SHARE) // (width + ORDER_BYTES + (DRAW_BYTES if draw is not None else 0)))
+        self.buckets = self._buckets(total)
         buffers = int(budget * BUFFER_SHARE) // (threads * self.buckets)
         block = max(PAGE, -(-width // PAGE) * PAGE, min(16 * PAGE, buffers // PAGE * PAGE))
-        with self._guarded():
+        self._writers: list[SpillWriter] = []
+        self._left: list[int] | None = None
+        with disk(self.directory):
             self._file = SpillFile(os.fspath(self.directory), width, self._id_offset, ID_BYTES, block)
             self._file.begin(self.buckets, seed, epoch)
-            writers: dict[int, SpillWriter] = {}
 
-            def run(packer: Packer, task: Task) -> None:
-                writer = writers.setdefault(id(packer), SpillWriter(self._file))
-                for records in packer.blocks(task):
-                    if draw is not None:
-                        draw.see(draw.ids(records), draw.classes(records))
-                    writer.add(records)
+    def _buckets(self, rows: int) -> int:
+        return -(-rows * 10 // (self._pool * 9)) or 1  # rows of a bucket vary a little
 
-            each(work, lambda: Packer(selection, with_id=True), run, threads, progress)
-            for writer in writers.values():
+    def sink(self) -> Sink:
+        """What one thread fills it by."""
+        writer = SpillWriter(self._file)
+        self._writers.append(writer)
+
+        def sink(records: Records) -> None:
+            if self.draw is not None:
+                self.draw.see(self.draw.ids(records), self.draw.classes(records))
+            with disk(self.directory):
+                writer.add(records)
+
+        return sink
+
+    def filled(self) -> None:
+        """All records are there."""
+        with disk(self.directory):
+            for writer in self._writers:
                 writer.flush()
-            writers.clear()
+            self._writers.clear()
             self._file.turn()
             self._rows = int(self._file.counts().sum())
-            self._left: list[int] | None = None
-            if draw is not None:
-                draw.seen()
-                if draw.copies:
-                    self.buckets = -(-(self._rows + draw.copies) * 10 // (pool * 9)) or 1
-                    self._go_to(epoch)
+            if self.draw is not None:
+                self.draw.seen()
+                if self.draw.copies:
+                    self.buckets = self._buckets(self._rows + self.draw.copies)
+                    self._go_to(self.epoch)
 
     @property
     def rows(self) -> int:
         return self._rows if self.draw is None else self.draw.rows
 
-    def pieces(self, epoch: int) -> Iterator[tuple[Records, Order]]:
+    def pieces(self, epoch: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Records, Order]]:
         with self._guarded():
             self._turns += 1
             turn = self._turns
@@ -267,20 +345,33 @@ class SpillStore(Store):
             counts = self._file.counts()
             records = np.empty((int(counts.max(initial=0)), self._width), np.uint8)
             self._begin(epoch + 1)
+        at = 0
         while True:
             with self._guarded():
                 self._check_turn(turn)
                 if not self._left:
                     self._finish()
                     return
+                if stop is not None and at >= stop:
+                    return  # the next epoch begins by passing on the rest
                 some = records[: self._file.read(self._left[0], records)]
-                order = order_of_records(some, self._id_offset, ID_BYTES, self.seed, epoch)
-                if self.draw is not None:
-                    order = self.draw.come(some, order, epoch)
-            yield some, order
+                order = self._order(some, epoch, skip=at + len(some) <= start)
+            here = order[max(start - at, 0) : None if stop is None else stop - at]
+            at += len(order)
+            if len(here):
+                yield some, here
             with self._guarded():
                 self._check_turn(turn)
                 self._pass_on(some)
+
+    def _order(self, records: Records, epoch: int, *, skip: bool) -> Order:
+        """The order of a bucket, or any of the same length."""
+        if self.draw is not None:
+            order = order_of_records(records, self._id_offset, ID_BYTES, self.seed, epoch)
+            return self.draw.come(records, order, epoch)
+        if skip:
+            return np.zeros(len(records), np.uint32)
+        return order_of_records(records, self._id_offset, ID_BYTES, self.seed, epoch)
 
     def _check_turn(self, turn: int) -> None:
         if turn != self._turns:
@@ -323,26 +414,31 @@ class SpillStore(Store):
         self._file.begin(self.buckets, self.seed, epoch)
         self._writer, self._written = SpillWriter(self._file), epoch
 
-    def _guarded(self) -> _Guard:
-        return _Guard(self.directory, self._lock)
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """For one thread at a time."""
+        with self._lock, disk(self.directory):
+            yield
 
 
-class _Guard:
-    """For one thread at a time; turns an error of the system into one that says what to do."""
+@contextmanager
+def disk(directory: Path) -> Iterator[None]:
+    """Turns an error of the system into one that says what to do.
 
-    def __init__(self, directory: Path, lock: threading.Lock) -> None:
-        self.directory, self.lock = directory, lock
-
-    def __enter__(self) -> None:
-        self.lock.acquire()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self.lock.release()
-        if isinstance(error, OSError) and not isinstance(error, MLCoreError):
-            raise StorageError(
-                f"rows cannot be kept in {self.directory}: {error.strerror or error}",
-                hint="Free space there, name another folder as spill_directory, or give a larger memory budget.",
-            ) from error
+    Raises
+    ------
+    StorageError
+        Of any other `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, MLCoreError):
+            raise
+        raise StorageError(
+            f"rows cannot be kept in {directory}: {error.strerror or error}",
+            hint="Free space there, name another folder as spill_directory, or give a larger memory budget.",
+        ) from error
 
 
 def gathered(

@@ -247,6 +247,12 @@ class PlannedPart(Part):
             )
         return found
 
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        plans = [plan for name in columns if (plan := self.plan(name)) is not None]
+        found = sum(_largest_page(plan) for plan in plans)
+        offsets = {id(plan.offsets): plan.offsets for plan in plans if plan.offsets is not None}
+        return found + sum(3 * _largest_page(plan) for plan in offsets.values()) + (WINDOW if self.place.remote else 0)
+
     def files(self) -> list[SourceFile]:
         """The files that plans count, opened; only of a local part.
 
@@ -278,6 +284,16 @@ class PlannedPart(Part):
 
     def check_unchanged(self) -> None:
         check_version(self.place, self.version)
+
+
+def _largest_page(plan: ColumnPlan) -> int:
+    """Bytes of the largest page when it is decompressed, as far as the plan tells."""
+    if not len(plan.pages):
+        return 0
+    numbers = int(plan.pages[:, 4].max()) * np.dtype(plan.dtype).itemsize
+    if plan.kind == "basket":
+        numbers *= plan.items
+    return max(numbers, int(plan.pages[:, 2].max()))
 
 
 def common_boundaries(starts: Sequence[npt.NDArray[np.int64]], rows: int) -> npt.NDArray[np.int64]:

@@ -46,6 +46,7 @@ class FriendPart(Part):
         self.table = main.table
         self.rows = main.rows
         self.parts = (main, *friends.values())
+        self.lasting = all(part.lasting for part in self.parts)
         self._places: dict[str, tuple[int, str]] = {name: (0, name) for name in main.schema}
         columns = list(main.schema.values())
         for number, (table, part) in enumerate(friends.items(), 1):
@@ -69,6 +70,9 @@ class FriendPart(Part):
         self.schema.features(columns)
         starts = [self.parts[number].boundaries(list(names.values()))[:-1] for number, names in self._by_part(columns)]
         return common_boundaries(starts, self.rows)
+
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        return sum(self.parts[number].reader_bytes(list(names.values())) for number, names in self._by_part(columns))
 
     def _by_part(self, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
         """For each part that has some of the columns, their names here and there."""

@@ -130,6 +130,8 @@ class Part(ABC):
         The columns.
     fingerprint
         Changes when the content does: path, size, time of the last change and what the format itself offers.
+    lasting
+        Whether the fingerprint means the same in another process.
     constants
         Columns that have one value in all rows; readers need not be asked for them.
     keep
@@ -141,6 +143,7 @@ class Part(ABC):
     rows: int
     schema: Schema
     fingerprint: str
+    lasting: bool = True
     constants: Mapping[str, float] = MappingProxyType({})
     keep: Expression | None = None
 
@@ -159,6 +162,10 @@ class Part(ABC):
 
         Reading from one boundary to another decodes nothing twice, or as little as can be.
         """
+
+    def reader_bytes(self, columns: Sequence[str]) -> int:
+        """About what a reader of these columns keeps in memory from one block to the next; 0 where that is not known."""
+        return 0
 
     @abstractmethod
     def reader(self, columns: Sequence[str], block_rows: int = 8192) -> BlockReader:

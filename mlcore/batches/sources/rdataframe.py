@@ -59,6 +59,7 @@ class FramePart(Part):
         kinds = [f"{column.name} {column.typename}" for column in columns]
         # What a frame computes cannot be told from outside; frames that look alike differ.
         self.fingerprint = fingerprint("frame", str(id(frame)), str(self.rows), *kinds)
+        self.lasting = False
 
     def boundaries(self, columns: Sequence[str]) -> npt.NDArray[np.int64]:
         self.schema.features(columns)

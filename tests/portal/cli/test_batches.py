@@ -103,3 +103,17 @@ def test_what_is_wrong_is_said_in_words(
 def test_every_command_has_an_example() -> None:
     for name in ("inspect", "stats", "profile", "convert", "bench"):
         assert f"ml4ep batches {name}" in run(name, "--help")
+
+
+def test_the_job_runs_here_on_several_files(file: str, tmp_path: Path) -> None:
+    """Without a server there are no parts: one process does all of it."""
+    out = tmp_path / "set"
+    arguments = ["run", "training-set", "--files", file, "--background", file, "--columns", "pt", "--columns", "row"]
+    done = CliRunner().invoke(app, [*arguments, "--rows-per-shard", "1000", "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    tables = [pq.read_table(path) for path in out.glob("*.parquet")]
+    rows = np.concatenate([table.column("row").to_numpy() for table in tables])
+    labels = np.concatenate([table.column("sample_label").to_numpy() for table in tables])
+    for label in (0, 1):
+        np.testing.assert_array_equal(np.sort(rows[labels == label]), np.arange(ROWS))
+    assert (out / "training_set.json").is_file()
