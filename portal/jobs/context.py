@@ -29,7 +29,7 @@ class JobContext:
     names
         What the files are called in the library, by file id; by default as on disk.
     parts
-        The artefacts of the job's parts, in the order of `JobType.parts` and of their names; empty where it has none.
+        The artefacts of the job's parts, in the order of `JobType.parts` and of their names; the files are not there then.
     """
 
     def __init__(

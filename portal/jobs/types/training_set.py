@@ -194,13 +194,16 @@ def _scattered(context: JobContext, params: TrainingSetParams) -> Layout:
     """The rows in pieces: those that the parts made, or made here."""
     from mlcore.batches.joining import Layout
     from mlcore.batches.pieces import Piece
+    from mlcore.batches.recipe import MOST_BUCKETS
     from mlcore.errors import InputError
 
     if context.parts:
         if len(context.parts) != len(labels(params)):
             raise InputError("parts of this job are missing", hint="Run it again.", code="batches.piece")
         found = [Piece.open(path) for paths in context.parts for path in paths]
-        return Layout(found, recipe_of(params, _buckets(context, params)))
+        # The parts were told how finely to sort when the sizes of all files were known.
+        recipes = (recipe_of(params, 1 << power) for power in range(MOST_BUCKETS.bit_length()))
+        return Layout(found, next((one for one in recipes if one.mark == found[0].recipe), recipe_of(params, 1)))
     buckets = _buckets(context, params)
     pieces: list[Piece] = []
     labelled = labels(params)
