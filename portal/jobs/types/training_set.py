@@ -95,6 +95,7 @@ class TrainingSetParams(RowsParams):
     format: Literal["parquet", "hdf5", "numpy", "tfrecord", "webdataset"] = Field(
         "parquet",
         title="Format",
+        description="Of the shards",
         json_schema_extra={
             "x-titles": {
                 "parquet": "Parquet",
@@ -105,7 +106,14 @@ class TrainingSetParams(RowsParams):
             }
         },
     )
-    rows_per_shard: int = Field(250_000, ge=1000, le=10_000_000, title="Rows of a file", json_schema_extra={"x-unit": "rows"})
+    rows_per_shard: int = Field(
+        250_000,
+        ge=1000,
+        le=10_000_000,
+        title="Rows of a file",
+        description="Of each but the last",
+        json_schema_extra={"x-unit": "rows"},
+    )
     batch_size: int = Field(
         1024,
         ge=1,
@@ -114,7 +122,7 @@ class TrainingSetParams(RowsParams):
         description="In the code that goes with it",
         json_schema_extra={"x-unit": "rows"},
     )
-    shuffle: bool = Field(True, title="Shuffle")
+    shuffle: bool = Field(True, title="Shuffle", description="Over all files; else rows keep their order")
     seed: int = Field(1, ge=0, le=2**63, title="Seed", description="The same one gives the same files")
 
     @field_validator("pad")
