@@ -18,8 +18,17 @@ SHARE = 0.7
 """Of a job's progress, that its parts have."""
 
 
-def make(job: Job, params: Sequence[Mapping[str, Any]], slug: str) -> list[Job]:
+def make(job: Job, params: Sequence[Mapping[str, Any]], slug: str, files: Mapping[str, str]) -> list[Job]:
     """Make a job's parts; those that an earlier try of it has done well are taken over.
+
+    Parameters
+    ----------
+    job
+        That is to be done in parts.
+    params, slug
+        The parameters of each part, and their type.
+    files
+        The names of the files that they mention, by id.
 
     Returns
     -------
@@ -32,7 +41,9 @@ def make(job: Job, params: Sequence[Mapping[str, Any]], slug: str) -> list[Job]:
     done = _done(job.retry_of)
     waiting = []
     for number, raw in enumerate(params):
-        checked = part_type.parse(raw).model_dump(mode="json")
+        parsed = part_type.parse(raw)
+        checked = parsed.model_dump(mode="json")
+        named = {one: files[one] for ones in part_type.files_of(checked).values() for one in ones if one in files}
         earlier = next((one for one in done if one.params == checked), None)
         if earlier is not None:
             done.remove(earlier)
@@ -40,7 +51,7 @@ def make(job: Job, params: Sequence[Mapping[str, Any]], slug: str) -> list[Job]:
             continue
         part = Job(
             type=slug,
-            title=f"Part {number + 1} of {len(params)}: {job.title}"[:200],
+            title=f"Part {number + 1} of {len(params)}: {part_type.name_run(parsed, named)}"[:200],
             owner=job.owner,
             params=checked,
             queue=part_type.queue,

@@ -89,7 +89,8 @@ def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, titl
     )
     with transaction.atomic():
         job.save()
-        waiting = parts.make(job, job_type.parts(params, {str(file.pk): file.size for file in files}), job_type.part_type)
+        wanted = job_type.parts(params, {str(file.pk): file.size for file in files})
+        waiting = parts.make(job, wanted, job_type.part_type, {str(file.pk): file.name for file in files})
         transaction.on_commit(lambda: enqueue_all(waiting))
     return job
 

@@ -291,7 +291,7 @@ def test_lists_leave_parts_out_and_the_page_shows_them(client: Client, person: A
     html = client.get(reverse("job", args=[job.pk])).content.decode()
     check_page(html)
     assert "0 of 2 parts done" in html
-    assert "Part 2 of 2" in html
+    assert "Part 2 of 2: Rows of signal.root" in html
 
 
 def test_a_preview_is_counted_while_typing(client: Client, person: Any, files: list[LibraryFile], run_now: RunNow) -> None:
