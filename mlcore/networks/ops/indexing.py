@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mlcore.errors import InputError
-from mlcore.networks.code import Writer
+from mlcore.networks.code import Writer, literal
 from mlcore.networks.ir import REQUIRED, DType, Node, Shape, Size, TensorType, Value, ValueType, product
 from mlcore.networks.ops import Facts, Operator, operator
 
 _HEADER = "kernels/nn/indexing.hpp"
+
+_NUMBERS = {DType.FLOAT32, DType.FLOAT64, DType.BOOL, DType.INT8, DType.INT16, DType.INT32, DType.INT64}
+"""Types whose numbers C++ can be told as they are."""
 
 _REDUCTIONS = {"none": "Replace", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 
@@ -93,11 +98,30 @@ class ScatterElements(Operator):
         code.include(_HEADER)
         data, indices, output = node.input(0), node.input(1), node.output
         axis = node.axis(node.integer("axis", 0), data.rank)
-        code.line(f"nn::copy({code.ref(data)}, {code.size(data.count)}, {code.ref(output)});")
+        _start(data, output, code)
         code.line(
             f"nn::scatter_elements<{_scattering(node)}>({code.ref(node.input(2))}, {code.sizes(data.shape)}, {axis}, "
             f"{code.ref(indices)}, {code.sizes(indices.shape)}, {code.ref(output)});"
         )
+
+
+def _start(data: Value, output: Value, code: Writer) -> None:
+    """The output begins as the data."""
+    number = _uniform(data)
+    if number is None:
+        code.line(f"nn::copy({code.ref(data)}, {code.size(data.count)}, {code.ref(output)});")
+    else:
+        code.line(f"nn::fill({code.ref(output)}, {code.size(output.count)}, {number});")
+
+
+def _uniform(value: Value) -> str | None:
+    """The number, in C++, that a constant has everywhere; such a one need not lie among the weights."""
+    array = value.constant
+    if array is None or array.size < 2 or value.dtype not in _NUMBERS:
+        return None
+    # Bit by bit: zeros of both signs are different.
+    raw = np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
+    return literal(array.reshape(-1)[0], value.dtype) if bool((raw == raw[0]).all()) else None
 
 
 # By tuples of numbers.
@@ -161,9 +185,11 @@ class ScatterND(Operator):
         code.include(_HEADER)
         data, indices, output = node.input(0), node.input(1), node.output
         depth = _depth(node, 0)
-        code.line(f"nn::copy({code.ref(data)}, {code.size(data.count)}, {code.ref(output)});")
+        _start(data, output, code)
+        number = _uniform(node.input(2))
         code.line(
-            f"nn::scatter_nd<{_scattering(node)}>({code.ref(node.input(2))}, {code.sizes(data.shape[:depth])}, "
+            f"nn::scatter_nd{'' if number is None else '_number'}<{_scattering(node)}>("
+            f"{code.ref(node.input(2)) if number is None else number}, {code.sizes(data.shape[:depth])}, "
             f"{code.size(product(data.shape[depth:]))}, {code.ref(indices)}, {code.size(product(indices.shape[:-1]))}, "
             f"{code.ref(output)});"
         )
@@ -342,7 +368,7 @@ class TopK(Operator):
         return [TensorType(data.dtype, shape), TensorType(DType.INT64, shape)]
 
     def write(self, node: Node, code: Writer) -> None:
-        code.include(_HEADER)
+        code.include("kernels/nn/top_k.hpp")
         data, values = node.input(0), node.output
         axis = node.axis(node.integer("axis", -1), data.rank)
         outer, size, inner = _around(data.shape, axis)

@@ -24,6 +24,7 @@ from mlcore.networks.passes.fuse_elementwise import fuse_elementwise
 from mlcore.networks.passes.fuse_epilogue import fuse_epilogue
 from mlcore.networks.passes.lift_transposes import lift_transposes
 from mlcore.networks.passes.lower_einsum import lower_einsum
+from mlcore.networks.passes.scatter_rows import scatter_rows
 from mlcore.networks.passes.simplify_powers import simplify_powers
 from mlcore.networks.passes.sink_transposes import sink_transposes
 
@@ -42,6 +43,7 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_identity,
     absorb_transposes,
     drop_expansions,
+    scatter_rows,
     eliminate_dead,
     lift_transposes,
     eliminate_identity,

@@ -1,7 +1,8 @@
 """A batch goes through several layers a few events at a time, so that what lies between the layers stays near the processor.
 
 Nodes in a row whose results for an event need that event alone become the body of a loop over the batch (`Blocks`). It is done
-where what they hand on would not fit into a cache otherwise.
+where what they hand on would not fit into a cache otherwise. What is left is looked at again row by row: edges of a graph network
+are rows of one batch.
 """
 
 from __future__ import annotations
@@ -40,15 +41,22 @@ _ALONG_AN_AXIS = {
 def block_batch(graph: Graph) -> None:
     """Form loops in the graph itself; subgraphs run as often as it says."""
     events = _events(graph)
-    if events is None:
-        return
+    if events is not None:
+        _block(graph, events, {value for value in graph.inputs if _share(value, events) == 1}, least=2)
+    for rows in _lengths(graph):
+        produced = (value for node in graph.nodes for value in node.outputs if value.name)
+        _block(graph, rows, {value for value in (*graph.inputs, *produced) if _share(value, rows) == 1}, least=1)
+
+
+def _block(graph: Graph, events: Size, given: set[Value], least: int) -> None:
+    """Form loops of `least` products over so many events, or rows, from values that are known to have a row for each."""
     uses = Uses.of(graph)
-    split: dict[Value, int] = {value: 1 for value in graph.inputs if _share(value, events) == 1}
+    split = dict.fromkeys(given, 1)
     done: list[Node] = []
     group: list[Node] = []
 
     def close() -> None:
-        done.extend(_formed(group, events, split, uses) or group)
+        done.extend(_formed(group, events, split, uses, least) or group)
         group.clear()
 
     for node in graph.nodes:
@@ -65,6 +73,12 @@ def block_batch(graph: Graph) -> None:
             done.append(node)
     close()
     graph.nodes[:] = done
+
+
+def _lengths(graph: Graph) -> list[int]:
+    """How many rows the products have that are in no loop yet, such as the edges of a network of graphs; the longest first."""
+    found = {node.output.shape[0] for node in graph.nodes if node.operator is LINEAR and node.output.rank}
+    return sorted((size for size in found if isinstance(size, int) and size > 1), reverse=True)
 
 
 def _events(graph: Graph) -> Size | None:
@@ -212,7 +226,7 @@ def _slice(node: Node, events: Size, split: dict[Value, int]) -> bool:
     return axes is not None and all(node.axis(int(axis), node.input(0).rank) != 0 for axis in axes)
 
 
-def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: Uses) -> list[Node] | None:
+def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: Uses, least: int) -> list[Node] | None:
     """A group as a loop; None where that is no gain."""
     members = set(group)
     made = {value: None for node in group for value in node.outputs if value.name}
@@ -227,7 +241,7 @@ def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: 
     heavy = [node for node in group if node.operator in (LINEAR, CONVOLUTION, ATTENTION) or node.kind == "MatMul"]
     total = sum(amount(value.count) * value.dtype.bytes for value in handed)
     each = total // max(1, amount(events))
-    if len(heavy) < 2 or not outputs or (total < LARGE if isinstance(events, int) else each < LARGE // 16):
+    if len(heavy) < least or not outputs or (total < LARGE if isinstance(events, int) else each < LARGE // 16):
         return None
     block = (
         max(size for size in range(1, events + 1) if events % size == 0 and (size == 1 or size * each <= NEAR))

@@ -106,6 +106,15 @@ inline void scatter_nd(const T* updates, const std::array<std::int64_t, depth>& 
     for (std::int64_t j = 0; j < inner; ++j) slice[j] = How::combine(slice[j], updates[j]);
   }
 }
+// The same with one number as all updates.
+template <class How, class T, std::size_t depth>
+inline void scatter_nd_number(const T& update, const std::array<std::int64_t, depth>& sizes, std::int64_t inner, const std::int64_t* indices,
+                              std::int64_t count, T* to) {
+  for (std::int64_t i = 0; i < count; ++i, indices += depth) {
+    T* const slice = to + tuple_place(indices, sizes, "ScatterND is given an index beyond its axis") * inner;
+    for (std::int64_t j = 0; j < inner; ++j) slice[j] = How::combine(slice[j], update);
+  }
+}
 
 // Writes `n` slices of `inner` elements into an axis of `size` from a place on that each part of the batch has for itself; `places` may be null.
 template <class T>
@@ -246,176 +255,6 @@ inline std::int64_t unique(const T* from, std::int64_t outer, std::int64_t n, st
   }
   std::sort(first, first + found);
   return found;
-}
-
-// The order that TopK asks for: the larger (or smaller) first, NaN as the largest; of equals the first.
-template <bool largest, class T>
-inline bool better(T a, T b) {
-  if (largest) return a > b || (a != a && b == b);
-  return a < b || (a == a && b != b);
-}
-
-// Whole numbers in one of the target's vectors, of 32 bytes at most: masks of longer ones cost more than they save. They are no function's argument: targets pass them in different ways.
-#if defined(__AVX2__)
-using Lanes __attribute__((vector_size(32))) = std::int32_t;
-#else
-using Lanes __attribute__((vector_size(16))) = std::int32_t;
-#endif
-
-// The k best of a row of floats, k at most C, by ranks instead of insertions: no branch depends on the numbers, which a processor cannot guess.
-// Numbers are compared as whole numbers of the same order. The k-th best of the best of some columns is no better than the k-th of all, so that
-// what is worse than it is left out; each of the others is counted against all of them, and the count is its place. False, with nothing
-// written, where too many are left (many equal numbers).
-template <bool largest, int C>
-inline bool top_k_ranked(const float* x, std::int64_t n, std::int64_t k, float* numbers, std::int64_t* places, std::int32_t* keys) {
-  constexpr int most = 64, block = 16, W = static_cast<int>(sizeof(Lanes) / sizeof(std::int32_t)), V = C / W;
-  constexpr std::int32_t lowest = std::numeric_limits<std::int32_t>::min();
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float value = x[i];
-    std::int32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    bits = bits == lowest ? 0 : bits;  // both zeros are equal
-    bits ^= bits >> 31 & std::numeric_limits<std::int32_t>::max();
-    bits = value != value ? std::numeric_limits<std::int32_t>::max() : bits;
-    keys[i] = largest ? bits : ~bits;
-  }
-  const std::int64_t whole = (n + block - 1) / block * block;
-  for (std::int64_t i = n; i < whole; ++i) keys[i] = lowest;
-  std::int32_t bound = lowest;
-  if (whole > C) {
-    Lanes best[V];
-    std::memcpy(best, keys, sizeof best);
-    std::int64_t i = C;
-    for (; i + C <= whole; i += C) {
-      for (int v = 0; v < V; ++v) {
-        Lanes next;
-        std::memcpy(&next, keys + i + v * W, sizeof next);
-        best[v] = next > best[v] ? next : best[v];
-      }
-    }
-    // Of those that fewer than k are better than, the worst: the k-th, equal ones counted.
-    Lanes rank[V] = {};
-    for (int l = 0; l < C; ++l) {
-      const std::int32_t one = best[l / W][l % W];
-      for (int v = 0; v < V; ++v) rank[v] -= one > best[v];
-    }
-    Lanes worst = Lanes{} + std::numeric_limits<std::int32_t>::max();
-    for (int v = 0; v < V; ++v) worst = ((rank[v] < static_cast<std::int32_t>(k)) & (best[v] < worst)) ? best[v] : worst;
-    bound = worst[0];
-    for (int j = 1; j < W; ++j) bound = worst[j] < bound ? worst[j] : bound;
-  }
-  std::int32_t kept[most + block] = {}, place[most + block];
-  int count = 0;
-  for (std::int64_t i = 0; i < n; i += block) {
-    if (n > 128) {
-      bool any = false;
-      for (int j = 0; j < block; ++j) any |= keys[i + j] >= bound;
-      if (!any) continue;
-    }
-    const int width = n - i < block ? static_cast<int>(n - i) : block;
-    for (int j = 0; j < width; ++j) {
-      kept[count] = keys[i + j];
-      place[count] = static_cast<std::int32_t>(i + j);
-      count += keys[i + j] >= bound;
-    }
-    if (count > most) return false;
-  }
-  std::int32_t at[most + block];
-  for (int first = 0; first < count; first += W) {
-    Lanes rank = {}, number = {}, own;
-    std::memcpy(&own, kept + first, sizeof own);
-    for (int j = 0; j < W; ++j) number[j] = first + j;
-    // Better ones, and of equal ones those that stand before.
-    const int end = first + W < count ? first + W : count;
-    int l = 0;
-    for (; l < first; ++l) rank -= kept[l] >= own;
-    for (; l < end; ++l) rank -= (kept[l] > own) | ((kept[l] == own) & (l < number));
-    for (; l < count; ++l) rank -= kept[l] > own;
-    std::memcpy(at + first, &rank, sizeof rank);
-  }
-  std::int32_t sorted[most + block];
-  for (int i = 0; i < count; ++i) sorted[at[i]] = place[i];
-  for (std::int64_t i = 0; i < k; ++i) {
-    places[i] = sorted[i];
-    numbers[i] = x[sorted[i]];
-  }
-  return true;
-}
-
-// The k best of a row in order. `numbers` and `places` have room for k, `order` for n numbers where k is large.
-template <bool largest, class T>
-inline void top_k_row(const T* x, std::int64_t n, std::int64_t k, T* numbers, std::int64_t* places, std::int64_t* order) {
-  using S = computed_t<T>;
-  if (k == 0) return;
-  if constexpr (std::is_same_v<T, float>) {
-    // `order` has room for twice as many keys. More than some 24 leave too many to be counted; the best alone is found by going along.
-    if (k > 1 && k <= 24 && n >= 16 && n < std::numeric_limits<std::int32_t>::max() / 2) {
-      std::int32_t* const keys = reinterpret_cast<std::int32_t*>(order);
-      if (k <= 6 ? top_k_ranked<largest, 16>(x, n, k, numbers, places, keys) : top_k_ranked<largest, 32>(x, n, k, numbers, places, keys)) return;
-    }
-  }
-  if (k > 64) {
-    for (std::int64_t i = 0; i < n; ++i) order[i] = i;
-    std::partial_sort(order, order + k, order + n, [x](std::int64_t a, std::int64_t b) {
-      const S left = static_cast<S>(x[a]), right = static_cast<S>(x[b]);
-      return better<largest>(left, right) || (!better<largest>(right, left) && a < b);
-    });
-    for (std::int64_t i = 0; i < k; ++i) {
-      places[i] = order[i];
-      numbers[i] = x[order[i]];
-    }
-    return;
-  }
-  std::int64_t held = 0;
-  const auto insert = [&](std::int64_t i) {
-    const S value = static_cast<S>(x[i]);
-    std::int64_t at = held < k ? held++ : k - 1;
-    for (; at > 0 && better<largest>(value, static_cast<S>(numbers[at - 1])); --at) {
-      numbers[at] = numbers[at - 1];
-      places[at] = places[at - 1];
-    }
-    numbers[at] = x[i];
-    places[at] = i;
-  };
-  std::int64_t i = 0;
-  for (; i < k; ++i) insert(i);
-  constexpr std::int64_t block = 16;
-  for (; i + block <= n; i += block) {
-    // Most blocks hold nothing that is better than the worst of the best, which vectors tell at once.
-    const S worst = static_cast<S>(numbers[k - 1]);
-    bool any = false;
-    for (std::int64_t j = 0; j < block; ++j) {
-      const S value = static_cast<S>(x[i + j]);
-      any |= largest ? !(value <= worst) : !(value >= worst);
-    }
-    if (!any) continue;
-    for (std::int64_t j = i; j < i + block; ++j) {
-      if (better<largest>(static_cast<S>(x[j]), static_cast<S>(numbers[k - 1]))) insert(j);
-    }
-  }
-  for (; i < n; ++i) {
-    if (better<largest>(static_cast<S>(x[i]), static_cast<S>(numbers[k - 1]))) insert(i);
-  }
-}
-
-// Along an axis whose elements stand `inner` apart. `row` has room for n + k elements where inner is not 1, `order` for n + k numbers.
-template <bool largest, class T>
-inline void top_k(const T* from, std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t k, T* numbers, std::int64_t* places, T* row,
-                  std::int64_t* order) {
-  for (std::int64_t o = 0; o < outer; ++o) {
-    if (inner == 1) {
-      top_k_row<largest>(from + o * n, n, k, numbers + o * k, places + o * k, order);
-      continue;
-    }
-    for (std::int64_t j = 0; j < inner; ++j) {
-      for (std::int64_t i = 0; i < n; ++i) row[i] = from[(o * n + i) * inner + j];
-      top_k_row<largest>(row, n, k, row + n, order + n, order);
-      for (std::int64_t i = 0; i < k; ++i) {
-        numbers[(o * k + i) * inner + j] = row[n + i];
-        places[(o * k + i) * inner + j] = order[n + i];
-      }
-    }
-  }
 }
 
 // A box by its corners.

@@ -268,14 +268,14 @@ def test_top_k() -> None:
     ])  # fmt: skip
 
 
-@pytest.mark.parametrize("flags", [QUICK, (*QUICK, "-mavx2"), FAST])
+@pytest.mark.parametrize("flags", [QUICK, (*QUICK, "-mavx2"), (*QUICK, "-mavx2", "-mfma"), FAST])
 @pytest.mark.parametrize("largest", [0, 1])
 def test_top_k_of_different_numbers(flags: tuple[str, ...], largest: int) -> None:
     """Lengths around those of vectors; zeros of both signs, infinities, numbers that are none, denormals, equal ones."""
     sizes = [16, 17, 31, 32, 33, 47, 48, 64, 100, 129, 500]
     cases, code = [], []
     for n in sizes:
-        for k in (2, 6, 7, 8, 17, 24, 32):
+        for k in (2, 4, 6, 7, 8, 12, 16, 17, 24, 32):
             x = RNG.standard_normal((40, n)).astype(np.float32)
             x[10:20] = np.sort(x[10:20])[:, :: RNG.choice([-1, 1])]
             special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-42, -1e-42, 1e30], np.float32)

@@ -155,6 +155,37 @@ def test_blocks_have_as_many_events_as_stay_near() -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_rows_of_edges_are_a_batch_of_their_own() -> None:
+    """Edges read rows of nodes; the sum over the edges of a node needs all of them."""
+    nodes = [
+        made("Gather", ["x", "to"], ["a"]),
+        made("Gather", ["x", "source"], ["b"]),
+        made("Sub", ["a", "b"], ["difference"]),
+        made("Abs", ["difference"], ["c"]),
+        made("MatMul", ["c", "w"], ["d"]),
+        made("Relu", ["d"], ["e"]),
+        made("Reshape", ["to", "column"], ["places"]),
+        made("ScatterND", ["zeros", "places", "e"], ["y"], reduction="add"),
+    ]
+    ports: dict[str, tuple[int, list[int | str] | None]] = {
+        "x": (TensorProto.FLOAT, [6, 5]), "to": (TensorProto.INT64, [24]), "source": (TensorProto.INT64, [24]),
+    }  # fmt: skip
+    w = RNG.standard_normal((5, 4)).astype(np.float32)
+    constants = {"w": w, "column": np.array([-1, 1]), "zeros": np.zeros((6, 4), np.float32)}
+    graph = read(model(nodes, ports, {"y": TensorProto.FLOAT}, constants, opset=18))
+    optimise(graph)
+    verify(graph)
+    (loop,) = (node for node in graph.nodes if node.kind == "fused::Blocks")
+    assert (loop.attributes["events"], kinds(graph)[-1]) == (24, "ScatterND")
+    emitted = emit(graph, "edges")
+    library, _ = build([emitted], BuildOptions(flags=QUICK))
+    x, to, source = RNG.standard_normal((6, 5)).astype(np.float32), RNG.integers(0, 6, 24), RNG.integers(0, 6, 24)
+    wanted = np.zeros((6, 4), np.float32)
+    np.add.at(wanted, to, np.maximum(np.abs(x[to] - x[source]) @ w, 0))
+    np.testing.assert_allclose(Function(library, emitted)([x, to, source])[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("small")
 def test_a_constant_of_the_batch_is_sliced() -> None:
     graph = two_products(made("Add", ["a", "batch"], ["b"]), shape=[4, 30, 8])
     assert kinds(graph) == ["fused::Blocks"]
