@@ -183,7 +183,7 @@ def selected(block: Block, names: Sequence[str], pad: Mapping[str, int]) -> Iter
         if isinstance(values, Jagged):
             yield name, padded(values, pad[name]) if name in pad else values
         else:
-            yield name, values if values.ndim == 1 else values.reshape(len(values), -1)
+            yield name, values if values.ndim == 1 else values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def padded(values: Jagged, width: int) -> npt.NDArray[Any]:

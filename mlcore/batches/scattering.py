@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlcore.batches.blocks import Jagged, Values
 from mlcore.batches.filling import Progress, tasks
 from mlcore.batches.pieces import ROW, DamagedPieceError, Piece, to_arrow, write_piece
 from mlcore.batches.recipe import PART_BITS, Recipe, numbers_of, selected
@@ -86,12 +87,24 @@ def scatter(
             batches.append(_kept(columns, mask))
             progress(stop - task.start, task.stop - task.start)
     part.check_unchanged()
+    batches = batches or [_empty(selection, recipe)]
     schema = batches[0].schema.remove(batches[0].schema.get_field_index(_SPLIT))
     write_piece(
         path, _blobs(batches, recipe, task), schema, recipe=recipe.mark, name=name or part.name, number=task.part,
         start=task.start, stop=task.stop, fingerprint=part.fingerprint,
     )  # fmt: skip
     return Piece.open(path)
+
+
+def _empty(selection: Selection, recipe: Recipe) -> Any:
+    """No rows of the columns."""
+    block: dict[str, Values] = {}
+    for name in selection.packed:
+        column = selection.known[name]
+        values = np.empty((0, *column.shape), column.dtype)
+        block[name] = Jagged(values, np.zeros(1, np.int64)) if column.jagged else values
+    columns = dict(selected(block, selection.packed, recipe.pad))
+    return to_arrow({**columns, ROW: np.empty(0, np.uint64), _SPLIT: np.empty(0, np.int64)})
 
 
 def _kept(columns: Mapping[str, Any], mask: Any) -> Any:

@@ -506,3 +506,52 @@ def test_samples_go_to_a_cluster(files: list[str]) -> None:
     again = module_unnamed(json.loads(json.dumps(module_named(samples))))
     assert [(sample.label, sample.filter) for sample in again] == [(0, None), (1, "pt > 40")]
     assert again[1].source == [files[1]]
+
+
+def test_an_empty_file_among_others(files: list[str], tmp_path: Path, arrays: dict[str, Any]) -> None:
+    with uproot.recreate(tmp_path / "empty.root") as root:
+        root.mktree("Events", {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()})
+    made = convert([files[0], f"{tmp_path}/empty.root:Events", files[1]], tmp_path / "out", seed=1)
+    np.testing.assert_array_equal(np.sort(rows_of(tmp_path / "out")), np.arange(2 * ROWS))
+    assert [source["rows"] for source in made.sources] == [ROWS, 0, ROWS]
+    with pytest.raises(InputError, match="no row"):
+        convert(f"{tmp_path}/empty.root:Events", tmp_path / "none", define={"m": "2 * pt"}, seed=1)
+
+
+def test_new_columns_are_written(files: list[str], arrays: dict[str, Any], tmp_path: Path) -> None:
+    define = {"one": "1", "m": "2 * pt"}
+    made = convert(files, tmp_path / "out", columns=["m", "one", "row"], define=define, seed=1)
+    table = pq.read_table(tmp_path / "out" / made.shards[0].name)
+    rows = table.column("row").to_numpy()
+    np.testing.assert_allclose(table.column("m").to_numpy(), 2 * arrays["pt"][rows], rtol=1e-6)
+    assert set(table.column("one").to_pylist()) == {1}
+
+
+@pytest.mark.parametrize("format_", ["parquet", "hdf5", "numpy"])
+def test_every_type_of_number_comes_back(tmp_path: Path, format_: Any) -> None:
+    rng = np.random.default_rng(1)
+    names = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+    source: dict[str, Any] = {}
+    for name in names:
+        dtype = np.dtype(name)
+        raw = np.frombuffer(rng.bytes(dtype.itemsize * 200), dtype) if name != "bool" else rng.random(200) > 0.5
+        source[name], source[f"{name}_wide"] = raw[:50], raw[50:200].reshape(50, 3)
+    made = convert(source, tmp_path / "out", format=format_, shuffle=False)
+    path = tmp_path / "out" / made.shards[0].name
+    for name, values in source.items():
+        if format_ == "parquet":
+            column = pq.read_table(path).column(name).combine_chunks()
+            found = (
+                column.flatten().to_numpy(zero_copy_only=False).reshape(values.shape)
+                if values.ndim > 1
+                else column.to_numpy(False)
+            )
+        elif format_ == "hdf5":
+            with h5py.File(path) as file:
+                found = file[name][:]
+        else:
+            with np.load(path, allow_pickle=False) as stored:
+                found = stored[name]
+        assert found.dtype == values.dtype
+        np.testing.assert_array_equal(found, values)
+        assert next(column for column in made.columns if column["name"] == name)["dtype"] == values.dtype.name
