@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -165,6 +166,8 @@ def plan(
         )
     if begun and begun["complete"]:
         return _complete(directory)
+    if begun:
+        _tidy(directory)
     cut = begun["tasks"] if begun else [asdict(task) for task in _tasks(opened, selection, rows)]
     if not begun:
         if directory.is_dir() and any(directory.iterdir()):
@@ -191,6 +194,13 @@ def _begun(directory: Path) -> dict[str, Any] | None:
             found["sources"] = [list(entry.values()) for entry in told.get("sources", ())]
         return found
     return None
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what a process that was killed had not written to its end."""
+    for path in [*directory.glob(".*"), *(directory / WORK).glob(".*")]:
+        if path.is_file() and re.fullmatch(r"\..+\.[a-z0-9]+-[^-]{8}", path.name):
+            path.unlink(missing_ok=True)
 
 
 def _complete(directory: Path) -> Manifest:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from crc32c import crc32c
+from google_crc32c import value as crc32c
 
 from mlcore.batches.blocks import Array, Jagged, Values
 from mlcore.batches.stores import StorageError
@@ -172,7 +172,7 @@ def write_piece(
     with replacing(path) as file:
         offset = 0
         for split, bucket, batch in batches:
-            data = batch.serialize()
+            data = batch.serialize().to_pybytes()
             file.write(data)
             blobs.append([split, bucket, batch.num_rows, offset, len(data), crc32c(data)])
             offset += len(data)

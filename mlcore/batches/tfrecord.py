@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from crc32c import crc32c
+from google_crc32c import value as crc32c
 
 from mlcore.batches.blocks import Array, Jagged, Values
 from mlcore.errors import InputError
@@ -26,14 +26,14 @@ _CHUNK = 4096
 _FLOATS, _INTEGERS = 2, 3
 
 
-def masked(data: Any) -> int:
+def masked(data: bytes) -> int:
     """CRC-32C of bytes, rotated and shifted as the format wants it, so that checksums of checksums are no problem.
 
     >>> hex(masked(b"123456789"))
     '0xc78ab0e5'
     """
     value = crc32c(data)
-    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    return int((((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def write_records(file: BinaryIO, columns: Mapping[str, Values]) -> None:

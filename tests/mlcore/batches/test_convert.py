@@ -6,7 +6,10 @@ import errno
 import io
 import json
 import shutil
+import signal
 import struct
+import subprocess
+import sys
 import tarfile
 from functools import cache
 from pathlib import Path
@@ -555,3 +558,34 @@ def test_every_type_of_number_comes_back(tmp_path: Path, format_: Any) -> None:
         assert found.dtype == values.dtype
         np.testing.assert_array_equal(found, values)
         assert next(column for column in made.columns if column["name"] == name)["dtype"] == values.dtype.name
+
+
+def test_a_killed_process_costs_what_was_not_complete(files: list[str], tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from mlcore.batches import convert\n"
+        "def progress(done, total):\n"
+        "    if done >= 0.75 * total: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "convert(sys.argv[2:], sys.argv[1], rows_per_shard=1000, seed=9, threads=2, progress=progress)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path / "out", *files], check=False, cwd=Path(__file__).parents[3])
+    assert killed.returncode == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.parquet")}
+    assert kept
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    made = convert(files, tmp_path / "out", rows_per_shard=1000)
+    assert made.shards == convert(files, tmp_path / "whole", rows_per_shard=1000, seed=9).shards
+    again = [name for name, at in kept.items() if (tmp_path / "out" / name).stat().st_mtime_ns != at]
+    assert len(again) <= 2, "those that were in work"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", *(shard.name for shard in made.shards)}
+
+
+def test_what_a_killed_process_was_writing_is_removed(files: list[str], tmp_path: Path) -> None:
+    work = begun(files, tmp_path / "out")
+    left = [tmp_path / "out" / ".shard-00000-of-00006.parquet-a_b0c1d2", work.work / f".{work.tasks[0].file}-a_b0c1d2"]
+    for path in left:
+        path.touch()
+    (tmp_path / "out" / ".gitignore").touch()
+    plan(files, tmp_path / "out", Recipe(rows_per_shard=1000))
+    assert not any(path.exists() for path in left)
+    assert (tmp_path / "out" / ".gitignore").exists()
