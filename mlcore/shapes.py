@@ -28,7 +28,8 @@ def parse_shapes(text: str) -> dict[str, tuple[int | str, ...]]:
     Parameters
     ----------
     text
-        ``name: size, size``; a size is a number, a name, or ``name<=number``. Sizes may stand in brackets, and also be separated by ``x`` between spaces or by spaces alone.
+        ``name: size, size``; a size is a number, a name, or ``name<=number``. Sizes may stand in brackets,
+        and also be separated by ``x`` between spaces or by spaces alone.
 
     Raises
     ------
@@ -115,7 +116,9 @@ def _size(text: str, name: str) -> int | str:
         number = int(text)
         if number <= MOST_SIZE:
             return number
-    elif _NAME.fullmatch(text) or ((bounded := _BOUNDED.fullmatch(text)) and _NAME.fullmatch(bounded[1]) and int(bounded[2])):
+    elif _NAME.fullmatch(text):
+        return text
+    elif (bounded := _BOUNDED.fullmatch(text)) and _NAME.fullmatch(bounded[1]) and int(bounded[2]):
         return text
     raise InputError(f"{_shown(text)} in the shape of {_shown(name)} is no size", hint=EXAMPLE, code="network.shapes")
 

@@ -106,6 +106,7 @@ def header(emitted: Emitted, model: str, fingerprint: int) -> str:
         *(parameter(port, output=False) for port in emitted.inputs),
         *(parameter(port, output=True) for port in emitted.outputs),
     ]
+    sizes = ", ".join(_size_name(item, emitted) for item in emitted.sizes)
     parameters = [*(f"std::int64_t {item.name}" for item in emitted.sizes), *ports]
     arguments = [*(item.name for item in emitted.sizes), *(port.variable for port in (*emitted.inputs, *emitted.outputs))]
     facts = [f"// From {_plain(model)}." if model else "// From a model in memory."]
@@ -125,9 +126,7 @@ def header(emitted: Emitted, model: str, fingerprint: int) -> str:
         parameters=", ".join(parameters),
         comma_parameters="".join(f", {item}" for item in parameters),
         comma_arguments="".join(f", {item}" for item in arguments),
-        parameters_comment=f" {', '.join(_size_name(item, emitted) for item in emitted.sizes)}: sizes that differ from call to call."
-        if emitted.sizes
-        else "",
+        parameters_comment=f" {sizes}: sizes that differ from call to call." if sizes else "",
         functor=_functor(emitted),
     )
 

@@ -57,8 +57,8 @@ def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
     source
         A file, the bytes of one, or an ``onnx.ModelProto``.
     shapes
-        Shapes of inputs, instead of those in the model: numbers, or names of sizes that are given with each call, such as ``"n"``,
-        or ``"n<=128"`` where it has a largest value.
+        Shapes of inputs, instead of those in the model: numbers, or names of sizes that are given with each call, such as
+        ``"n"``, or ``"n<=128"`` where it has a largest value.
 
     Raises
     ------

@@ -157,7 +157,7 @@ def test_sizes_up_to_the_bound_are_taken_and_no_others() -> None:
 
 @pytest.mark.parametrize("size", ["n<=0", "n<=x", "n<5", "<=5", "n<=5<=6"])
 def test_bounds_that_are_none(size: str) -> None:
-    with pytest.raises(InputError, match="bounds no size|is no size"):
+    with pytest.raises(InputError, match=r"bounds no size|is no size"):
         networks.load(mlp(), shapes={"x": (size, 8)})
 
 
