@@ -116,9 +116,7 @@ def _size(text: str, name: str) -> int | str:
         number = int(text)
         if number <= MOST_SIZE:
             return number
-    elif _NAME.fullmatch(text):
-        return text
-    elif (bounded := _BOUNDED.fullmatch(text)) and _NAME.fullmatch(bounded[1]) and int(bounded[2]):
+    elif _NAME.fullmatch(text) or ((bounded := _BOUNDED.fullmatch(text)) and _NAME.fullmatch(bounded[1]) and int(bounded[2])):
         return text
     raise InputError(f"{_shown(text)} in the shape of {_shown(name)} is no size", hint=EXAMPLE, code="network.shapes")
 
