@@ -232,7 +232,7 @@ class Draw:
             There are less than two classes.
         """
         if len(self._values) < 2:
-            found = f"only {self._values[0]:g}" if len(self._values) else "none"
+            found = f"only {float(self._values[0]):g}" if len(self._values) else "none"
             raise InputError(
                 f"classes of {self.column!r} cannot be balanced: {found} is there",
                 hint="Look at the filter, or leave out balance.",

@@ -21,6 +21,8 @@ Records: TypeAlias = npt.NDArray[np.uint8]
 Progress: TypeAlias = Callable[[int, int], None]
 
 BLOCK_ROWS = 8192
+BLOCK_BYTES = 8_000_000
+"""Fewer rows are packed at a time where they would take more than this."""
 TASK_ROWS = 32 * BLOCK_ROWS
 """About as many rows are one thread's next piece of work."""
 
@@ -105,9 +107,11 @@ class Packer:
 
     def blocks(self, task: Task) -> Iterator[Records]:
         """The records of a task, in blocks that are overwritten by the next."""
-        out = np.empty((BLOCK_ROWS, self.layout.record_bytes), np.uint8)
-        for start in range(task.start, task.stop, BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, task.stop)
+        width = self.layout.record_bytes
+        step = min(BLOCK_ROWS, max(256, BLOCK_BYTES // width))
+        out = np.empty((step, width), np.uint8)
+        for start in range(task.start, task.stop, step):
+            stop = min(start + step, task.stop)
             kept = self.pack(task, start, stop, out)
             yield out[:kept]
 

@@ -58,7 +58,7 @@ class Keeping:
     def store(self) -> Store:
         """The store, filled."""
         if self.shuffle == "buffer":
-            units = self._work() if self.shard else clusters(self.source, self.selection, most=TASK_ROWS, least=BLOCK_ROWS)
+            units = self.work() if self.shard else clusters(self.source, self.selection, most=TASK_ROWS, least=BLOCK_ROWS)
             return BufferStore(self.selection, units, self.seed, self._readers, self.progress, budget=self.budget)
         if self.cache is None:
             return self._kept()
@@ -71,7 +71,7 @@ class Keeping:
     @property
     def fits(self) -> bool:
         """Whether all rows would fit the memory, as can be told before they are read."""
-        return self.shuffle != "buffer" and _rows(self._work()) <= self._most
+        return self.shuffle != "buffer" and _rows(self.work()) <= self._most
 
     @property
     def _width(self) -> int:
@@ -85,7 +85,8 @@ class Keeping:
         numbered = self.selection.numbered or self.cache is not None
         return self.budget // (Packer(self.selection, with_id=numbered).layout.record_bytes + ORDER_BYTES + drawing)
 
-    def _work(self) -> list[Task]:
+    def work(self) -> list[Task]:
+        """The rows that are read."""
         if self.shard is None:
             return tasks(self.source, self.selection)
         return shard_tasks(self.source, self.selection, self.shard)
@@ -102,7 +103,7 @@ class Keeping:
 
     def _kept(self) -> Store:
         """Read from the source."""
-        work = self._work()
+        work = self.work()
         if _rows(work) <= self._most:
             numbered = self.selection.numbered
             records = packed(self.selection, work, self._readers, self.progress, numbered=numbered)
@@ -156,7 +157,7 @@ class Keeping:
         writer = CacheWriter(entry)
         try:
             if writer.usable:
-                self._feed(self._work()).run(lambda: writer.add)
+                self._feed(self.work()).run(lambda: writer.add)
             # What is damaged today may be whole the next time.
             return writer.finish(keep=not self.selection.skipped)
         finally:

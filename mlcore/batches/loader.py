@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cache as cache_of
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
-
-import numpy as np
-import numpy.typing as npt
 
 from mlcore.batches.amounts import memory_bytes
 from mlcore.batches.balancing import Balance, Draw
 from mlcore.batches.cache import Cache
 from mlcore.batches.clusters import Shard, check_shard
 from mlcore.batches.delivery import Share, ahead, strided
-from mlcore.batches.filling import Progress, tasks
+from mlcore.batches.filling import Progress, Task, tasks
+from mlcore.batches.fitted import Fitted
+from mlcore.batches.forms import Change, Form
 from mlcore.batches.keeping import Keeping, Shuffle
+from mlcore.batches.libraries import Libraries, tensors
 from mlcore.batches.measuring import measure
+from mlcore.batches.padding import Pad, longest_rows
 from mlcore.batches.resuming import VERSION, Position, numbers, order_fingerprint
 from mlcore.batches.samples import open_samples, roles, titles
+from mlcore.batches.saving import Savable
 from mlcore.batches.schema import Schema
-from mlcore.batches.selection import Names, Precision, Selection
+from mlcore.batches.selection import Form as Layout
+from mlcore.batches.selection import JaggedForm, Names, Precision, Selection
 from mlcore.batches.skipping import Skipped
 from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
 from mlcore.batches.statistics import Statistics
@@ -32,18 +37,19 @@ from mlcore.errors import InputError
 
 if TYPE_CHECKING:
     from mlcore.batches.torch_dataset import BatchDataset
+    from mlcore.batches.transforms import Pipeline, Step
 
 OnError = Literal["raise", "skip"]
-Batch = npt.NDArray[np.floating] | tuple[npt.NDArray[np.floating], ...]
-Convert = Callable[[tuple[npt.NDArray[np.floating], ...]], tuple[Any, ...]]
 
 GROUP_ROWS = 8192
 """About as many rows are gathered at a time; batches are parts of them."""
+GROUP_BYTES = 8_000_000
+"""Fewer rows are, where they would take more than this, unless a batch does."""
 AHEAD = 2
 """Groups that are made ready while others are used."""
 
 
-class BatchLoader:
+class BatchLoader(Libraries, Savable):
     """Batches of a source: every kept row exactly once an epoch, in a uniformly random order.
 
     The order of an epoch is that of a hash of seed, epoch and row, so it is the same whatever the number of threads is, and
@@ -53,8 +59,8 @@ class BatchLoader:
     ----------
     source, tree, friends
         What is read: see `mlcore.batches.sources.open_source`; or one or several `mlcore.batches.Sample`s.
-    columns, target, weight, filter, define, pad, dtype
-        What batches are made of: see `mlcore.batches.selection.Selection` (whose `keep` is the filter).
+    columns, target, weight, filter, define, pad, dtype, layout, jagged
+        What batches are made of: see `mlcore.batches.selection.Selection` (whose `keep` is the filter, and `form` the layout).
     batch_size
         Rows of a batch.
     shuffle
@@ -81,6 +87,11 @@ class BatchLoader:
         warning and count them in `skipped`.
     balance
         How often rows of each class come; by default each row once. See `mlcore.batches.Balance`.
+    transforms
+        Of x, by the names of features: a `mlcore.batches.transforms.Pipeline`, or its steps. Where numbers are left out they are
+        fitted when they are first needed: to the rows of this loader, or to those of the training part of a split.
+    copy
+        Whether batches are the caller's; else each one of NumPy and PyTorch is overwritten once another was asked for.
     progress
         Called with the rows that are read and all rows while the source is read.
 
@@ -128,8 +139,10 @@ class BatchLoader:
         weight: Names = (),
         filter: str | None = None,  # noqa: A002 - the word that users look for
         define: Mapping[str, str] | None = None,
-        pad: Mapping[str, int] | None = None,
+        pad: Mapping[str, int | Pad] | None = None,
         dtype: Precision = "float32",
+        layout: Layout = "matrix",
+        jagged: JaggedForm = "pad",
         batch_size: int = 1024,
         shuffle: Shuffle = True,
         seed: int | None = None,
@@ -143,6 +156,8 @@ class BatchLoader:
         friends: Sequence[Any] = (),
         on_error: OnError = "raise",
         balance: Balance | None = None,
+        transforms: Pipeline | Mapping[str, Step | Sequence[Step]] | None = None,
+        copy: bool = True,
         progress: Progress = lambda done, total: None,
     ) -> None:
         if batch_size < 1:
@@ -167,10 +182,14 @@ class BatchLoader:
             define=chosen.define,
             pad=pad,
             dtype=dtype,
+            form=layout,
+            jagged=jagged,
             hidden=chosen.hidden,
             gaps=shard is not None or any(part.keep is not None for part in self._source.parts),
             skipped=skipped,
         )
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._selection.longest = cache_of(partial(longest_rows, self._source, self._selection, self._threads))
         self.feature_names = self._selection.feature_names
         self.batch_size, self.shuffle, self.drop_remainder = batch_size, shuffle, drop_remainder
         self.seed = secrets.randbits(63) if seed is None else seed
@@ -192,8 +211,8 @@ class BatchLoader:
                 hint="Leave out the cache, or read the files themselves.",
                 code="batches.cache",
             )
-        self._threads = threads or len(os.sched_getaffinity(0))
-        self._progress = progress
+        self._progress, self._copy = progress, copy
+        self._fitted = None if transforms is None else Fitted(transforms, self._selection, self._fit_rows)
         self._store: Store | None = None
         self._process = os.getpid()
         self._position: Position | None = None
@@ -279,7 +298,11 @@ class BatchLoader:
         """
         columns = self._split_columns(by)
         chosen = shares(fractions or {"train": 0.8, "validation": 0.2}, columns, seed, len(self._selection.choices))
-        return {name: self._restricted(choice) for name, choice in chosen.items()}
+        parts = {name: self._restricted(choice) for name, choice in chosen.items()}
+        train = parts.get("train", next(iter(parts.values())))
+        for part in parts.values():
+            part._fitted = train._fitted
+        return parts
 
     def folds(self, count: int, *, by: Names = (), seed: int = 0) -> list[tuple[BatchLoader, BatchLoader]]:
         """For k-fold cross-validation, pairs of loaders for training and validation; each row is in one of the latter.
@@ -290,43 +313,41 @@ class BatchLoader:
             As of `split`, or there are less than two folds.
         """
         pairs = folds(count, self._split_columns(by), seed, len(self._selection.choices))
-        return [(self._restricted(rest), self._restricted(part)) for rest, part in pairs]
+        loaders = [(self._restricted(rest), self._restricted(part)) for rest, part in pairs]
+        for rest, part in loaders:
+            part._fitted = rest._fitted
+        return loaders
+
+    def _fit_rows(self) -> tuple[Selection, list[Task]]:
+        self._source.check_unchanged()
+        return self._selection, self._keeping(0).work()
+
+    @property
+    def transforms(self) -> Pipeline | None:
+        """Of x, fitted, which reads the source where that was not done; None where there are none."""
+        return None if self._fitted is None else self._fitted.pipeline
 
     def _split_columns(self, by: Names) -> tuple[str, ...]:
         columns = (by,) if isinstance(by, str) else tuple(by)
         check_columns(columns, self._selection.known)
         return columns
 
-    def _restricted(self, choice: RowChoice) -> BatchLoader:
+    def _restricted(self, choice: RowChoice) -> Self:
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         other._selection = self._selection.restricted(choice)
         other._store, other.epoch = None, 0
         other._position = other._resume = None
+        other._fitted = None if self._fitted is None else self._fitted.to(other._fit_rows)
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Options alone: where it arrives, the source is opened anew."""
         kept = {name: getattr(self, name) for name in ("seed", "epoch", "batch_size", "drop_remainder")}
-        return _reopened, (self._arguments, kept, self._selection.choices, self._source.fingerprint)
-
-    def numpy(self) -> Iterator[Batch]:
-        """The batches of the next epoch: x, or a tuple of x, y and w as asked for.
-
-        x has the shape (n_rows, n_features); y and w have (n_rows,), or (n_rows, n_names) where they were given as lists. The
-        arrays are the caller's: nothing is written to them later.
-        """
-        return self._batches(lambda arrays: arrays)
-
-    def torch(self, *, pin_memory: bool = False) -> Iterator[Any]:
-        """The same as tensors of PyTorch on the CPU, without a copy.
-
-        Parameters
-        ----------
-        pin_memory
-            Whether they lie in pinned memory, from which they go to a GPU beside other work; ignored where there is no CUDA.
-        """
-        return self._batches(_tensors(pin_memory))
+        positional, named = self._arguments
+        if self._fitted is not None:
+            named = {**named, "transforms": self.transforms}
+        return _reopened, ((positional, named), kept, self._selection.choices, self._source.fingerprint)
 
     def dataset(self, *, rank: int | None = None, world: int | None = None, even: bool = True) -> BatchDataset:
         """For PyTorch's `DataLoader`, with any number of workers and ranks: see `mlcore.batches.torch_dataset.BatchDataset`.
@@ -337,14 +358,15 @@ class BatchLoader:
         from mlcore.batches.torch_dataset import BatchDataset
 
         found = BatchDataset(self, rank=rank, world=world, even=even)
+        self._changed()  # fits the transforms before there are workers
         if self._store is None and (self._cache is not None or self._keeping(self.epoch).fits):
             self._filled()
         return found
 
     def part_of_epoch(self, epoch: int, share: Share) -> Iterator[Any]:
-        """Some batches of an epoch as tensors; where this loader is in its own epochs is not touched."""
-        for batch in self._delivered(epoch, share, _tensors(False)):
-            yield batch[0] if len(batch) == 1 else batch
+        """Some batches of an epoch as tensors, which `DataLoader` keeps for a while; the loader's own epochs are not touched."""
+        for _, batch in self._delivered(epoch, share, self._form(tensors(False)), lasting=True):
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epochs are, as JSON: the rows of the last one begun that were delivered, and what order they were in."""
@@ -387,7 +409,11 @@ class BatchLoader:
             }
         )
 
-    def _batches(self, convert: Convert) -> Iterator[Any]:
+    def _changed(self) -> tuple[Change, int | None]:
+        fitted = self._fitted
+        return (lambda arrays: arrays, None) if fitted is None else (fitted.change, len(fitted.pipeline.names))
+
+    def _batches(self, form: Form, *, lasting: bool | None = None) -> Iterator[Any]:
         """The next epoch, or what is left of it."""
         at = Position(self.epoch)
         if self._resume is not None and self._resume.epoch == self.epoch:
@@ -395,24 +421,27 @@ class BatchLoader:
         self._filled(at.epoch)  # an error here costs no epoch
         self._position, self._resume = at, None
         self.epoch += 1
-        for batch in self._delivered(at.epoch, Share(at.rows), convert):
-            at.rows += len(batch[0])
-            yield batch[0] if len(batch) == 1 else batch
+        for rows, batch in self._delivered(at.epoch, Share(at.rows), form, lasting=self._copy if lasting is None else lasting):
+            at.rows += rows
+            yield batch
         at.epoch, at.rows = at.epoch + 1, 0
 
-    def _delivered(self, epoch: int, share: Share, convert: Convert) -> Iterator[tuple[Any, ...]]:
-        """Batches, cut from arrays of several that are made ready by a thread of its own."""
+    def _delivered(self, epoch: int, share: Share, form: Form, *, lasting: bool) -> Iterator[tuple[int, Any]]:
+        """Batches and their rows, cut from arrays of several that are made ready by a thread of its own."""
         size = self.batch_size
         pieces = self._filled(epoch).pieces(epoch, share.start, share.stop)
         if share.workers > 1:
             pieces = strided(pieces, size, share)
-        groups = map(convert, gathered(pieces, self._selection, max(1, GROUP_ROWS // size) * size))
+        # While one group is made, AHEAD wait, and one is used.
+        buffers = 0 if lasting else AHEAD + 2
+        most = max(1, min(GROUP_ROWS, GROUP_BYTES // self._selection.id_offset) // size) * size
+        groups = map(form.group, gathered(pieces, self._selection, most, buffers=buffers))
         try:
             with closing(ahead(groups, AHEAD)) as ready:
-                for arrays in ready:
-                    rows = len(arrays[0])
+                for rows, group in ready:
                     for start in range(0, rows - rows % size if self.drop_remainder else rows, size):
-                        yield tuple(array[start : start + size] for array in arrays)
+                        stop = min(start + size, rows)
+                        yield stop - start, form.batch(group, start, stop)
             self._warn()
         except StorageError:
             self._store = None  # it may have lost rows: the next epoch reads the source again
@@ -445,14 +474,6 @@ class BatchLoader:
             self._store = self._keeping(self.epoch if epoch is None else epoch).store()
             self._warn()
         return self._store
-
-
-def _tensors(pin_memory: bool) -> Convert:
-    import torch
-
-    if pin_memory and torch.cuda.is_available():
-        return lambda arrays: tuple(torch.from_numpy(array).pin_memory() for array in arrays)
-    return lambda arrays: tuple(map(torch.from_numpy, arrays))
 
 
 def _reopened(

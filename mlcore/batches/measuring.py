@@ -88,7 +88,20 @@ def measure(
 
 
 def _columns(selection: Selection) -> list[_Column]:
-    """The numbers of a record, in the order of x, y and w."""
+    """The numbers of a record, in the order of x, y and w.
+
+    Raises
+    ------
+    InputError
+        A column has another number of values in every row.
+    """
+    for name in selection.packed:
+        if selection.is_ragged(name):
+            raise InputError(
+                f"there are no statistics of {name!r}, which has another number of values in every row",
+                hint=f"Pad it, or define a number each row, such as Sum({name}).",
+                code="batches.columns",
+            )
     fields = list(selection.layout(selection.packed, with_id=True).fields)
     found: list[_Column] = []
     for group, (names, _) in selection.groups.items():

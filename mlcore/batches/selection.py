@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from kernels import RowField, RowLayout
 from mlcore.batches.blocks import Block, Values
 from mlcore.batches.expressions import Expression, parse
+from mlcore.batches.padding import Pad, check_shared, is_shared, pads_of, unpadded
 from mlcore.batches.schema import Column, Schema
 from mlcore.errors import InputError
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Precision: TypeAlias = Literal["float32", "float64"]
 Names: TypeAlias = str | Sequence[str]
+Form: TypeAlias = Literal["matrix", "dict"]
+JaggedForm: TypeAlias = Literal["pad", "offsets"]
 
 ID_BYTES = 8
 
@@ -35,19 +39,51 @@ class Output:
     Attributes
     ----------
     name
-        ``x``, ``y`` or ``w``.
+        ``x``, ``y``, ``w`` or ``mask`` of matrices; the column's or the mask's, where arrays have names.
     offset
         Where it begins in a record, in bytes.
-    width
-        Numbers of a row.
-    flat
-        Whether its shape is (n_rows,) rather than (n_rows, width).
+    dtype
+        Of its numbers.
+    shape
+        Of a row.
+    counted
+        Whether it says which values of the array before it are a row's own, and is no array of a batch itself.
     """
 
     name: str
     offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    counted: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Of a row."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the values of a column lie in a record.
+
+    Attributes
+    ----------
+    name, group
+        The column's; of what it is a part: ``x``, ``y`` or ``w``.
+    offset
+        In bytes.
+    dtype, width
+        Of its numbers, and how many there are.
+    mask
+        Where their mask begins; None where there is none.
+    """
+
+    name: str
+    group: str
+    offset: int
+    dtype: np.dtype[Any]
     width: int
-    flat: bool
+    mask: int | None = None
 
 
 class Selection:
@@ -67,9 +103,14 @@ class Selection:
     define
         New columns by name, each an expression of columns and of those defined before it.
     pad
-        For jagged columns: how many values a row has, cut or filled up with zeros.
+        For jagged columns: how many values a row has, cut or filled up with zeros; or a `mlcore.batches.Pad`.
     dtype
-        Of the arrays.
+        Of the arrays, where they are matrices.
+    form
+        ``"matrix"``: x, y and w; and, where a feature's `Pad` has a mask, a mask of x. ``"dict"``: an array for each column, with
+        its own type (float16 as float32), and one for each mask.
+    jagged
+        ``"offsets"``: jagged columns without a pad have all their values, in arrays of their own; in a dict alone.
     hidden
         Columns that are features only where they are named.
     gaps
@@ -94,8 +135,10 @@ class Selection:
         weight: Names = (),
         keep: str | None = None,
         define: Mapping[str, str] | None = None,
-        pad: Mapping[str, int] | None = None,
+        pad: Mapping[str, int | Pad] | None = None,
         dtype: Precision = "float32",
+        form: Form = "matrix",
+        jagged: JaggedForm = "pad",
         hidden: Collection[str] = (),
         gaps: bool = False,
         skipped: Skipped | None = None,
@@ -104,8 +147,15 @@ class Selection:
             raise InputError(
                 f"batches are of float32 or float64, not {dtype!r}", hint="Choose one of these.", code="batches.dtype"
             )
+        if form not in ("matrix", "dict") or jagged not in ("pad", "offsets") or (form, jagged) == ("matrix", "offsets"):
+            raise InputError(
+                f"there are no batches of layout={form!r} with jagged={jagged!r}",
+                hint='Choose "matrix" or "dict", and with the latter "pad" or "offsets".',
+                code="batches.layout",
+            )
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self.pad = dict(pad or {})
+        self.by_name, self.with_offsets = form == "dict", jagged == "offsets"
+        self.longest: Callable[[tuple[str, ...]], Mapping[str, int]] | None = None
         self.defined: dict[str, Expression] = {}
         known: dict[str, Column] = {name: schema[name] for name in schema}
         for name, text in (define or {}).items():
@@ -118,6 +168,7 @@ class Selection:
             self.defined[name] = expression
             known[name] = Column(name, kind.dtype, kind.shape, kind.jagged)
         self.known = Schema(known.values(), where=schema.where)
+        self.pad = pads_of(pad, self.known, self._type)
         self.keep = None if keep is None else parse(keep)
         if self.keep is not None:
             self.keep.check_filter(known)
@@ -136,9 +187,52 @@ class Selection:
             self.groups["y"] = (targets, isinstance(target, str))
         if weights:
             self.groups["w"] = (weights, isinstance(weight, str))
+        for name in self.packed:
+            self._check(name)
+        self.has_shared_masks = is_shared(self.pad, self.packed)
+        self._check_names()
 
     def _fits(self, column: Column) -> bool:
-        return column.dtype is not None and not column.why_not and (not column.jagged or column.name in self.pad)
+        told = column.name in self.pad or self.with_offsets
+        return column.dtype is not None and not column.why_not and (not column.jagged or told)
+
+    def _type(self, column: Column) -> np.dtype[Any]:
+        """Of a column's numbers in a record."""
+        if not self.by_name or column.dtype is None:
+            return self.dtype
+        return np.dtype(np.float32) if column.dtype == np.float16 else column.dtype
+
+    def _check(self, name: str) -> None:
+        """Make sure that a column can be packed.
+
+        Raises
+        ------
+        InputError
+            It can be no feature as it is.
+        """
+        column = self.known[name]
+        if column.dtype is None or column.why_not:
+            why = column.why_not or "it holds no numbers"
+            raise InputError(f"the column {name!r} can be no feature: {why}", hint="Leave it out.", code="batches.columns")
+        if column.jagged and name not in self.pad and not self.with_offsets:
+            raise unpadded(column)
+
+    def _check_names(self) -> None:
+        """Make sure that no mask is called as a column is, and that masks of matrices are of features."""
+        masked = {name: self.pad[name].mask_name(name) for name in self.packed if name in self.pad and self.pad[name].mask}
+        for name, mask in masked.items():
+            if self.by_name and mask in self.packed:
+                raise InputError(
+                    f"the mask of {name!r} would be called {mask!r}, as a column is",
+                    hint=f"Give it another name, such as mask={mask + '_of_padding'!r}.",
+                    code="batches.pad",
+                )
+            if not self.by_name and name not in self.features:
+                raise InputError(
+                    f"{name!r} is no feature, and batches of matrices have a mask of x alone",
+                    hint='Take layout="dict", or leave out its mask.',
+                    code="batches.pad",
+                )
 
     @cached_property
     def packed(self) -> tuple[str, ...]:
@@ -158,7 +252,7 @@ class Selection:
     @property
     def is_plain(self) -> bool:
         """Whether records are what the source holds, all of it."""
-        return self.keep is None and not self.defined and not self.choices
+        return self.keep is None and not self.defined and not self.choices and not self.has_shared_masks
 
     @property
     def keeps_all(self) -> bool:
@@ -187,79 +281,124 @@ class Selection:
             "filter": None if self.keep is None else str(self.keep),
             "choices": [repr(choice) for choice in self.choices],
             "layout": repr(self.layout(self.packed, with_id=True)),
+            "masks": {name: pad.mask for name, pad in self.pad.items() if name in self.packed},
             "skips": self.skipped is not None,
         }
 
-    def width(self, name: str) -> int:
-        """Numbers of a row of a column.
+    def is_ragged(self, name: str) -> bool:
+        """Whether a column has all its values, however many a row has."""
+        return self.known[name].jagged and name not in self.pad
 
-        Raises
-        ------
-        InputError
-            It can be no feature as it is.
-        """
+    def width(self, name: str) -> int:
+        """Numbers of a row of a column; of the longest row, where it has all its values."""
         column = self.known[name]
-        if column.dtype is None or column.why_not:
-            why = column.why_not or "it holds no numbers"
-            raise InputError(f"the column {name!r} can be no feature: {why}", hint="Leave it out.", code="batches.columns")
         if not column.jagged:
             return column.items
-        if name not in self.pad:
-            raise InputError(
-                f"the column {name!r} has another number of values in every row",
-                hint=f"Say how many a row gets, such as pad={{{name!r}: 4}}, or define a number each row, such as Sum({name}).",
-                code="batches.columns",
-            )
-        if column.shape or self.pad[name] < 1:
-            raise InputError(
-                f"{name!r} cannot be padded to {self.pad[name]} values", hint="Give 1 or more.", code="batches.columns"
-            )
-        return self.pad[name]
+        return column.items * (self.pad[name].size if name in self.pad else max(1, self._longest[name]))
+
+    @cached_property
+    def _longest(self) -> Mapping[str, int]:
+        """The most values that a row has of each column that has them all."""
+        if self.longest is None:
+            raise TypeError("a selection of jagged columns has to be told how long their rows are")
+        return self.longest(tuple(name for name in self.packed if self.is_ragged(name)))
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """A name for each column of x: that of the column, with an index where a row has several values."""
         names: list[str] = []
         for name in self.features:
-            width = self.width(name)
-            plain = width == 1 and not self.known[name].jagged
+            width = 1 if self.is_ragged(name) else self.width(name)
+            plain = width == 1 and (not self.known[name].jagged or self.is_ragged(name))
             names += [name] if plain else [f"{name}[{index}]" for index in range(width)]
         return tuple(names)
 
     @cached_property
-    def outputs(self) -> tuple[Output, ...]:
-        """The arrays of a batch, in the order of their bytes in a record."""
-        outputs, offset = [], 0
-        for name, (names, flat) in self.groups.items():
-            width = sum(self.width(each) for each in names)
-            outputs.append(Output(name, offset, width, flat and width == 1))
-            offset += width * self.dtype.itemsize
-        return tuple(outputs)
+    def _placed(self) -> tuple[tuple[Place, ...], int]:
+        """Where all columns of x, y and w lie, in this order, and how many bytes they take with their masks."""
+        places, offset = [], 0
+        for group, (names, _) in self.groups.items():
+            for name in names:
+                place = Place(name, group, offset, self._type(self.known[name]), self.width(name))
+                places.append(place)
+                offset += place.width * place.dtype.itemsize
+        masks: dict[str, int] = {}
+        all_of_x = not self.by_name and any(name in self.pad and self.pad[name].mask for name in self.features)
+        for number, place in enumerate(places):
+            if all_of_x and place.group == "x":
+                key = f"x {number}"
+            elif self.by_name and self.is_ragged(place.name):
+                key = f"offsets {place.name}"
+            elif self.by_name and place.name in self.pad and self.pad[place.name].mask:
+                key = f"mask {self.pad[place.name].mask_name(place.name)}"
+            else:
+                continue
+            if key not in masks:
+                masks[key] = offset
+                offset += place.width
+                places[number] = replace(place, mask=masks[key])
+        return tuple(places), offset
 
     @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """The arrays of a batch, in the order of their bytes in a record but for masks, which follow what they are of."""
+        places, _ = self._placed
+        boolean = np.dtype(np.bool_)
+        if not self.by_name:
+            outputs = []
+            for group, (_, flat) in self.groups.items():
+                own = [place for place in places if place.group == group]
+                width = sum(place.width for place in own)
+                flat = flat and width == 1
+                outputs.append(Output(group, own[0].offset, self.dtype, () if flat else (width,)))
+            if places[0].mask is not None:
+                outputs.append(Output("mask", places[0].mask, boolean, outputs[0].shape))
+            return tuple(outputs)
+        found: dict[str, Output] = {}
+        for place in places:
+            column = self.known[place.name]
+            if place.name in found:
+                continue
+            each = place.width // column.items
+            shape = (each, *column.shape) if column.jagged else column.shape
+            found[place.name] = Output(place.name, place.offset, place.dtype, shape)
+            if place.mask is not None:
+                ragged = self.is_ragged(place.name)
+                mask = place.name + " counted" if ragged else self.pad[place.name].mask_name(place.name)
+                found[mask] = Output(mask, place.mask, boolean, (each, *column.shape), counted=ragged)
+        return tuple(found.values())
+
+    @property
     def id_offset(self) -> int:
         """Where the row's number lies in a record that holds it: behind everything else."""
-        last = self.outputs[-1]
-        return last.offset + last.width * self.dtype.itemsize
+        return self._placed[1]
 
     def layout(self, order: Sequence[str], *, with_id: bool, constants: Mapping[str, float] | None = None) -> RowLayout:
-        """Of records that are packed from columns in this order, and from constants."""
-        fields, offset = [], 0
-        for names, _ in self.groups.values():
-            for name in names:
-                width = self.width(name)
-                if constants and name in constants:
-                    fields.append(RowField(None, offset, self.dtype.name, width, value=constants[name]))
-                else:
-                    fields.append(RowField(order.index(name), offset, self.dtype.name, width))
-                offset += width * self.dtype.itemsize
-        return RowLayout(tuple(fields), offset + (ID_BYTES if with_id else 0))
+        """Of records that are packed from columns in this order, and from constants; fields are in the order of x, y and w."""
+        fields = []
+        for place in self._placed[0]:
+            pad = self.pad[place.name].value if place.name in self.pad else 0.0
+            constant = constants is not None and place.name in constants
+            fields.append(
+                RowField(
+                    None if constant else order.index(place.name),
+                    place.offset,
+                    place.dtype.name,
+                    place.width,
+                    pad=pad,
+                    value=constants[place.name] if constants is not None and constant else 0.0,
+                    mask=place.mask,
+                )
+            )
+        return RowLayout(tuple(fields), self.id_offset + (ID_BYTES if with_id else 0))
 
     def compute(self, block: Block) -> tuple[Block, npt.NDArray[np.bool_] | None]:
         """A block with what is defined, and which of its rows are kept; None for all."""
         found: dict[str, Values] = dict(block)
         for name, expression in self.defined.items():
             found[name] = expression.evaluate(found)
+        if self.has_shared_masks:
+            check_shared(self.pad, self.packed, found)
         return found, None if self.keep is None else self.keep.keep(found)
 
     def chosen(

@@ -48,7 +48,7 @@ class RowChoice:
     by: tuple[str, ...] = ()
     outside: bool = False
 
-    def mask(self, part: Part, first: int, rows: int, block: Block) -> npt.NDArray[np.bool_]:
+    def mask(self, part: Part, first: int, rows: int, block: Block, identity: str = "") -> npt.NDArray[np.bool_]:
         """Which rows are meant, bool, shape (n_rows,).
 
         Parameters
@@ -59,13 +59,15 @@ class RowChoice:
             The number of the first one in the part, and how many there are.
         block
             The columns of `by`.
+        identity
+            What the part is known by, where the file's name here is not the one that people gave it.
         """
         if self.by:
             keys = np.zeros(rows, np.uint64)
             for number, name in enumerate(self.by):
                 keys = row_keys(keys ^ exact_bits(_flat(block, name)), _salted(self.seed, self.level), number)
         else:
-            salt = _salted(self.seed, self.level, part.identity)
+            salt = _salted(self.seed, self.level, identity or part.identity)
             keys = row_keys(np.arange(first, first + rows, dtype=np.uint64), salt, 0)
         inside = keys >= np.uint64(self.low) if self.low < _END else np.zeros(rows, np.bool_)
         if self.high < _END:

@@ -237,7 +237,7 @@ class Binning:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 scale = bins / (edges[-1] - edges[0])
                 guess = (column - edges[0]) * scale
-            if not np.isfinite(scale):
+            if not (np.isfinite(scale) and scale > 0):
                 places[:, i] = np.searchsorted(edges, column, side="right")
                 continue
             place = np.clip(guess, 0, bins - 1).astype(np.int64)
@@ -259,7 +259,10 @@ def _edges(values: Matrix, bins: int) -> Matrix:
         low, high = least, most
     margin = 0.1 * (high - low)
     low, high = max(low - margin, least - 0.01 * (high - low)), min(high + margin, most + 0.01 * (high - low))
-    if not (math.isfinite(high - low) and high - low > 1e-12 * max(abs(low), abs(high))):
+    if not math.isfinite(high - low):
+        share = np.linspace(0, 1, bins + 1)
+        return least * (1 - share) + most * share  # weighted, since the difference of the ends overflows
+    if not high - low > 1e-12 * max(abs(low), abs(high)):
         low, high = least - 0.5 * (abs(least) or 1), least + 0.5 * (abs(least) or 1)
     return np.linspace(low, high, bins + 1)
 

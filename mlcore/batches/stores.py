@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import tempfile
@@ -10,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -442,14 +444,25 @@ def disk(directory: Path) -> Iterator[None]:
 
 
 def gathered(
-    pieces: Iterator[tuple[Records, Order]], selection: Selection, rows: int
-) -> Iterator[tuple[npt.NDArray[np.floating], ...]]:
-    """Arrays of x, y and w, of `rows` rows each but the last ones, from pieces of any size; every one is new."""
+    pieces: Iterator[tuple[Records, Order]], selection: Selection, rows: int, *, buffers: int = 0
+) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """The outputs of a selection as arrays of `rows` rows each but the last ones, from pieces of any size.
+
+    Every one is new; or, with `buffers`, overwritten after so many others.
+    """
     outputs = selection.outputs
     offsets = [output.offset for output in outputs]
+    reused: list[tuple[npt.NDArray[Any], ...]] = []
+    turn = itertools.count()
 
-    def fresh() -> tuple[npt.NDArray[np.floating], ...]:
-        return tuple(np.empty((rows,) if output.flat else (rows, output.width), selection.dtype) for output in outputs)
+    def fresh() -> tuple[npt.NDArray[Any], ...]:
+        number = next(turn)
+        if buffers and number >= buffers:
+            return reused[number % buffers]
+        arrays = tuple(np.empty((rows, *output.shape), output.dtype) for output in outputs)
+        if buffers:
+            reused.append(arrays)
+        return arrays
 
     arrays, have = fresh(), 0
     for records, order in pieces:

@@ -101,7 +101,7 @@ def _account_page(request: HttpRequest, *, status: int = 200, **extra: Any) -> H
     user: Any = request.user
     quota = services.quota(user)
     used = disk_used(user)
-    active = Job.objects.filter(owner=user, state__in=ACTIVE).count()
+    active = Job.objects.filter(owner=user, state__in=ACTIVE, parent=None).count()
     context = {
         "quota": quota,
         "uses": [

@@ -160,7 +160,7 @@ def find(request: HttpRequest, job_id: uuid.UUID) -> Job:
 @router.get("", response={200: Page[JobSummary]} | refusals(422), operation_id="list_jobs", summary="List jobs")
 def index(request: HttpRequest, filters: Query[JobFilters]) -> Any:
     """Your jobs, newest first; an administrator sees everybody's."""
-    found = presentation.visible(person(request)).select_related("owner")
+    found = presentation.visible(person(request)).filter(parent=None).select_related("owner")
     if filters.state:
         found = found.filter(state__in=filters.state)
     if filters.type:

@@ -42,7 +42,7 @@ def me(request: HttpRequest) -> Any:
     """Who you are, and what you use of what you may."""
     user = person(request)
     quota = accounts.quota(user)
-    active = Job.objects.filter(owner=user, state__in=ACTIVE).count()
+    active = Job.objects.filter(owner=user, state__in=ACTIVE, parent=None).count()
     return {
         "username": user.get_username(),
         "administrator": user.is_staff,

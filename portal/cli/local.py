@@ -74,7 +74,7 @@ def run(
         A file cannot be used, or the run failed; nothing is left in ``out`` then.
     """
     started = time.monotonic()
-    files = {str(params[name]): Path(params[name]) for name in job_type.file_kinds() if params.get(name)}
+    files = {path: Path(path) for named in job_type.files_of(params).values() for path in named}
     work = Path(tempfile.mkdtemp(prefix="ml4ep-run-"))
     try:
         (work / "out").mkdir()

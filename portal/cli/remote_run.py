@@ -15,7 +15,7 @@ from portal.cli.results import show_result
 def run_remote(
     slug: str,
     given: Mapping[str, Any],
-    files: Mapping[str, Path],
+    files: Mapping[str, Path | list[Path]],
     out: Path,
     *,
     title: str,
@@ -26,7 +26,12 @@ def run_remote(
 ) -> None:
     """Upload, submit, wait, download, show. Ctrl-C cancels the job there."""
     with portal(remote, token) as there, console.Bar() as bar:
-        uploaded = {name: there.files.upload(path, progress=bar).id for name, path in files.items()}
+        uploaded = {
+            name: [there.files.upload(one, progress=bar).id for one in path]
+            if isinstance(path, list)
+            else there.files.upload(path, progress=bar).id
+            for name, path in files.items()
+        }
         job = there.jobs.submit(slug, {**given, **uploaded}, title=title)
 
         def log(text: str) -> None:

@@ -101,6 +101,8 @@ def _option(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> t
     kind: Any
     if resolved.get("format") == "library-file":
         kind = Path
+    elif resolved.get("format") == "library-files":
+        kind = list[Path]
     elif "enum" in resolved:
         kind = Literal[tuple(str(each) for each in resolved["enum"])]
     elif resolved.get("type") == "array":
@@ -129,7 +131,7 @@ def _metavar(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
     resolved = _resolved(field, schema)
     if "enum" in resolved or resolved.get("type") == "boolean":
         return None
-    if resolved.get("format") == "library-file":
+    if resolved.get("format") in ("library-file", "library-files"):
         return "FILE"
     return {"integer": "N", "number": "X"}.get(str(resolved.get("type")), "TEXT")
 
@@ -164,13 +166,23 @@ def _run(
         raise CommandError(
             f"The folder {out} has files in it.", hint="Give another one with --out, or use it as it is with --force."
         )
-    paths = {name: _checked_file(job_type, name, given[name]) for name in job_type.file_kinds() if name in given}
+    paths: dict[str, Path | list[Path]] = {}
+    for name in job_type.file_kinds():
+        value = given.get(name)
+        if isinstance(value, list):
+            paths[name] = [_checked_file(job_type, name, path) for path in value]
+        elif value:
+            paths[name] = _checked_file(job_type, name, value)
     if remote:
         from portal.cli.remote_run import run_remote
 
         run_remote(job_type.slug, given, paths, out, title=title, as_json=as_json, verbose=verbose, remote=remote, token=token)
     else:
-        _run_here(job_type, given | {name: str(path) for name, path in paths.items()}, out, as_json, verbose)
+        _run_here(job_type, given | {name: _texts(path) for name, path in paths.items()}, out, as_json, verbose)
+
+
+def _texts(path: Path | list[Path]) -> str | list[str]:
+    return [str(one) for one in path] if isinstance(path, list) else str(path)
 
 
 def _checked_file(job_type: Any, name: str, path: Path) -> Path:

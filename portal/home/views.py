@@ -28,7 +28,7 @@ TRIES = (
 def home(request: HttpRequest) -> HttpResponse:
     """What can I do, is it up, what ran."""
     user: Any = request.user
-    jobs = presentation.visible(user)
+    jobs = presentation.visible(user).filter(parent=None)
     found = presentation.rows(jobs.exclude(type__in=_in_passing()).order_by("-created_at")[:RECENT_JOBS])
     context = {
         "tries": TRIES,

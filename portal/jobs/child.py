@@ -35,13 +35,21 @@ def outcome(request: dict[str, Any], output: Path, send: Any) -> Message:
 
     job_type = registry.get(request["type"])
     files, places = ({key: Path(path) for key, path in request[name].items()} for name in ("files", "places"))
-    context = JobContext(output, files, send, places, request.get("names", {}))
+    parts = [[Path(path) for path in paths] for paths in request.get("parts", ())]
+    context = JobContext(output, files, send, places, request.get("names", {}), parts)
+
+    def named(text: str) -> str:
+        """A text with the names that people gave to files instead of where they lie here."""
+        for reference, path in files.items():
+            text = text.replace(str(path), context.name(reference))
+        return text
+
     try:
         result = job_type.run(context, job_type.parse(request["params"]))
     except (VerificationError, NotImplementedError):
         return {"crash": traceback.format_exc()}
     except (MLCoreError, AssistantError) as error:
-        return {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
+        return {"error": {"code": error.code, "message": named(str(error)), "hint": named(error.hint)}}
     except MemoryError:
         return {"error": {"code": "limit.memory", "message": "The job needs more memory than it may use.", "hint": ""}}
     except Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,8 @@ class JobContext:
         The deployment's folders, ``index`` and ``models``; a job type writes to those that it lists in `JobType.writable`.
     names
         What the files are called in the library, by file id; by default as on disk.
+    parts
+        The artefacts of the job's parts, in the order of `JobType.parts` and of their names; the files are not there then.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class JobContext:
         send: Callable[[Message], None],
         places: Mapping[str, Path] = MappingProxyType({}),
         names: Mapping[str, str] = MappingProxyType({}),
+        parts: Sequence[Sequence[Path]] = (),
     ) -> None:
         self.folder = folder
         self._files = files
         self._send = send
         self._places = places
         self._names = names
+        self.parts = tuple(tuple(paths) for paths in parts)
 
     def file(self, reference: str) -> Path:
         """The local path of a file parameter's value."""

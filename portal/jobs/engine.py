@@ -113,9 +113,14 @@ def _run(job: Job, folder: Path) -> None:
     job_type = registry.get(job.type)
     limits = _limits(job, job_type)
     (folder / "out").mkdir()
-    files, names, hashes = _place_inputs(job, job_type, folder)
+    (folder / "in").mkdir()
+    parts = _place_parts(job, folder)
+    files, names, hashes = _place_inputs(job, job_type, folder, fetch=not parts)
     places = {name: str(path) for name, path in _places().items()}
-    request = {"type": job.type, "params": job.params, "files": files, "names": names, "places": places}
+    request = {
+        "type": job.type, "params": job.params, "files": files, "names": names, "places": places,
+        "parts": parts,
+    }  # fmt: skip
     (folder / "request.json").write_text(json.dumps(request))
     run = Run(job, folder)
     process, messages = _start(folder, limits, job_type)
@@ -139,9 +144,9 @@ def _limits(job: Job, job_type: registry.JobType[Any]) -> sandbox.Limits:
 
 
 def _place_inputs(
-    job: Job, job_type: registry.JobType[Any], folder: Path
+    job: Job, job_type: registry.JobType[Any], folder: Path, *, fetch: bool
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Put the files that the parameters name where the child can read them.
+    """Put the files that the parameters name where the child can read them; a job with parts needs what they made instead.
 
     Returns
     -------
@@ -152,18 +157,31 @@ def _place_inputs(
     names: dict[str, str] = {}
     hashes: dict[str, str] = {}
     inputs = folder / "in"
-    inputs.mkdir()
-    for parameter in job_type.file_kinds():
-        reference = job.params.get(parameter)
-        if not reference:
-            continue
+    for reference in dict.fromkeys(one for named in job_type.files_of(job.params).values() for one in named):
         file = LibraryFile.objects.select_related("content").get(pk=reference)
         target = inputs / f"{len(paths)}-{file.sha256[:12]}"  # the uploader's name stays out of the file system
-        _fetch(file.path, target)
-        paths[str(reference)] = str(target)
-        names[str(reference)] = file.name
-        hashes[file.name] = file.sha256
+        if fetch:
+            _fetch(file.path, target)
+        paths[reference] = str(target)
+        names[reference] = file.name
+        # Files may have a name in common.
+        hashes[file.name if hashes.get(file.name, file.sha256) == file.sha256 else f"{file.name} ({len(paths)})"] = file.sha256
     return paths, names, hashes
+
+
+def _place_parts(job: Job, folder: Path) -> list[list[str]]:
+    """Put what the job's parts made where the child can read it."""
+    found: list[list[str]] = []
+    for part in job.parts.order_by("part"):
+        targets: list[str] = []
+        for artifact in part.artifacts.order_by("name"):
+            target = (
+                folder / "in" / f"part-{len(found)}-{len(targets)}"
+            )  # the child that made it named it, so that name is not used
+            _fetch(artifact.path, target)
+            targets.append(str(target))
+        found.append(targets)
+    return found
 
 
 def _fetch(stored: str, target: Path) -> None:

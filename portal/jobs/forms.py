@@ -16,6 +16,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 
 from portal.accounts import services as accounts
 from portal.accounts.models import User
@@ -47,7 +49,7 @@ class Field:
     label: str
     hint: str
     kind: str
-    """``text``, ``lines``, ``number``, ``integer``, ``boolean``, ``select``, ``file``, ``list`` or ``json``."""
+    """``text``, ``lines``, ``number``, ``integer``, ``boolean``, ``select``, ``file``, ``files``, ``list`` or ``json``."""
     required: bool
     schema: Mapping[str, Any]
     default: Any = None
@@ -67,6 +69,16 @@ class Field:
     def id(self) -> str:
         """Of the control."""
         return f"f-{self.name}"
+
+    @property
+    def problem_lines(self) -> list[str]:
+        """A problem that shows where it is, in a line of its own; empty for the others."""
+        return self.problem.splitlines() if "\n" in self.problem else []
+
+    @property
+    def values(self) -> list[str]:
+        """The files that are chosen, by their ids."""
+        return [one.strip() for one in self.value.split(",") if one.strip()]
 
     @property
     def checked(self) -> bool:
@@ -151,7 +163,7 @@ class JobForm:
         if result.kind == "select":
             titles = node.get("x-titles", {})
             result.options = [Option(_text(value), str(titles.get(str(value), value))) for value in _choices(node)]
-        elif result.kind == "file":
+        elif result.kind in ("file", "files"):
             self._offer_files(result)
         return result
 
@@ -187,10 +199,14 @@ class JobForm:
     def take(self, data: Mapping[str, str], files: Mapping[str, Any]) -> None:
         """Read a sent form; files that came with it go into the library first."""
         for row in self.fields:
-            row.value = str(data.get(row.name, "false" if row.kind == "boolean" else "")).strip()
-            upload = files.get(row.name + UPLOAD_SUFFIX)
-            if row.kind == "file" and upload is not None:
-                self._store(row, upload)
+            if row.kind == "files":
+                row.value = ",".join(data.getlist(row.name) if isinstance(data, QueryDict) else [data.get(row.name, "")])
+            else:
+                row.value = str(data.get(row.name, "false" if row.kind == "boolean" else "")).strip()
+            if row.kind in ("file", "files"):
+                name = row.name + UPLOAD_SUFFIX
+                for upload in files.getlist(name) if isinstance(files, MultiValueDict) else filter(None, [files.get(name)]):
+                    self._store(row, upload)
 
     def _store(self, row: Field, upload: Any) -> None:
         try:
@@ -198,9 +214,10 @@ class JobForm:
         except library.UploadRefusedError as error:
             row.problem = f"{error.message} {error.hint}".strip()
             return
-        row.value = str(stored.pk)
-        if all(option.value != row.value for option in row.options):
-            row.options.insert(0, Option(row.value, stored.name, stored.name))
+        key = str(stored.pk)
+        row.value = ",".join([*row.values, key]) if row.kind == "files" else key
+        if all(option.value != key for option in row.options):
+            row.options.insert(0, Option(key, stored.name, stored.name))
 
     # --- using them ---
 
@@ -263,7 +280,7 @@ class JobForm:
     @property
     def has_files(self) -> bool:
         """Whether a row is a file."""
-        return any(row.kind == "file" for row in self.fields)
+        return any(row.kind in ("file", "files") for row in self.fields)
 
     @property
     def helps(self) -> list[Field]:
@@ -280,7 +297,7 @@ class JobForm:
         yield "Memory", min(limit.memory_bytes, quota.memory), "size"
         yield "Run time", min(limit.wall_seconds, quota.seconds), "duration"
         yield "Kept for", f"{settings.ENV.retention_days} days", ""
-        active = Job.objects.filter(owner=self.user, state__in=ACTIVE).count()
+        active = Job.objects.filter(owner=self.user, state__in=ACTIVE, parent=None).count()
         yield "Yours now", f"{active} of {quota.jobs} jobs", ""
 
     @property
@@ -293,6 +310,11 @@ class JobForm:
                 names = {option.value: option.name for option in row.options}
                 if row.required or row.value:
                     parts.append(f"{flag} {shlex.quote(names.get(row.value, 'FILE'))}")
+            elif row.kind == "files":
+                names = {option.value: option.name for option in row.options}
+                parts += [
+                    f"{flag} {shlex.quote(names.get(key, 'FILE'))}" for key in row.values or (["?"] if row.required else [])
+                ]
             elif row.kind == "boolean":
                 if row.value != _text(row.default):
                     parts.append(flag if row.checked else f"--no-{flag[2:]}")
@@ -311,8 +333,8 @@ def startable(user: User | AnonymousUser) -> list[registry.JobType[Any]]:
 
 
 def _kind(node: Mapping[str, Any]) -> str:
-    if node.get("format") == "library-file":
-        return "file"
+    if node.get("format") in registry.FILE_FORMATS:
+        return "file" if node["format"] == "library-file" else "files"
     if "enum" in node or "const" in node:
         return "select"
     match node.get("type"):
@@ -373,6 +395,8 @@ def _read(row: Field) -> Any:
                 items = row.schema.get("items", {}).get("type", "string")
                 parts = [part.strip() for part in text.replace("\n", ",").split(",") if part.strip()]
                 return [float(part) if items == "number" else int(part) if items == "integer" else part for part in parts]
+            case "files":
+                return row.values
             case "json":
                 return json.loads(text)
             case "select":
@@ -385,7 +409,9 @@ def _read(row: Field) -> Any:
 def _in_words(row: Field, problem: str) -> str:
     """The schema's message in the words of the form."""
     if problem == "Field required":
-        return "Choose a file, or upload one." if row.kind == "file" else "Fill this in."
+        return "Choose a file, or upload one." if row.kind in ("file", "files") else "Fill this in."
+    if row.kind == "files" and problem.startswith("List should have at most"):
+        return f"{len(row.values)} files are too many for one job."
     if row.kind in ("number", "integer") and problem.startswith("Input should be a valid"):
         wanted = "a whole number" if row.kind == "integer" else "a number"
         return f"“{row.value}” is not {wanted}" + (f", {row.range}." if row.range else ".")

@@ -7,8 +7,11 @@ States of a job::
        |  '--- reap ------|        (worker lost, attempts left)
        '-----> CANCELLED <'
 
-Only `portal.jobs.services` writes these tables. PENDING -> RUNNING is one conditional UPDATE that stores a fresh `claim`; every
-later write of that run names its claim, so a run that was given up cannot overwrite the one that replaced it.
+A job may have parts, which are jobs too: it waits until all of them have SUCCEEDED, and ends where one of them does otherwise.
+
+Only `portal.jobs.services` and `portal.jobs.parts` write these tables. PENDING -> RUNNING is one conditional UPDATE that stores a
+fresh `claim`; every later write of that run names its claim, so a run that was given up cannot overwrite the one that replaced
+it.
 """
 
 from __future__ import annotations
@@ -62,6 +65,9 @@ class Job(models.Model):
     error_hint = models.TextField(blank=True)
     expired_at = models.DateTimeField(null=True, help_text="When its artefacts were removed")
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries")
+
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="parts", help_text="Whose part it is")
+    part = models.PositiveIntegerField(null=True, help_text="Its number among the parts")
 
     class Meta:
         ordering = ["-created_at"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 520, 236
@@ -207,3 +207,177 @@ def _log_ticks(first: float, last: float) -> list[float]:
     steps = (1, 2, 5) if last - first < 2.2 else (1,)
     found = [step * 10.0**power for power in range(math.floor(first), math.ceil(last) + 1) for step in steps]
     return [value for value in found if first <= math.log10(value) <= last]
+
+
+# --- classes of rows compared ---------------------------------------------------------------------------------------------------
+
+CLASSES = ("m1", "m2", "truth", "e-ort", "e-xgb", "e-tree", "e-lgbm", "e-skl")
+"""The colours of classes, signal first."""
+RATIO_TOP, RATIO_BOTTOM = 232, 286
+RATIO_MOST = 2.0
+
+
+def overlay(
+    edges: Sequence[float], series: Sequence[tuple[str, Sequence[float]]], *, x_title: str, y_title: str, label: str
+) -> str:
+    """Histograms of several classes on one axis, each as shares of its own sum; below, the ratio of the first two.
+
+    Parameters
+    ----------
+    edges
+        Bin edges, ascending.
+    series
+        Of (name, contents of the bins).
+    x_title, y_title
+        Axis titles.
+    label
+        One sentence that says what the plot shows.
+    """
+    low, high = float(edges[0]), float(edges[-1])
+    shares = [[count / (sum(counts) or 1.0) for count in counts] for _, counts in series]
+    top = max((share for of_class in shares for share in of_class), default=0.0) * 1.12 or 1.0
+    with_ratio = len(series) > 1
+    height = RATIO_BOTTOM + 32 if with_ratio else HEIGHT
+
+    def x(value: float) -> float:
+        return round(LEFT + (value - low) / (high - low) * (RIGHT - LEFT), 1)
+
+    def y(value: float) -> float:
+        return round(BOTTOM - value / top * (BOTTOM - TOP), 1)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">']
+    for tick in ticks(0, top):
+        parts.append(f'<path class="gr" d="M{LEFT} {y(tick)}L{RIGHT} {y(tick)}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 3.5}" class="a-e">{number(tick)}</text>')
+    for index, of_class in enumerate(shares):
+        steps = "".join(f"V{y(share)}H{x(edge)}" for share, edge in zip(of_class, edges[1:], strict=True))
+        parts.append(
+            f'<g class="{CLASSES[index % len(CLASSES)]}"><path class="tint fl" d="M{x(low)} {BOTTOM}{steps}V{BOTTOM}Z"/>'
+        )
+        parts.append(f'<path class="ln" d="M{x(low)} {BOTTOM}{steps}V{BOTTOM}"/></g>')
+    at = RIGHT
+    for index, (name, _) in reversed(list(enumerate(series))):
+        shown = name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
+        at -= round(6.3 * len(shown)) + 22
+        parts.append(f'<rect class="{CLASSES[index % len(CLASSES)]} fl" x="{at}" y="3" width="9" height="9"/>')
+        parts.append(f'<text x="{at + 13}" y="11" class="lb">{escape(shown)}</text>')
+    parts.append(f'<path class="ax" d="M{LEFT} {BOTTOM}H{RIGHT}"/><text x="{LEFT}" y="11" class="lb">{escape(y_title)}</text>')
+    bottom = RATIO_BOTTOM if with_ratio else BOTTOM
+    for tick in ticks(low, high):
+        parts.append(f'<path class="ax" d="M{x(tick)} {bottom}v4"/>')
+        parts.append(f'<text x="{x(tick)}" y="{bottom + 16}" class="a-m">{number(tick)}</text>')
+    if with_ratio:
+        parts += _ratio_panel(edges, series, x)
+    parts.append(f'<text x="{RIGHT}" y="{height - 1}" class="lb a-e">{escape(x_title)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _ratio_panel(edges: Sequence[float], series: Sequence[tuple[str, Sequence[float]]], x: Callable[[float], float]) -> list[str]:
+    """Shares of the first class over those of the second, with the error that counting has; the band is the second's alone."""
+
+    def y(value: float) -> float:
+        return round(RATIO_BOTTOM - value / RATIO_MOST * (RATIO_BOTTOM - RATIO_TOP), 1)
+
+    (first_name, first), (second_name, second) = series[:2]
+    scale = (sum(second) or 1.0) / (sum(first) or 1.0)
+    parts = [
+        f'<text x="{LEFT}" y="{RATIO_TOP - 5}" class="lb">{escape(f"{first_name} / {second_name}"[:60])}</text><g class="m2">'
+    ]
+    for low, high, b in zip(edges, edges[1:], second, strict=False):
+        if b > 0:
+            error = min(1 / math.sqrt(b), 1.0)
+            box = f'x="{x(low)}" y="{y(1 + error)}" width="{x(high) - x(low):.1f}" height="{y(1 - error) - y(1 + error):.1f}"'
+            parts.append(f'<rect class="tint fl" {box}/>')
+    parts.append('</g><g class="m1">')
+    parts += [f'<text x="{LEFT - 6}" y="{y(tick) + 3.5}" class="a-e">{number(tick)}</text>' for tick in (0.0, 1.0, 2.0)]
+    parts.append(f'<path class="ref-l" d="M{LEFT} {y(1)}H{RIGHT}"/>')
+    for low, high, a, b in zip(edges, edges[1:], first, second, strict=False):
+        if a <= 0 or b <= 0:
+            continue
+        middle, ratio = round((x(low) + x(high)) / 2, 1), a / b * scale
+        if ratio > RATIO_MOST:
+            parts.append(f'<path class="pt" d="M{middle} {RATIO_TOP}l3.5 6h-7Z"/>')
+            continue
+        error = ratio / math.sqrt(a)
+        parts.append(f'<path class="eb" d="M{middle} {y(max(ratio - error, 0.0))}V{y(min(ratio + error, RATIO_MOST))}"/>')
+        parts.append(f'<circle class="pt" cx="{middle}" cy="{y(ratio)}" r="1.8"/>')
+    parts.append(f'</g><path class="ax" d="M{LEFT} {RATIO_BOTTOM}H{RIGHT}"/>')
+    return parts
+
+
+def before_and_after(edges: Sequence[float], before: Sequence[float], after: Sequence[float], *, x_title: str, label: str) -> str:
+    """The histogram of all rows as a line, that of those that are kept filled below it."""
+    low, high = float(edges[0]), float(edges[-1])
+    top = max(max(before, default=0.0), 1.0) * 1.08
+
+    def x(value: float) -> float:
+        return round(LEFT + (value - low) / (high - low) * (RIGHT - LEFT), 1)
+
+    def steps(counts: Sequence[float]) -> str:
+        middle = "".join(
+            f"V{round(BOTTOM - count / top * (BOTTOM - TOP), 1)}H{x(edge)}" for count, edge in zip(counts, edges[1:], strict=True)
+        )
+        return f"M{x(low)} {BOTTOM}{middle}V{BOTTOM}"
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">']
+    for tick in ticks(0, top):
+        height = round(BOTTOM - tick / top * (BOTTOM - TOP), 1)
+        parts.append(f'<path class="gr" d="M{LEFT} {height}L{RIGHT} {height}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{height + 3.5}" class="a-e">{number(tick)}</text>')
+    for tick in ticks(low, high):
+        parts.append(f'<path class="ax" d="M{x(tick)} {BOTTOM}v4"/>')
+        parts.append(f'<text x="{x(tick)}" y="{BOTTOM + 16}" class="a-m">{number(tick)}</text>')
+    parts.append(f'<path class="truth ln" d="{steps(before)}"/>')
+    parts.append(f'<g class="m1"><path class="tint fl" d="{steps(after)}Z"/><path class="ln" d="{steps(after)}"/></g>')
+    parts.append(f'<path class="ax" d="M{LEFT} {BOTTOM}H{RIGHT}"/><text x="{LEFT}" y="11" class="lb">Values</text>')
+    parts.append(f'<rect class="truth fl" x="{RIGHT - 118}" y="3" width="9" height="9"/>')
+    parts.append(
+        f'<text x="{RIGHT - 105}" y="11" class="lb">all</text><rect class="m1 fl" x="{RIGHT - 62}" y="3" width="9" height="9"/>'
+    )
+    parts.append(f'<text x="{RIGHT - 49}" y="11" class="lb">kept</text>')
+    parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 1}" class="lb a-e">{escape(x_title)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def matrix(labels: Sequence[str], values: Sequence[Sequence[float | None]], *, label: str) -> str:
+    """A square of numbers from -1 to 1: blue above zero, orange below, the number in each cell where there is room.
+
+    Parameters
+    ----------
+    labels
+        Of rows and columns.
+    values
+        One list for each row; None where there is no number.
+    label
+        One sentence that says what the plot shows.
+    """
+    count = len(labels)
+    left = 150
+    cell = max(14.0, min(44.0, (640 - left) / max(1, count)))
+    width, height = left + cell * count, cell * count + 96
+    parts = [f'<svg viewBox="0 0 {max(width, 320):.0f} {height:.0f}" role="img" aria-label="{escape(label)}">']
+    for row, name in enumerate(labels):
+        shown = name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
+        y = cell * row
+        parts.append(f'<text x="{left - 6}" y="{y + cell / 2 + 3.5:.1f}" class="code-t a-e">{escape(shown, quote=False)}</text>')
+        x = left + cell * (row + 0.5)
+        below = cell * count + 10
+        turned = f'transform="rotate(-50 {x:.1f} {below:.1f})"'
+        short = shown if len(shown) <= 14 else f"{shown[:13]}…"
+        parts.append(f'<text x="{x:.1f}" y="{below:.1f}" class="code-t a-e" {turned}>{escape(short, quote=False)}</text>')
+        for column, value in enumerate(values[row]):
+            at = left + cell * column
+            told = "—" if value is None else f"{value:.2f}"
+            words = escape(f"{name}, {labels[column]}: {told}", quote=False)
+            parts.append(f'<g class="{_shade(value)}"><title>{words}</title>')
+            parts.append(f'<rect class="fl" x="{at:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}"/></g>')
+            if cell >= 26:
+                parts.append(f'<text x="{at + cell / 2:.1f}" y="{y + cell / 2 + 3.5:.1f}" class="val a-m">{told}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _shade(value: float | None) -> str:
+    if value is None or abs(value) < 0.1:
+        return "q-0"
+    step = 3 if abs(value) >= 0.7 else 2 if abs(value) >= 0.35 else 1
+    return f"q-f{step}" if value > 0 else f"q-l{step}"

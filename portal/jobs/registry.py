@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from mlcore.toolchain.sandbox import Limits
 from portal.jobs.context import JobContext
 from portal.jobs.results import Result
+
+FILE_FORMATS = ("library-file", "library-files")
+"""The formats of parameters that are a file, or a list of files."""
 
 
 class Params(BaseModel):
@@ -42,6 +45,18 @@ def file_field(*, title: str, description: str, kinds: tuple[str, ...], side_hel
     return Field(title=title, description=description, json_schema_extra=extra)
 
 
+def files_field(
+    *, title: str, description: str, kinds: tuple[str, ...], side_help: str = "", most: int = 100, optional: bool = False
+) -> Any:
+    """A parameter of one or several uploaded files, declared as ``list[str]``: as of `file_field`, for each of them."""
+    extra: dict[str, JsonValue] = {"format": "library-files", "x-kinds": list(kinds)}
+    if side_help:
+        extra["x-help"] = side_help
+    if optional:
+        return Field(default_factory=list, title=title, description=description, max_length=most, json_schema_extra=extra)
+    return Field(title=title, description=description, min_length=1, max_length=most, json_schema_extra=extra)
+
+
 class JobType(ABC, Generic[P]):
     """A kind of job. Subclasses live alone in a module of `portal.jobs.types` and are used through one shared instance."""
 
@@ -65,6 +80,10 @@ class JobType(ABC, Generic[P]):
     staff_only: ClassVar[bool] = False
     listed: ClassVar[bool] = True
     """Whether people start it from the menu; the portal starts the others itself."""
+    preview_type: ClassVar[str] = ""
+    """The job type of what the form shows while it is filled in; its parameters have the names of the form's."""
+    part_type: ClassVar[str] = ""
+    """The job type of its parts, where `parts` gives some."""
     Params: ClassVar[type[Params]]
 
     @abstractmethod
@@ -75,14 +94,30 @@ class JobType(ABC, Generic[P]):
         """The title of a job with these parameters; ``files`` maps file ids to names."""
         return next(iter(files.values()), self.title)
 
+    def parts(self, params: P, sizes: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
+        """Parameters of jobs of type `part_type` that run before this one, on as many workers as there are.
+
+        Their artefacts are handed to `run` in `JobContext.parts`. ``sizes`` maps file ids to bytes. Without a server there are no
+        parts: `run` then does all of it.
+        """
+        return ()
+
     def file_kinds(self) -> dict[str, tuple[str, ...]]:
         """The parameters that are files, each with the kinds of file it takes."""
         extras = {name: field.json_schema_extra for name, field in self.Params.model_fields.items()}
         return {
             name: tuple(str(kind) for kind in kinds)
             for name, extra in extras.items()
-            if isinstance(extra, dict) and extra.get("format") == "library-file" and isinstance(kinds := extra["x-kinds"], list)
+            if isinstance(extra, dict) and extra.get("format") in FILE_FORMATS and isinstance(kinds := extra["x-kinds"], list)
         }
+
+    def files_of(self, params: Mapping[str, Any]) -> dict[str, list[str]]:
+        """The files that parameters name, by parameter; those that are left out have none."""
+        found: dict[str, list[str]] = {}
+        for name in self.file_kinds():
+            value = params.get(name)
+            found[name] = [str(one) for one in value if one] if isinstance(value, list | tuple) else [str(value)] if value else []
+        return found
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the parameters."""

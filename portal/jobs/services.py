@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from portal.accounts import services as accounts
 from portal.accounts.models import User
-from portal.jobs import registry
+from portal.jobs import parts, registry
 from portal.jobs.models import ACTIVE, FINISHED, Artifact, Job, JobState, LogChunk
 from portal.library.models import LibraryFile
 
@@ -87,8 +87,11 @@ def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, titl
         queued_at=timezone.now(),
         retry_of=retry_of,
     )
-    job.save()
-    transaction.on_commit(lambda: enqueue(job))
+    with transaction.atomic():
+        job.save()
+        wanted = job_type.parts(params, {str(file.pk): file.size for file in files})
+        waiting = parts.make(job, wanted, job_type.part_type, {str(file.pk): file.name for file in files})
+        transaction.on_commit(lambda: enqueue_all(waiting))
     return job
 
 
@@ -99,22 +102,21 @@ def _summary(problems: Mapping[str, str]) -> str:
 def _check_files(owner: User | None, job_type: registry.JobType[Any], params: Mapping[str, Any]) -> list[LibraryFile]:
     """The library files that the parameters name; refuses what is not there, not this person's, or of the wrong kind."""
     files = []
+    named = job_type.files_of(params)
     for field, kinds in job_type.file_kinds().items():
-        reference = params[field]
-        if reference in (None, ""):
-            continue
-        file = find_file(owner, str(reference))
-        if file is None:
-            raise JobRefusedError(
-                "One thing to fix: the file is not in your library.",
-                code="job.file",
-                hint="Upload it first, or choose one of your files.",
-                problems={field: "This file is not in your library."},
-            )
-        if file.kind not in kinds:
-            problem = f"{file.name} is {file.kind}; this needs {' or '.join(kinds)}."
-            raise JobRefusedError(f"One thing to fix: {problem}", code="job.file", problems={field: problem})
-        files.append(file)
+        for reference in named[field]:
+            file = find_file(owner, reference)
+            if file is None:
+                raise JobRefusedError(
+                    "One thing to fix: the file is not in your library.",
+                    code="job.file",
+                    hint="Upload it first, or choose one of your files.",
+                    problems={field: "This file is not in your library."},
+                )
+            if file.kind not in kinds:
+                problem = f"{file.name} is {file.kind}; this needs {' or '.join(kinds)}."
+                raise JobRefusedError(f"One thing to fix: {problem}", code="job.file", problems={field: problem})
+            files.append(file)
     return files
 
 
@@ -130,7 +132,7 @@ def find_file(owner: User | None, reference: str) -> LibraryFile | None:
 
 def _check_quota(owner: User) -> None:
     limit = accounts.quota(owner)
-    active = Job.objects.filter(owner=owner, state__in=ACTIVE).count()
+    active = Job.objects.filter(owner=owner, state__in=ACTIVE, parent=None).count()
     if active >= limit.jobs:
         raise JobRefusedError(
             f"You have {active} jobs waiting or running; {limit.jobs} are allowed at a time.",
@@ -158,6 +160,8 @@ def cancel(job: Job) -> bool:
     now = timezone.now()
     waiting = Job.objects.filter(pk=job.pk, state=JobState.PENDING)
     if waiting.update(state=JobState.CANCELLED, finished_at=now, cancel_requested_at=now):
+        parts.cancel(job)
+        parts.ended(job)
         return True
     return bool(Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(cancel_requested_at=now))
 
@@ -173,9 +177,36 @@ def delete(job: Job) -> None:
     """Remove an ended job with its artefacts."""
     if job.active:
         raise JobRefusedError("This job has not ended yet.", hint="Cancel it first.", code="job.active")
-    paths = list(job.artifacts.values_list("path", flat=True))
+    if job.parent is not None and job.parent.active:
+        raise JobRefusedError("This job is a part of another one that has not ended yet.", hint="Cancel that.", code="job.part")
+    paths = list(Artifact.objects.filter(Q(job=job) | Q(job__parent=job)).values_list("path", flat=True))
     job.delete()
-    transaction.on_commit(lambda: _remove_stored(paths))
+    transaction.on_commit(lambda: remove_stored(paths))
+
+
+def preview(owner: User, slug: str, raw: Mapping[str, Any]) -> Job:
+    """A short job of an unlisted type: the one made before with these parameters, else a new one, which ends the person's others.
+
+    Parameters that the type does not have are left out.
+
+    Raises
+    ------
+    JobRefusedError
+        As of `submit`.
+    """
+    job_type = registry.get(slug)
+    params = {name: value for name, value in raw.items() if name in job_type.Params.model_fields}
+    try:
+        plain = job_type.parse(params).model_dump(mode="json")
+    except registry.ParamsError as error:
+        raise JobRefusedError(_summary(error.problems), code="job.params", problems=error.problems) from error
+    mine = Job.objects.filter(owner=owner, type=slug)
+    known = mine.exclude(state=JobState.CANCELLED).filter(cancel_requested_at=None, expired_at=None, params=plain)
+    if found := known.order_by("-created_at").first():
+        return found
+    for other in mine.filter(state__in=ACTIVE):
+        cancel(other)
+    return submit(owner, slug, plain)
 
 
 # --- from workers ---------------------------------------------------------------------------------
@@ -191,12 +222,18 @@ def enqueue(job: Job) -> None:
         log.warning("job %s waits for the broker", job.pk, exc_info=True)
 
 
+def enqueue_all(jobs: Sequence[Job]) -> None:
+    """Send the message for each of these."""
+    for job in jobs:
+        enqueue(job)
+
+
 def claim(job_id: str, worker: str) -> Job | None:
     """Take a waiting job for this worker; None where it does not wait any more."""
     now = timezone.now()
     token = uuid.uuid4()
     job = Job.objects.filter(pk=job_id).first()
-    if job is None:
+    if job is None or parts.unfinished(job):
         return None
     taken = Job.objects.filter(pk=job_id, state=JobState.PENDING, attempt=job.attempt).update(
         state=JobState.RUNNING,
@@ -280,26 +317,33 @@ def succeed(
                 done = True
     finally:
         if not done:
-            _remove_stored([path for _, path in stored])
+            remove_stored([path for _, path in stored])
+    if done:
+        parts.remove(job)
+        parts.ended(job)
     return done
 
 
 def fail(job: Job, code: str, message: str, hint: str = "") -> bool:
     """End the run badly."""
-    return bool(
-        _held(job).update(
-            state=JobState.FAILED,
-            finished_at=timezone.now(),
-            error_code=code[:60],
-            error_message=message,
-            error_hint=hint,
-        )
+    changed = _held(job).update(
+        state=JobState.FAILED,
+        finished_at=timezone.now(),
+        error_code=code[:60],
+        error_message=message,
+        error_hint=hint,
     )
+    if changed:
+        parts.ended(job)
+    return bool(changed)
 
 
 def cancelled(job: Job) -> bool:
     """End the run as its owner asked."""
-    return bool(_held(job).update(state=JobState.CANCELLED, finished_at=timezone.now()))
+    changed = _held(job).update(state=JobState.CANCELLED, finished_at=timezone.now())
+    if changed:
+        parts.ended(job)
+    return bool(changed)
 
 
 def release(job: Job) -> None:
@@ -339,10 +383,13 @@ def reap(now: Any = None) -> int:
             append_log(job, "The worker was lost; the job runs again.\n")
             enqueue(job)
             changed += 1
+        parts.ended(job)
     for job in Job.objects.filter(state=JobState.PENDING, queued_at__lt=now - timedelta(seconds=60)):
         # The broker may have lost the message, or the queue is just long: a second message does no harm, the claim decides.
         if Job.objects.filter(pk=job.pk, state=JobState.PENDING, queued_at=job.queued_at).update(queued_at=now):
-            enqueue(job)
+            # Where it has parts, the worker that ended the last one may have died before it said so.
+            if not parts.settle(job):
+                enqueue(job)
             changed += 1
     return changed
 
@@ -358,12 +405,13 @@ def expire(now: Any = None) -> int:
             job.artifacts.all().delete()
             job.log_chunks.all().delete()
             Job.objects.filter(pk=job.pk).update(expired_at=now)
-        _remove_stored(paths)
+        remove_stored(paths)
         count += 1
     return count
 
 
-def _remove_stored(paths: Sequence[str]) -> None:
+def remove_stored(paths: Sequence[str]) -> None:
+    """Remove files from the storage; what cannot be removed is told in the log."""
     for path in paths:
         try:
             default_storage.delete(path)

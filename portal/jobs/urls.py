@@ -10,6 +10,7 @@ urlpatterns = [
     path("", views.job_list, name="job-list"),
     path("new", views.job_new, name="job-new"),
     path("new/<slug:slug>", views.job_form, name="job-form"),
+    path("new/<slug:slug>/preview", views.job_preview, name="job-preview"),
     path("<uuid:job_id>", views.job_page, name="job"),
     path("<uuid:job_id>/status", views.job_status, name="job-status"),
     path("<uuid:job_id>/log", views.job_log, name="job-log"),

@@ -34,7 +34,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     """Jobs, newest first, filtered by what the address says."""
     user: Any = request.user
     chosen = {name: request.GET.get(name, "").strip() for name in ("whose", "state", "type", "q")}
-    jobs = presentation.visible(user).order_by("-created_at")
+    jobs = presentation.visible(user).filter(parent=None).order_by("-created_at")
     if user.is_staff and chosen["whose"] == "mine":
         jobs = jobs.filter(owner=user)
     if chosen["state"] in JobState.values:
@@ -98,6 +98,38 @@ def job_form(request: HttpRequest, slug: str) -> HttpResponse:
         "public_url": settings.PUBLIC_URL,
     }
     return render(request, "jobs/form.html", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def job_preview(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a form shows beside itself while it is filled in: a short job, started by what was typed, then asked for again."""
+    job_type = next((one for one in forms.startable(request.user) if one.slug == slug and one.preview_type), None)
+    if job_type is None:
+        return render(request, "jobs/no_type.html", {"slug": slug, "types": forms.startable(request.user)}, status=404)
+    user: Any = request.user
+    context: dict[str, Any] = {"slug": slug}
+    if request.method == "GET":
+        known = presentation.visible(user).filter(type=job_type.preview_type)
+        context["job"] = get_object_or_404(known, pk=request.GET.get("job", "")) if _is_uuid(request.GET.get("job", "")) else None
+        return render(request, "jobs/_preview.html", context)
+    form = forms.JobForm(job_type, user)
+    form.take(request.POST, {})
+    try:
+        context["job"] = services.preview(user, job_type.preview_type, form.parameters())
+    except services.JobRefusedError as error:
+        # What is still empty is no mistake while the form is being filled in.
+        missing = all(problem == "Field required" or "at least 1 item" in problem for problem in error.problems.values())
+        context["refused"] = None if error.problems and missing else error
+    return render(request, "jobs/_preview.html", context)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _source(request: HttpRequest) -> Job | None:
@@ -242,11 +274,13 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
     """What the page and its fragments show of a job."""
     user: Any = request.user
     job_type = registry.all_types().get(job.type)
-    presentation.set_places([job])
+    waits_for = list(job.parts.order_by("part").defer("result", "manifest")) if job.state == JobState.PENDING else []
+    presentation.set_places([job, *waits_for])
     job.needs_look = presentation.needs_look(job)  # type: ignore[attr-defined]
     return {
         "job": job,
         "steps": presentation.steps(job),
+        "waits_for": waits_for,
         "elapsed": presentation.elapsed(job),
         "time_left": presentation.time_left(job),
         "percent": round(100 * job.progress),

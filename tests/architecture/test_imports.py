@@ -66,3 +66,13 @@ def test_the_import_contracts_hold() -> None:
         [Path(sys.executable).parent / "lint-imports", "--no-cache"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert result.returncode == 0, result.stdout
+
+
+def test_checking_a_training_set_imports_no_heavy_library() -> None:
+    """The web process does so: the form's filter is parsed, and the parts of the job are planned there."""
+    code = (
+        "import django; django.setup(); from portal.jobs import registry; job = registry.get('training-set');"
+        "params = job.parse({'files': ['a', 'b'], 'filter': 'pt > 20', 'define': 'm = 2 * pt'});"
+        "assert len(job.parts(params, {'a': 10**9, 'b': 10})) == 2"
+    )
+    assert modules_after(code) & HEAVY == set()

@@ -105,8 +105,10 @@
     }
     const known = [...select.options].find((option) => option.value === answer.id);
     const option = known ?? new Option(`${answer.name}, ${answer.kind_title ?? answer.kind}`, answer.id);
-    if (!known) select.add(option, 1);
-    select.value = answer.id;
+    if (!known) select.add(option, select.multiple ? 0 : 1);
+    if (select.multiple) option.selected = true;
+    else select.value = answer.id;
+    select.dispatchEvent(new Event("change", { bubbles: true }));
     select.closest(".field")?.classList.remove("err");
     document.getElementById("say").textContent = `${answer.name} is uploaded and chosen`;
   };

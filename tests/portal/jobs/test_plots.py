@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from hypothesis import given
@@ -74,3 +75,39 @@ def parsed(svg: str) -> ET.Element:
     assert "nan" not in numbers
     assert "inf" not in numbers
     return root
+
+
+@given(
+    low=finite,
+    width=st.floats(1e-6, 1e9),
+    counts=st.lists(st.lists(st.integers(0, 10**9), min_size=7, max_size=7), min_size=1, max_size=5),
+    names=st.lists(names, min_size=5, max_size=5),
+)
+def test_classes_on_one_axis_are_well_formed(low: float, width: float, counts: list[list[int]], names: list[str]) -> None:
+    edges = [low + width * index for index in range(8)]
+    if any(a >= b for a, b in pairwise(edges)):
+        return
+    svg = plots.overlay(edges, list(zip(names, counts, strict=False)), x_title=names[0], y_title="Share", label=names[1])
+    other = plots.before_and_after(edges, counts[0], counts[-1], x_title=names[0], label=names[1])
+    for text in (svg, other):
+        root = ET.fromstring(text)  # noqa: S314  (our own text)
+        assert not any("style" in element.attrib for element in root.iter())
+    drawn = "".join(value for element in ET.fromstring(svg).iter() for key, value in element.attrib.items() if key == "d")  # noqa: S314
+    assert "nan" not in drawn
+    assert "inf" not in drawn
+
+
+def test_the_ratio_of_equal_shapes_is_one() -> None:
+    """Whatever the numbers of rows are: shares are compared."""
+    svg = plots.overlay([0, 1, 2, 3], [("s", [10, 20, 30]), ("b", [100, 200, 300])], x_title="x", y_title="y", label="l")
+    circles = [element.attrib["cy"] for element in ET.fromstring(svg).iter("circle")]  # noqa: S314
+    middle = (plots.RATIO_TOP + plots.RATIO_BOTTOM) / 2
+    assert [float(y) for y in circles] == [middle] * 3
+
+
+def test_a_matrix_says_each_number() -> None:
+    svg = plots.matrix(["a<b", "c", "d"], [[1.0, -0.8, None], [-0.8, 1.0, 0.05], [None, 0.05, 1.0]], label="l")
+    root = ET.fromstring(svg)  # noqa: S314  (our own text)
+    titles = [element.text for element in root.iter("title")]
+    assert titles[:3] == ["a<b, a<b: 1.00", "a<b, c: -0.80", "a<b, d: —"]
+    assert [element.attrib["class"] for element in root.iter("g")][:3] == ["q-f3", "q-l3", "q-0"]
