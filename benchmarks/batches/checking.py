@@ -85,10 +85,9 @@ def wrong(found: Content, truth: Content) -> str | None:
     troubles = [f"{missing} rows are missing"] * bool(missing) + [f"{again} come again"] * bool(again)
     troubles += [f"{other} do not belong to it"] * bool(other)
     if not troubles and not (np.array_equal(found.bits, truth.bits) and np.array_equal(found.samples, truth.samples)):
-        columns = np.flatnonzero(found.bits != truth.bits) if found.bits.shape == truth.bits.shape else []
-        troubles = [
-            f"values differ in {len(columns)} of {len(truth.bits)} columns" if len(columns) else "rows are put together wrongly"
-        ]
+        columns = int(np.count_nonzero(found.bits != truth.bits)) if found.bits.shape == truth.bits.shape else 0
+        in_columns = f"values differ in {columns} of {len(truth.bits)} columns"
+        troubles = [in_columns if columns else "rows are put together wrongly"]
     return f"{len(found.rows)} rows instead of {len(truth.rows)}: {', '.join(troubles)}" if troubles else None
 
 

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 COMPARISONS = {">": operator.gt, "<": operator.lt}
 CHUNK = "64 MB"
-"""Of uproot: with the shuffled copy and what it decodes, it stays within 256 MB."""
+"""What uproot reads at a time; beside it lie the rows, their shuffled copy and the pages of the file."""
 
 
 class Contender(ABC):
@@ -59,7 +59,7 @@ class Ours(Contender):
             batch_size=task.batch,
             memory=task.memory,
         )
-        return loader.torch if task.torch else loader.numpy  # type: ignore[return-value]
+        return loader.torch if task.torch else loader.numpy
 
 
 class RDataLoader(Contender):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from benchmarks.batches import running
@@ -92,7 +93,7 @@ class Bench:
         self.mixed: dict[str, list[dict[str, float]]] = {}
         truth = running.truth(settings.cache, self.task)
         for name in (OURS, *show.peers):
-            self._look(name, rounds(f"{show.title}: {name}: looked at", lambda name=name: self._looked_at(name, truth)))
+            self._look(name, rounds(f"{show.title}: {name}: looked at", partial(self._looked_at, name, truth)))
         if OURS in self.refused or any(self.wrong[OURS]):
             raise RuntimeError(f"{show.title}: ours is wrong: {self.refused.get(OURS) or self.wrong[OURS]}")
 
@@ -212,7 +213,7 @@ def memory(settings: Settings, rounds: running.Rounds) -> list[Comparison]:
         for budget in (8_000_000,) if settings.quick else (64_000_000, 256_000_000, 2_000_000_000):
             name = f"{rows:,} × 17, budget {budget // 1_000_000:,} MB: peak memory over the imports"
             asked = task(data, path, memory=budget)
-            result = rounds(name, lambda asked=asked: running.timed(OURS, asked, 2))
+            result = rounds(name, partial(running.timed, OURS, asked, 2))
             peak = result["peak"] / 1e6
             spent = "; ".join(f"{epoch['cpu']:.3g} s of CPU, {epoch['wall']:.3g} s by the wall" for epoch in result["epochs"])
             found.append(
