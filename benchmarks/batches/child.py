@@ -11,8 +11,12 @@ from benchmarks.batches.contenders import CONTENDERS, Contender
 from benchmarks.batches.data import Task
 
 
-def prepared(name: str, *, torch: bool) -> Contender:
+def prepared(name: str, *, torch: bool, torch_threads: int | None = None) -> Contender:
     """A contender with its imports done."""
+    if torch_threads:
+        from torch import set_num_threads
+
+        set_num_threads(torch_threads)
     return CONTENDERS[name](torch=torch)
 
 

@@ -73,8 +73,8 @@ class Task:
         Rows are kept where all of ``(column, comparison, number)`` hold.
     memory
         The budget, in bytes.
-    torch
-        Whether batches are tensors of PyTorch.
+    torch, torch_threads
+        Whether batches are tensors of PyTorch, and in how many threads it may work; by default as many as it likes.
     batch
         Rows of a batch.
     """
@@ -86,6 +86,7 @@ class Task:
     cuts: tuple[tuple[str, str, float], ...] = ()
     memory: int = 256_000_000
     torch: bool = False
+    torch_threads: int | None = None
     batch: int = 1024
 
     @property

@@ -74,7 +74,8 @@ def looked_at(name: str, task: Task, truth_at: Path, epochs: int) -> Any:
 
 
 def _run(name: str, task: Task, call: str) -> Any:
-    imports = f"from benchmarks.batches import child\ncontender = child.prepared({name!r}, torch={task.torch})"
+    prepared = f"child.prepared({name!r}, torch={task.torch}, torch_threads={task.torch_threads})"
+    imports = f"from benchmarks.batches import child\ncontender = {prepared}"
     try:
         return peak_memory(imports, f"result = {call}", timeout=TIMEOUT)
     except RuntimeError as failure:
