@@ -55,7 +55,7 @@ class LexicalStore:
         parts: list[NDArray[np.float32]] = [
             self._bm25.get_scores_from_ids(numbers) * np.float32(weight) for weight, numbers in alike.items()
         ]
-        return sum(parts[1:], parts[0]) if parts else self._bm25.get_scores_from_ids([])  # type: ignore[no-any-return]
+        return sum(parts[1:], parts[0]) if parts else self._bm25.get_scores_from_ids([])
 
 
 def _library() -> Any:

@@ -101,7 +101,7 @@ class Searcher:
         unique = list(tokens)[:900]
         marks = ",".join("?" * len(unique))
         rows = self._connection().execute(f"SELECT token, number, documents FROM vocabulary WHERE token IN ({marks})", unique)  # noqa: S608
-        known = {row[0]: Term(*row, weight=tokens[row[0]]) for row in rows}
+        known = {row[0]: Term(row[0], row[1], row[2], tokens[row[0]]) for row in rows}
         found = [known[token] for token in unique if token in known]
         telling = sorted(found, key=lambda term: -term.weight * log(1 + self.n_chunks / max(1, term.documents)))
         kept = {term.token for term in telling[:limit]}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from assistant.corpus import SourceEntry
 from assistant.errors import IndexUnavailableError
+from assistant.evaluation import retrieval_options
 from assistant.index import BuildOptions, IndexStatus, build
 from assistant.passages import Retrieval
 from assistant.retrieval import RetrievalOptions, Retriever
@@ -82,7 +83,7 @@ def test_no_question_breaks_the_search(retriever: Retriever, query: str) -> None
     "stage", [field.name for field in fields(RetrievalOptions) if field.type == "float" and field.name != "floor"]
 )
 def test_every_stage_can_be_switched_off(retriever: Retriever, stage: str) -> None:
-    without = retriever.retrieve("fill a TH1F histogram", options=replace(RetrievalOptions(), **{stage: 0.0}))
+    without = retriever.retrieve("fill a TH1F histogram", options=retrieval_options(f"{stage}=0"))
     assert "TH1" in _sources(without)
     complete = retriever.retrieve("fill a TH1F histogram")
     assert {p.source: p.score for p in without.passages} != {p.source: p.score for p in complete.passages}
