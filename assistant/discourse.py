@@ -1,8 +1,8 @@
 """Client of a Discourse forum: latest topics, a topic with its posts, categories, people, search, and posting.
 
 Reading is tried again where that can help: after a timeout, a broken connection, a server error or a rate limit (429), with
-growing pauses or the pause that the forum asks for. Posting is tried again only where the forum surely did not take the post: a
-post whose fate is unknown raises an error with `uncertain`, and the caller looks into the topic before it posts again.
+growing pauses or the pause that the forum asks for. Posting is tried once: a post whose fate is unknown raises an error with
+`uncertain`, and the caller looks into the topic before it posts again.
 
 What the forum sends is data of strangers: answers are read up to a limit, redirects are not followed, missing fields get their
 empty value, and a field of the wrong type is an error, never a crash elsewhere.
@@ -265,7 +265,7 @@ class Discourse:
         read = sorted((_post(row, accepted_number) for row in posts.values()), key=lambda post: post.number)
         summary = _summary(found)
         fields = {name: getattr(summary, name) for name in TopicSummary.__slots__}
-        return Topic(**fields, slug=str(found.get("slug") or ""), deleted=bool(found.get("deleted_at")), posts=tuple(read))
+        return Topic(**fields, slug=_text(found.get("slug")), deleted=bool(found.get("deleted_at")), posts=tuple(read))
 
     def categories(self) -> tuple[Category, ...]:
         """All categories that this user sees, subcategories included."""
@@ -273,8 +273,8 @@ class Discourse:
         return tuple(
             Category(
                 id=_int(row.get("id")),
-                name=str(row.get("name") or ""),
-                slug=str(row.get("slug") or ""),
+                name=_text(row.get("name")),
+                slug=_text(row.get("slug")),
                 # Where the forum does not say, the category is taken for a private one.
                 restricted=bool(row.get("read_restricted", True)),
                 parent_id=None if row.get("parent_category_id") is None else _int(row["parent_category_id"]),
@@ -286,7 +286,7 @@ class Discourse:
         """An account by its name."""
         row = _mapping(self._get(f"/u/{quote(username, safe='')}.json"), "user")
         staff = bool(row.get("admin") or row.get("moderator"))
-        return Person(_int(row.get("id")), str(row.get("username") or ""), staff)
+        return Person(_int(row.get("id")), _text(row.get("username")), staff)
 
     def search(self, words: str) -> tuple[TopicSummary, ...]:
         """Topics that fit, best first. `words` may hold Discourse's own filters, such as ``status:solved``."""
@@ -316,7 +316,8 @@ class Discourse:
     def _send(
         self, method: str, path: str, *, query: Sequence[tuple[str, str | int]] = (), body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """One request, tried again where that can help and does no harm."""
+        """One request; reading is tried again where that can help. Who posts decides by itself when to try again."""
+        attempts = self._attempts if method == "GET" else 1
         attempt = 0
         while True:
             attempt += 1
@@ -324,7 +325,7 @@ class Discourse:
                 return self._once(method, path, query, body)
             except DiscourseError as error:
                 asked = error.retry_after or 0.0
-                if error.permanent or error.uncertain or attempt >= self._attempts or asked > _LONGEST_WAIT:
+                if error.permanent or attempt >= attempts or asked > _LONGEST_WAIT:
                     raise
                 pause = 0.5 * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311  (spreads clients, hides nothing)
                 self._sleep(max(asked, pause))
@@ -464,6 +465,11 @@ def _rows(found: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
     return iter(rows)
 
 
+def _text(value: Any) -> str:
+    """A text that every database takes: without NUL, and without halves of characters, which JSON can hold."""
+    return str(value or "").replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _int(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise DiscourseError(f"The forum sent {str(value)[:40]!r} where a number belongs.", code="discourse.garbage")
@@ -486,9 +492,9 @@ def _summary(row: Mapping[str, Any]) -> TopicSummary:
     private = row.get("archetype", "regular") != "regular"
     return TopicSummary(
         id=_int(row.get("id")),
-        title=str(row.get("title") or ""),
+        title=_text(row.get("title")),
         category_id=0 if row.get("category_id") is None else _int(row["category_id"]),  # private messages have none
-        tags=tuple(str(tag) for tag in tags),
+        tags=tuple(_text(tag) for tag in tags),
         created_at=_time(row.get("created_at")),
         posts_count=_int(row.get("posts_count", 0)),
         closed=bool(row.get("closed")),
@@ -505,10 +511,10 @@ def _post(row: Mapping[str, Any], accepted_number: Any) -> Post:
         id=_int(row.get("id")),
         number=number,
         user_id=_int(row.get("user_id")),
-        username=str(row.get("username") or ""),
+        username=_text(row.get("username")),
         created_at=_time(row.get("created_at")),
         kind=_int(row.get("post_type", REGULAR)),
-        raw=str(row.get("raw") or ""),
+        raw=_text(row.get("raw")),
         deleted=bool(row.get("deleted_at") or row.get("user_deleted") or row.get("hidden")),
         accepted=bool(row.get("accepted_answer")) or (accepted_number is not None and number == accepted_number),
     )

@@ -186,6 +186,8 @@ class FakeDiscourse:
 class _Handler(BaseHTTPRequestHandler):
     forum: FakeDiscourse
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet for head and body
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self._handle("GET", b"")

@@ -130,11 +130,14 @@ def test_a_post_of_unknown_fate_is_not_sent_twice(fault: str, forum: FakeDiscour
     assert len(forum.by_bot(number)) == (1 if fault.endswith("done") else 0)
 
 
-def test_a_post_that_was_surely_not_taken_is_sent_again(forum: FakeDiscourse, client: Discourse) -> None:
+def test_a_post_that_was_surely_not_taken_may_be_sent_again(forum: FakeDiscourse, client: Discourse) -> None:
     number = forum.add_topic()
+    forum.retry_after = "3"
     queue(forum, "429")
-    client.reply(number, "An answer")
-    assert len(forum.by_bot(number)) == 1
+    with pytest.raises(DiscourseError) as caught:
+        client.reply(number, "An answer")
+    assert (caught.value.uncertain, caught.value.permanent, caught.value.retry_after) == (False, False, 3.0)
+    assert forum.by_bot(number) == []
 
 
 def test_refusals_are_permanent_and_say_why(forum: FakeDiscourse, client: Discourse) -> None:
@@ -186,6 +189,13 @@ def test_an_endless_answer_is_cut_off(forum: FakeDiscourse, client: Discourse, m
         client.topic(number)
     assert caught.value.code == "discourse.long"
     assert caught.value.permanent
+
+
+def test_texts_that_no_database_takes(forum: FakeDiscourse, client: Discourse) -> None:
+    number = forum.add_topic("a\x00b \ud800", "c\x00d \udfff")
+    topic = client.topic(number)
+    assert topic.title == "ab ?"
+    assert topic.posts[0].raw == "cd ?"
 
 
 def test_tags_as_objects(forum: FakeDiscourse, client: Discourse) -> None:
