@@ -91,7 +91,7 @@ class BatchLoader(Libraries, Savable):
         Of x, by the names of features: a `mlcore.batches.transforms.Pipeline`, or its steps. Where numbers are left out they are
         fitted when they are first needed: to the rows of this loader, or to those of the training part of a split.
     copy
-        Whether batches are the caller's; else each one is overwritten once another was asked for.
+        Whether batches are the caller's; else each one of NumPy and PyTorch is overwritten once another was asked for.
     progress
         Called with the rows that are read and all rows while the source is read.
 
@@ -364,8 +364,8 @@ class BatchLoader(Libraries, Savable):
         return found
 
     def part_of_epoch(self, epoch: int, share: Share) -> Iterator[Any]:
-        """Some batches of an epoch as tensors; where this loader is in its own epochs is not touched."""
-        for _, batch in self._delivered(epoch, share, self._form(tensors(False)), lasting=self._copy):
+        """Some batches of an epoch as tensors, which `DataLoader` keeps for a while; the loader's own epochs are not touched."""
+        for _, batch in self._delivered(epoch, share, self._form(tensors(False)), lasting=True):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:

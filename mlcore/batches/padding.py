@@ -199,9 +199,10 @@ def _blocks(reader: Any, task: Task, *, skip: bool, block_rows: int) -> Iterator
             yield end - begin, block
 
 
-def padded_column(column: Column) -> str:
-    """What to do about a jagged column that is neither padded nor asked for as offsets."""
-    return (
+def unpadded(column: Column) -> InputError:
+    """What is wrong with a jagged column that is neither padded nor asked for as offsets."""
+    hint = (
         f"Say how many a row gets, such as pad={{{column.name!r}: 4}}, define a number each row, such as Sum({column.name}), "
         'or take layout="dict" with jagged="offsets".'
     )
+    return InputError(f"the column {column.name!r} has another number of values in every row", hint=hint, code="batches.columns")

@@ -90,9 +90,9 @@ def preview(
     """
     schema = source.schema
     able = [name for name, entry in schema.items() if not entry.why_not]
-    probe = Selection(schema, columns=able[:1], keep=keep, define=define)
+    probe = Selection(schema, columns=able[:1], keep=keep, define=define, form="dict", jagged="offsets")
     chosen = column or next(iter(probe.keep.columns if probe.keep else ()), able[0])
-    selection = Selection(schema, columns=[chosen], keep=keep, define=define)
+    selection = Selection(schema, columns=[chosen], keep=keep, define=define, form="dict", jagged="offsets")
     selection.known.features([chosen])
     blocks = [
         (task.part, start, min(start + BLOCK_ROWS, task.stop))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kernels import row_keys
 from mlcore.batches.blocks import Block, Jagged, Values
+from mlcore.batches.padding import unpadded
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
 from mlcore.batches.shards import Format, shard_format
@@ -107,15 +108,14 @@ class Recipe:
         InputError, DataError
             A column is missing, or cannot be written in the format.
         """
+        as_lists = self.columns is not None and shard_format(self.format).jagged  # of all columns, only those that need no lists
         selection = Selection(
             schema, columns=self.columns, target=self.target, weight=self.weight, keep=self.filter, define=self.define,
-            pad=self.pad, dtype=self.dtype, hidden=hidden,
+            pad=self.pad, dtype=self.dtype, form="dict", jagged="offsets" if as_lists else "pad", hidden=hidden,
         )  # fmt: skip
         for name in selection.packed:
-            column = selection.known[name]
-            as_lists = column.jagged and name not in self.pad and not column.shape and shard_format(self.format).jagged
-            if not as_lists or column.dtype is None or column.why_not:
-                selection.width(name)  # says what is wrong with it
+            if selection.is_ragged(name) and selection.known[name].shape:
+                raise unpadded(selection.known[name])  # lists of arrays are not written
         check_columns(self.split_by, selection.known)
         return selection
 

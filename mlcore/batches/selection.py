@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kernels import RowField, RowLayout
 from mlcore.batches.blocks import Block, Values
 from mlcore.batches.expressions import Expression, parse
-from mlcore.batches.padding import Pad, check_shared, is_shared, padded_column, pads_of
+from mlcore.batches.padding import Pad, check_shared, is_shared, pads_of, unpadded
 from mlcore.batches.schema import Column, Schema
 from mlcore.errors import InputError
 
@@ -215,11 +215,7 @@ class Selection:
             why = column.why_not or "it holds no numbers"
             raise InputError(f"the column {name!r} can be no feature: {why}", hint="Leave it out.", code="batches.columns")
         if column.jagged and name not in self.pad and not self.with_offsets:
-            raise InputError(
-                f"the column {name!r} has another number of values in every row",
-                hint=padded_column(column),
-                code="batches.columns",
-            )
+            raise unpadded(column)
 
     def _check_names(self) -> None:
         """Make sure that no mask is called as a column is, and that masks of matrices are of features."""

@@ -185,7 +185,7 @@ def check(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, exa
         fused=tuple(_fused(graph)),
         workspace=_workspace(emitted) if emitted else "",
         weights_bytes=len(emitted.weights) if emitted else 0,
-        memory=MemoryMap.of(emitted, chosen_sizes(graph, SMALLEST)) if emitted else None,
+        memory=MemoryMap.of(emitted, chosen_sizes(graph, SMALLEST) | graph.bounds) if emitted else None,
         drawing=drawing(graph),
         text=f"# As the model has it\n{before}\n\n# After all passes\n{dump(graph)}\n",
     )

@@ -213,7 +213,7 @@ def compile_model(
         nodes_after=nodes_after,
         weights_bytes=len(emitted.weights),
         workspace_bytes=emitted.workspace_bytes,
-        memory=MemoryMap.of(emitted, chosen_sizes(graph, SIZES[0])),
+        memory=MemoryMap.of(emitted, chosen_sizes(graph, SIZES[0]) | graph.bounds),
         header_bytes=len(contents[f"{name}.hpp"]),
         compile_seconds=seconds,
         timings=timings,
@@ -302,7 +302,7 @@ def _timed(
         return ()
     found = []
     for number in TIMED_SIZES if emitted.sizes else TIMED_SIZES[:1]:
-        sizes = dict.fromkeys(chosen_sizes(graph, 1), number)
+        sizes = {name: min(number, graph.bounds.get(name, number)) for name in chosen_sizes(graph, 1)}
         try:
             inputs = random_inputs(graph, sizes, seed)
             seconds = function.seconds_per_call(inputs, seconds=_TIMED_SECONDS)

@@ -143,7 +143,7 @@ def chosen_sizes(graph: Graph, small: int) -> dict[str, int]:
             for item in symbols(size)
         }
     )
-    return {name: small + 2 * i for i, name in enumerate(names)}
+    return {name: min(small + 2 * i, graph.bounds.get(name, small + 2 * i)) for i, name in enumerate(names)}
 
 
 def tolerance(graph: Graph, dtype: DType) -> float:

@@ -29,7 +29,8 @@ ShapeTexts = Annotated[
         "--shape",
         "-s",
         metavar="TEXT",
-        help="Shape of an input instead of the model's, such as “x: batch, 3, 32, 32”: a name is a size that each call chooses. "
+        help="Shape of an input instead of the model's, such as “x: batch, 3, 32, 32”: a name is a size that each call chooses, "
+        "n<=128 one with a bound, which fixes the memory of a call. "
         "Once for each input.",
     ),
 ]

@@ -17,8 +17,8 @@ The shape of the code::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -67,8 +67,10 @@ class Emitted:
         The constants, each at a multiple of 64 bytes.
     sizes
         The symbols that a call is given numbers for.
+    bounds
+        The largest numbers of some of these, by name.
     workspace_bytes
-        Of a call, where no size is a symbol.
+        Of a call, where no size is a symbol without a bound.
     profiled
         The nodes that have a clock, in order; none where none was asked for.
     """
@@ -83,6 +85,7 @@ class Emitted:
     sizes: tuple[Symbol, ...]
     workspace_bytes: int | None
     memory: memory.MemoryPlan
+    bounds: Mapping[str, int] = field(default_factory=dict)
     profiled: tuple[Node, ...] = ()
 
 
@@ -111,6 +114,11 @@ def emit(graph: Graph, name: str, *, profile: bool = False) -> Emitted:
         if port.form == "plain" and port.value in produced and not code.has_storage(port.value):
             code.bind(port.value, Storage(port.variable, "output", _cpp(port.value), 0, 0, 0, 0, port.value))
             direct.append(port)
+    for item in sizes:
+        if item.name in graph.bounds:
+            most = graph.bounds[item.name]
+            why = f"the size {item.name} is larger than {most}, the bound that the code was written for"
+            code.line(f"nn::require({item.name} <= {most}, {text_literal(why)});")
     code.check_constraints()
     if profile:
         _write_timed(graph, code)
@@ -124,7 +132,9 @@ def emit(graph: Graph, name: str, *, profile: bool = False) -> Emitted:
     for storage in code.storages:
         if storage.kind == "output":
             storage.last = code.position
-    return _assemble(name, code, inputs, outputs, tuple(sizes), tuple(graph.nodes) if profile else ())
+    plan = memory.plan(code.storages, graph.bounds)
+    written = _assemble(name, code, plan, inputs, outputs, tuple(sizes), tuple(graph.nodes) if profile else ())
+    return replace(written, bounds=dict(graph.bounds))
 
 
 def _write_timed(graph: Graph, code: Writer) -> None:
@@ -191,6 +201,7 @@ def parameter(port: Port, *, output: bool) -> str:
 def _assemble(
     name: str,
     code: Writer,
+    plan: memory.MemoryPlan,
     inputs: tuple[Port, ...],
     outputs: tuple[Port, ...],
     sizes: tuple[Symbol, ...],
@@ -198,7 +209,6 @@ def _assemble(
 ) -> Emitted:
     if any(storage.cpp.startswith("nn::") for storage in code.storages):
         code.include("kernels/nn/types.hpp")
-    plan = memory.plan(code.storages)
     weights, offsets, text_tables = _weights(code.constants)
     lines = ["#include <chrono>", ""] if profiled else []
     lines += [f"namespace {name} {{", "", "namespace nn = kernels::nn;", ""]

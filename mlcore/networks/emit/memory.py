@@ -1,19 +1,20 @@
 """Where tensors lie: values that are never alive together share memory.
 
 Sizes that are numbers get their place here, the largest first, each at the lowest offset where nothing alive at the same time
-lies; where very many are alive together, in the order of time, each in the smallest gap that holds it. Sizes with symbols share
+lies; where very many are alive together, in the order of time, each in the smallest gap that holds it. So do sizes whose symbols
+have bounds, with the largest number that they can be. Other sizes with symbols share
 *slots* with others of equal size; slots stand behind the numbers, at offsets that are computed when a call begins.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 
 from mlcore.networks.code import Storage
-from mlcore.networks.ir import Size
+from mlcore.networks.ir import Size, interval
 
 ALIGNMENT = 64
 SLACK = 64
@@ -38,7 +39,7 @@ class MemoryPlan:
     Attributes
     ----------
     offsets
-        In bytes, of storages whose sizes are numbers.
+        In bytes, of storages whose sizes are numbers or bounded by one.
     static_bytes
         The end of those.
     slots
@@ -58,18 +59,27 @@ def aligned(n_bytes: int) -> int:
     return -(-(n_bytes + SLACK) // ALIGNMENT) * ALIGNMENT
 
 
-def plan(storages: Sequence[Storage]) -> MemoryPlan:
-    """Place all storages of kind ``"planned"``."""
-    planned = [storage for storage in storages if storage.kind == "planned"]
-    offsets, end = _static([storage for storage in planned if isinstance(storage.count, int)])
-    slots = _slots([storage for storage in planned if not isinstance(storage.count, int)])
+def plan(storages: Sequence[Storage], bounds: Mapping[str, int] | None = None) -> MemoryPlan:
+    """Place all storages of kind ``"planned"``; `bounds` are the largest values of symbols, by name."""
+    known: list[tuple[int, Storage]] = []
+    others: list[Storage] = []
+    for storage in storages:
+        if storage.kind != "planned":
+            continue
+        ends = interval(storage.count, bounds or {})
+        if ends is None:
+            others.append(storage)
+        else:
+            known.append((aligned(max(0, ends[1]) * storage.element_bytes), storage))
+    offsets, end = _static(known)
+    slots = _slots(others)
     return MemoryPlan(offsets, end, slots, sum(storage.kind == "late" for storage in storages))
 
 
-def _static(storages: Sequence[Storage]) -> tuple[dict[Storage, int], int]:
-    sized = [(aligned(n), item) for item in storages if isinstance(n := item.count * item.element_bytes, int)]
-    sized.sort(key=lambda pair: pair[1].first)
-    few = _pairs(storages) <= MOST_PAIRS
+def _static(storages: Sequence[tuple[int, Storage]]) -> tuple[dict[Storage, int], int]:
+    """Offsets of storages that need so many bytes, and the end of all."""
+    sized = sorted(storages, key=lambda pair: pair[1].first)
+    few = _pairs([item for _, item in sized]) <= MOST_PAIRS
     return _by_size(sized) if few else _by_time(sized)
 
 

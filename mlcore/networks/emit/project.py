@@ -17,7 +17,7 @@ from mlcore.errors import InputError
 from mlcore.networks.code import cpp_size, text_literal
 from mlcore.networks.emit.cpp import Emitted, Port, is_text, parameter
 from mlcore.networks.ir import Array, TensorType, identifier
-from mlcore.networks.ir.sizes import Size, substitute, symbol, symbols
+from mlcore.networks.ir.sizes import Size, Symbol, substitute, symbol, symbols
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,7 @@ def header(emitted: Emitted, model: str, fingerprint: int) -> str:
         *(parameter(port, output=False) for port in emitted.inputs),
         *(parameter(port, output=True) for port in emitted.outputs),
     ]
+    sizes = ", ".join(_size_name(item, emitted) for item in emitted.sizes)
     parameters = [*(f"std::int64_t {item.name}" for item in emitted.sizes), *ports]
     arguments = [*(item.name for item in emitted.sizes), *(port.variable for port in (*emitted.inputs, *emitted.outputs))]
     facts = [f"// From {_plain(model)}." if model else "// From a model in memory."]
@@ -125,9 +126,7 @@ def header(emitted: Emitted, model: str, fingerprint: int) -> str:
         parameters=", ".join(parameters),
         comma_parameters="".join(f", {item}" for item in parameters),
         comma_arguments="".join(f", {item}" for item in arguments),
-        parameters_comment=f" {', '.join(item.name for item in emitted.sizes)}: sizes that differ from call to call."
-        if emitted.sizes
-        else "",
+        parameters_comment=f" {sizes}: sizes that differ from call to call." if sizes else "",
         functor=_functor(emitted),
     )
 
@@ -265,13 +264,19 @@ def _example(emitted: Emitted) -> str:
     return "\n".join(lines)
 
 
+def _size_name(item: Symbol, emitted: Emitted, quote: str = "") -> str:
+    """A size that each call chooses, with its bound if it has one."""
+    name = f"{quote}{item.name}{quote}"
+    return f"{name} (at most {emitted.bounds[item.name]})" if item.name in emitted.bounds else name
+
+
 def _readme(emitted: Emitted, model: str, selftest: bool, options: Sequence[str]) -> str:
     rows = [
         f"| {kind} | {_plain(port.name)} | `{_plain(parameter(port, output=kind != 'input'))}` | {_plain(str(port.value.type))} |"
         for kind, ports in (("input", emitted.inputs), ("output", emitted.outputs))
         for port in ports
     ]
-    names = ", ".join(f"`{item.name}`" for item in emitted.sizes)
+    names = ", ".join(_size_name(item, emitted, quote="`") for item in emitted.sizes)
     return _filled(
         "README.md.in",
         name=emitted.name,

@@ -16,6 +16,7 @@ from mlcore.networks.frontends import onnx
 from mlcore.networks.frontends.child import converted
 from mlcore.networks.frontends.onnx import Shapes
 from mlcore.networks.ir import Graph
+from mlcore.shapes import without_bounds
 
 CONVERTED = ("pt2", "keras")
 """Kinds of files that become ONNX in a child."""
@@ -41,6 +42,8 @@ def as_onnx(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, e
     RunError
         Reading the file took more than it may.
     """
+    if shapes is not None:
+        shapes, _ = without_bounds(shapes)  # bounds are the business of the code that is written
     if isinstance(source, str):
         source = Path(source)
     if isinstance(source, Path):

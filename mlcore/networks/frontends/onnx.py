@@ -37,6 +37,7 @@ from mlcore.networks.ir import (
 from mlcore.networks.ops import Facts, find
 from mlcore.networks.ops._inference import check_size, infer_node
 from mlcore.networks.ops._reference import folded
+from mlcore.shapes import without_bounds
 
 Shapes = Mapping[str, Sequence[int | str]]
 
@@ -56,7 +57,8 @@ def read(source: Path | bytes | Any, *, shapes: Shapes | None = None) -> Graph:
     source
         A file, the bytes of one, or an ``onnx.ModelProto``.
     shapes
-        Shapes of inputs, instead of those in the model: numbers, or names of sizes that are given with each call.
+        Shapes of inputs, instead of those in the model: numbers, or names of sizes that are given with each call, such as
+        ``"n"``, or ``"n<=128"`` where it has a largest value.
 
     Raises
     ------
@@ -138,10 +140,11 @@ class _Reader:
     def __init__(self, model: Any, folder: Path | None, shapes: Shapes) -> None:
         self.model = model
         self.folder = folder
-        self.shapes = dict(shapes)
+        self.shapes, bounds = without_bounds(shapes)
         self.symbols = Symbols()
         self.functions = {(item.domain, item.name): item for item in model.functions}
         self.root = Graph(_text(model.graph.name))
+        self.bounds = bounds
         self.facts = Facts(self.root, self.symbols)
         self.n_nodes = 0
         self.constant_bytes = 0
@@ -171,6 +174,7 @@ class _Reader:
             raise InputError(
                 f"the model has no input {next(iter(self.shapes))!r}", hint=f"Its inputs: {known}.", code="network.shapes"
             )
+        self.root.bounds = {str(self.symbols.of_input(name)): most for name, most in self.bounds.items()}
         scope.declared = _declarations(self.model.graph)
         self._nodes(self.model.graph.node, self.root, scope, _Context(opsets, {}))
         self.root.outputs = [scope.find(_text(proto.name)) for proto in self.model.graph.output]

@@ -1,7 +1,7 @@
 """The intermediate representation of networks: sizes, types, graphs."""
 
 from mlcore.networks.ir.graph import REQUIRED, Array, Body, Constraint, Graph, Names, Node, Symbols, Value, constant, identifier
-from mlcore.networks.ir.sizes import Expr, Size, Symbol, is_late, larger, product, smaller, symbol
+from mlcore.networks.ir.sizes import Expr, Size, Symbol, interval, is_late, larger, product, smaller, symbol
 from mlcore.networks.ir.types import (
     VARIES,
     DType,
@@ -37,6 +37,7 @@ __all__ = [
     "ValueType",
     "constant",
     "identifier",
+    "interval",
     "is_late",
     "joined",
     "joined_sequences",

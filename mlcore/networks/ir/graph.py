@@ -255,13 +255,22 @@ class Constraint:
 
 @dataclass(eq=False)
 class Graph:
-    """Nodes in an order in which they can run, with the values that go in and come out."""
+    """Nodes in an order in which they can run, with the values that go in and come out.
+
+    Attributes
+    ----------
+    constraints
+        Sizes that have to be equal when the code runs.
+    bounds
+        The largest values of some symbols, by name: memory is planned for these.
+    """
 
     name: str
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     constraints: list[Constraint] = field(default_factory=list)
+    bounds: dict[str, int] = field(default_factory=dict)
 
     def walk(self) -> Iterator[Node]:
         """Every node, those of subgraphs after the node that holds them."""

@@ -276,3 +276,38 @@ def evaluate(size: Size, values: Mapping[str, int]) -> int:
         A symbol has no value.
     """
     return cast("int", substitute(size, lambda item: values[item.name]))
+
+
+def interval(size: Size, most: Mapping[str, int]) -> tuple[int, int] | None:
+    """Numbers that an expression lies between where its symbols are at least 0 and at most what `most` has by their names.
+
+    None where a symbol has no bound, or a division has no positive divisor.
+    """
+    low = high = 0
+    for monomial, factor in _terms(size):
+        ends = (factor, factor)
+        for atom in monomial:
+            other = (0, most[atom.name]) if isinstance(atom, Symbol) and atom.name in most else _call_interval(atom, most)
+            if other is None:
+                return None
+            corners = [a * b for a in ends for b in other]
+            ends = (min(corners), max(corners))
+        low, high = low + ends[0], high + ends[1]
+    return low, high
+
+
+def _call_interval(atom: Atom, most: Mapping[str, int]) -> tuple[int, int] | None:
+    if isinstance(atom, Symbol):
+        return None
+    left, right = interval(atom.left, most), interval(atom.right, most)
+    if left is None or right is None:
+        return None
+    if atom.function in ("min", "max"):
+        choose = min if atom.function == "min" else max
+        return choose(left[0], right[0]), choose(left[1], right[1])
+    if right[0] <= 0:
+        return None
+    if atom.function == "mod":
+        return 0, right[1] - 1
+    corners = [a // b for a in left for b in right]
+    return min(corners), max(corners)

@@ -42,7 +42,8 @@ SHAPES_FIELD = Field(
     json_schema_extra={
         "format": "lines",
         "x-help": "Only where the model leaves sizes open or you want others. A number makes the size fixed, which is faster; a "
-        "name makes it an argument of each call, such as the number of particles of an event.",
+        "name makes it an argument of each call, such as the number of particles of an event; n<=128 also fixes the "
+        "memory of a call.",
     },
 )
 

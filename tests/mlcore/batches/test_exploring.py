@@ -118,6 +118,7 @@ def test_jagged_values_count_one_by_one() -> None:
     source = open_source({"jet": Jagged(np.array([1.0, 2.0, 3.0]), np.array([0, 2, 2, 3])), "n": np.array([2, 0, 1])})
     found = preview(source, keep="n > 1", column="jet")
     assert (sum(found.before), sum(found.after), found.kept) == (3, 2, 1)
+    assert preview(source).column == "jet", "the first one, where none is named"
 
 
 def test_a_wrong_filter_points_at_the_word(columns: dict[str, Any]) -> None:

@@ -302,6 +302,19 @@ def test_batches_are_the_callers_unless_asked_otherwise(
     assert len(addresses) <= 4 * (2048 // 100) < len(kept)  # those of four groups
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_data_loaders_are_not_overwritten(workers: int) -> None:
+    """They send a batch to another process after they asked for the next one, so copy=False is not for them."""
+    torch = pytest.importorskip("torch")
+    data = pytest.importorskip("torch.utils.data")
+    source = {"row": np.arange(200_000), "same": np.arange(200_000)}
+    loader = BatchLoader(source, layout="dict", copy=False, batch_size=10_000, seed=1)
+    ahead = {"prefetch_factor": 8} if workers else {}
+    batches = list(data.DataLoader(loader.dataset(), batch_size=None, num_workers=workers, **ahead))
+    assert all(torch.equal(batch["row"], batch["same"]) for batch in batches)
+    np.testing.assert_array_equal(np.sort(in_rows(batches, "row")), source["row"])
+
+
 def address(array: npt.NDArray[Any]) -> int:
     return int(array.__array_interface__["data"][0])
 

@@ -12,7 +12,7 @@ import pytest
 from mlcore import networks
 from mlcore.errors import InputError, VerificationError
 from mlcore.networks import conversion
-from mlcore.networks.build import QUICK
+from mlcore.networks.build import QUICK, BuildOptions
 from mlcore.networks.oracle import Oracle
 from tests.mlcore.networks.models import mlp, mlp_answer
 
@@ -132,3 +132,35 @@ def test_fast_arithmetic_is_said_in_the_project(tmp_path: Path) -> None:
     assert "-freciprocal-math" in report.flags
     assert "target_compile_options(tiny INTERFACE -ffp-contract=fast" in (report.folder / "CMakeLists.txt").read_text()
     assert "-freciprocal-math" in (report.folder / "README.md").read_text()
+
+
+def test_a_bound_fixes_the_memory_of_a_call(tmp_path: Path) -> None:
+    report = networks.compile_model(mlp(), tmp_path, name="bound", flags=QUICK, shapes={"x": ("n<=5", 8)})
+    assert [agreement.sizes for agreement in report.agreements] == [{"n": 3}, {"n": 5}]
+    assert report.workspace_bytes is not None
+    assert report.memory.bytes == report.workspace_bytes
+    header = (report.folder / "bound.hpp").read_text()
+    assert "n (at most 5): sizes that differ" in header
+    assert "slot0" not in header
+    assert "`n` (at most 5)" in (report.folder / "README.md").read_text()
+
+
+def test_sizes_up_to_the_bound_are_taken_and_no_others() -> None:
+    proto = mlp()
+    network = networks.load(proto, shapes={"x": ("n<=5", 8)}, options=BuildOptions(flags=QUICK))
+    for n in (0, 1, 5):
+        x = np.random.default_rng(n).standard_normal((n, 8)).astype(np.float32)
+        np.testing.assert_allclose(network.run({"x": x})["y"], mlp_answer(proto, x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="n is larger than 5, the bound"):
+        network.run({"x": np.zeros((6, 8), np.float32)})
+
+
+@pytest.mark.parametrize("size", ["n<=0", "n<=x", "n<5", "<=5", "n<=5<=6"])
+def test_bounds_that_are_none(size: str) -> None:
+    with pytest.raises(InputError, match=r"bounds no size|is no size"):
+        networks.load(mlp(), shapes={"x": (size, 8)})
+
+
+def test_two_bounds_of_one_size() -> None:
+    with pytest.raises(InputError, match="two bounds"):
+        networks.load(mlp(), shapes={"x": ("n<=5", "n<=6")})

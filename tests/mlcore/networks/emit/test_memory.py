@@ -95,3 +95,23 @@ def test_room_is_a_multiple_with_slack(n_bytes: int) -> None:
     assert memory.aligned(n_bytes) % memory.ALIGNMENT == 0
     assert n_bytes + memory.SLACK <= memory.aligned(n_bytes) < n_bytes + memory.SLACK + memory.ALIGNMENT
     assert evaluate(symbol("n") + 1, {"n": n_bytes}) == n_bytes + 1
+
+
+@given(lifetimes, st.data())
+def test_bounded_sizes_have_places_for_their_largest_numbers(drawn: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    bounds = {"n": 9, "m": 5}
+    sizes = [data.draw(st.sampled_from(SIZES)) for _ in drawn]
+    storages = [storage(i, first, length, size) for i, ((first, length, _), size) in enumerate(zip(drawn, sizes, strict=True))]
+    plan = memory.plan(storages, bounds)
+    assert not plan.slots
+    largest = {
+        storage(i, one.first, one.last - one.first, evaluate(one.count, bounds)): plan.offsets[one]
+        for i, one in enumerate(storages)
+    }
+    check(largest, plan.static_bytes)
+
+
+def test_sizes_without_a_bound_keep_their_slots() -> None:
+    plan = memory.plan([storage(0, 0, 1, symbol("n") * 4), storage(1, 0, 1, symbol("free"))], {"n": 8})
+    assert len(plan.offsets) == len(plan.slots) == 1
+    assert plan.static_bytes == memory.aligned(8 * 4 * 4)

@@ -14,6 +14,7 @@ from mlcore.networks.ir.sizes import (
     Size,
     evaluate,
     floordiv,
+    interval,
     is_late,
     is_nonnegative,
     larger,
@@ -132,3 +133,18 @@ def test_a_symbol_without_a_value_is_named() -> None:
 def test_products() -> None:
     assert product([]) == 1
     assert product([2, symbol("n"), 3]) == symbol("n") * 6
+
+
+@given(expressions, values)
+def test_an_interval_holds_every_number_that_comes_out(pair: Pair, numbers: dict[str, int]) -> None:
+    size, wanted = pair
+    assert interval(size, {"k": 12}) is None or all(item.name == "k" for item in symbols(size))
+    ends = interval(size, dict.fromkeys(NAMES, 12))
+    assert ends is not None
+    assert ends[0] <= wanted(numbers) <= ends[1]
+
+
+def test_intervals_of_sizes_without_negative_parts_are_exact() -> None:
+    n, m = symbol("n"), symbol("m")
+    assert interval(n * m * 4 + floordiv(n, 2) + 3, {"n": 10, "m": 5}) == (3, 208)
+    assert interval(floordiv(n, m), {"n": 10, "m": 5}) is None  # m may be zero
