@@ -97,7 +97,7 @@ def post(text: str, passages: Sequence[Mapping[str, Any]], *, automatic: bool) -
     body = "".join(
         part if is_code else _CITATION.sub(cite, _harmless(part)) for part, is_code in _parts(text[:TEXT_LIMIT].strip())
     )
-    sources = [f"{number}. {_source(links[number])}" for number in sorted(cited)]
+    sources = [f"- \\[{number}\\] {_source(links[number])}" for number in sorted(cited)]
     listed = "\n\n**Sources**\n\n" + "\n".join(sources) if sources else ""
     return f"{body}{listed}\n\n{AUTOMATIC if automatic else REVIEWED}"
 

@@ -86,7 +86,7 @@ def test_citations_become_links_and_sources() -> None:
     assert "`a[1]`" in made
     assert "not [7]" in made
     assert "javascript" not in made
-    assert "1. [TH1 \\[base\\]" in made
+    assert "- \\[1\\] [TH1 \\[base\\]" in made, "an ordered list would count anew"
     assert made.endswith(compose.REVIEWED)
     assert mentions(made) == []
     assert post("x", automatic=True).endswith(compose.AUTOMATIC)
