@@ -6,7 +6,10 @@ namespace kernels {
 
 namespace {
 
-constexpr std::size_t ahead = 24;  // rows whose memory is asked for before they are copied
+// Rows whose memory is asked for before they are copied. It is asked for into the second cache: the first one can wait for few
+// lines at a time, which made this three times slower on AMD's EPYC.
+constexpr std::size_t ahead = 48;
+constexpr int second_cache = 2;
 constexpr std::size_t line = 64;
 
 // Few bytes, of a number that is not known beforehand, without a call.
@@ -19,8 +22,8 @@ inline void copy(unsigned char* out, const unsigned char* in, std::size_t bytes)
 
 inline void fetch(const unsigned char* record, std::size_t bytes) {
 #if defined(__GNUC__)
-  for (std::size_t at = 0; at < bytes; at += line) __builtin_prefetch(record + at);
-  __builtin_prefetch(record + bytes - 1);
+  for (std::size_t at = 0; at < bytes; at += line) __builtin_prefetch(record + at, 0, second_cache);
+  __builtin_prefetch(record + bytes - 1, 0, second_cache);
 #else
   (void)record;
   (void)bytes;
