@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from assistant import extractive, prompting
 from assistant.citations import CitationWriter, identifiers
-from assistant.condense import Turn, search_query
+from assistant.condense import Turn, condense, search_query
 from assistant.errors import AssistantError, ProviderError
 from assistant.index.tokens import tokenize
 from assistant.passages import Passage, Retrieval, SupportsRetrieve
@@ -190,11 +190,11 @@ def answer(
         yield Finished(draft.finish(abstained=True))
     elif provider is None:
         yield from draft.say(_NO_MODEL)
-        yield from draft.say_blocks(extractive.blocks(query, found.passages))
+        yield from draft.say_blocks(extractive.blocks(draft.asked, found.passages))
         yield Finished(draft.finish(extractive=True))
     else:
         if opts.lead:
-            yield from draft.say_blocks(extractive.lead(query, found.passages))
+            yield from draft.say_blocks(extractive.lead(draft.asked, found.passages))
         yield from _generate(draft, question, history, provider, opts, stop)
 
 
@@ -202,14 +202,15 @@ def nothing_found(query: str, found: Retrieval, min_confidence: float) -> bool:
     """Whether a retrieval has nothing to answer from: no passage, or none near the question in meaning or by name."""
     if not found.passages:
         return True
+    asked = condense(query)
     if found.confidence is None:  # by words alone, until the dense index is there
-        wanted = set(tokenize(query))
+        wanted = set(tokenize(asked.meaning))  # nobody expects a pasted macro's words in a passage
         known = {word for passage in found.passages for word in tokenize(f"{passage.title} {passage.text}")}
         return len(wanted & known) < _FEWEST_WORDS * len(wanted)
     if found.confidence >= min_confidence:
         return False
     named = {part for passage in found.passages[:3] for part in identifiers(f"{passage.source} {passage.title}")}
-    return not identifiers(query) & named
+    return not identifiers(asked.meaning) & named
 
 
 def _generate(
@@ -238,7 +239,7 @@ def _generate(
         yield from draft.say_model(writer.finish())
         draft.count(writer)
         yield from draft.say(_FAILED)
-        yield from draft.say_blocks(extractive.blocks(draft.query, draft.found.passages))
+        yield from draft.say_blocks(extractive.blocks(draft.asked, draft.found.passages))
         note = f"{error.message} {error.hint}".strip()
         yield Finished(draft.finish(extractive=True, note=note, error_code=error.code))
         return
@@ -296,6 +297,7 @@ class _Draft:
 
     def __init__(self, found: Retrieval, query: str, clock: _Clock) -> None:
         self.found, self.query, self.clock = found, query, clock
+        self.asked = condense(query).meaning  # without code, whose words would choose what is quoted
         self.parts: list[str] = []
         self.citations: dict[int, None] = {}
         self.quoted: set[int] = set()

@@ -7,7 +7,7 @@ stage    weight  what it scores
 ======== ======= ===================================================================
 chunks   1.0     words of the question in a document's three best passages (BM25)
 document 0.5     words of the question in the whole document (BM25)
-names    0.5     the question mentions the document's class or tutorial
+names    0.5     the question mentions the document's class or tutorial, a rare one more
 prior    0.6     how many tutorials use the class, for documents that match at all
 hop      0.6     the best documents use the class
 members  0.3     a method of the class, by name and comment (BM25)
@@ -25,12 +25,12 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assistant.condense import Query, condense, plain
 from assistant.embedding import Embedder, QueryEmbedder
 from assistant.errors import IndexUnavailableError
 from assistant.index import generations
 from assistant.index.searcher import Searcher, Term
 from assistant.index.status import StoredDocument
-from assistant.index.tokens import mentions, tokenize
 from assistant.passages import Passage, Retrieval, SupportsRetrieve
 from assistant.snippets import snippet
 
@@ -46,10 +46,16 @@ CONFIDENCE_FROM = 0.9  # with less of the corpus embedded the best cosine says l
 
 @dataclass(frozen=True, slots=True)
 class RetrievalOptions:
-    """Weights of the stages, zero for off, and the length of passages.
+    """Weights of the stages, zero for off; how the query is made and scores are put together; and the length of passages.
 
     Attributes
     ----------
+    condense
+        Whether a post's title, prose, messages and code are told apart; else all words weigh the same.
+    aggregate
+        Whether a document's three best passages count, not its best alone.
+    ranks
+        Whether stages are fused by the ranks that they give (reciprocal rank fusion), not by their scores.
     passage_length
         In characters, about.
     floor
@@ -63,6 +69,9 @@ class RetrievalOptions:
     hop: float = 0.6
     members: float = 0.3
     dense: float = 0.3
+    condense: bool = True
+    aggregate: bool = True
+    ranks: bool = False
     passage_length: int = 650
     floor: float = 0.05
 
@@ -149,20 +158,23 @@ class Retriever:
         query = query[:MAX_QUERY]
         clock = _Clock(timings)
 
-        terms = searcher.terms(tokenize(query))
-        scores = options.chunks * searcher.by_chunks(terms) + options.document * searcher.by_documents(terms)
+        wanted = condense(query) if options.condense else plain(query)
+        terms = searcher.terms(wanted.words)
+        fused = _by_rank if options.ranks else _as_it_is
+        scores = options.chunks * fused(searcher.by_chunks(terms, aggregate=options.aggregate))
+        scores = scores + options.document * fused(searcher.by_documents(terms))
         if options.members:
-            scores = scores + options.members * searcher.by_members(terms)
+            scores = scores + options.members * fused(searcher.by_members(terms))
         clock.stop("lexical")
 
         confidence: float | None = None
         if options.dense and searcher.has_dense and query.strip():
-            meaning, best = searcher.by_meaning(self._embedder.embed([query])[0])
-            scores = scores + options.dense * meaning
+            meaning, best = searcher.by_meaning(self._embedder.embed([wanted.meaning])[0])
+            scores = scores + options.dense * fused(meaning)
             confidence = best if searcher.dense_fraction >= CONFIDENCE_FROM else None
         clock.stop("dense")
 
-        scores = self._fused(searcher, query, scores, options)
+        scores = self._fused(searcher, wanted, scores, options)
         order = _best(scores, k, options.floor) if terms or confidence is not None else []
         clock.stop("fusion")
 
@@ -175,13 +187,13 @@ class Retriever:
         return Retrieval(query, passages, confidence, timings)
 
     @staticmethod
-    def _fused(searcher: Searcher, query: str, found: NDArray[np.float32], options: RetrievalOptions) -> NDArray[np.float32]:
+    def _fused(searcher: Searcher, query: Query, found: NDArray[np.float32], options: RetrievalOptions) -> NDArray[np.float32]:
         """`found`, with what is known of names, uses and popularity."""
         import numpy as np
 
         scores: NDArray[np.floating] = found
         if options.names:
-            scores = scores + options.names * searcher.by_names(mentions(query))
+            scores = scores + options.names * searcher.by_names(query.names)
         if options.hop:
             scores = scores + options.hop * searcher.hop(scores)
         if options.prior:
@@ -202,6 +214,26 @@ class _Clock:
         self.last = now
 
 
+def _as_it_is(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    return scores
+
+
+def _by_rank(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reciprocal ranks with the usual constant of 60, scaled so that the best has 1; nothing found stays 0.
+
+    References
+    ----------
+    Cormack, Clarke, Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods" (2009), eq. 1.
+    """
+    import numpy as np
+
+    order = np.argsort(-scores, kind="stable")
+    result = np.zeros_like(scores)
+    result[order] = 61 / (61 + np.arange(len(scores), dtype=np.float32))
+    result[scores <= 0] = 0
+    return result
+
+
 def _best(scores: NDArray[np.float32], k: int, floor: float) -> list[int]:
     import numpy as np
 
@@ -212,7 +244,7 @@ def _best(scores: NDArray[np.float32], k: int, floor: float) -> list[int]:
 
 
 def _weights(terms: list[Term], n_chunks: int) -> dict[str, float]:
-    return {term.token: log(1 + n_chunks / term.documents) for term in terms if term.documents}
+    return {term.token: term.weight * log(1 + n_chunks / term.documents) for term in terms if term.documents}
 
 
 def _passage(document: StoredDocument, score: float, weights: dict[str, float], length: int) -> Passage:

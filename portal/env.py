@@ -71,6 +71,12 @@ class Environment(BaseSettings):
     model_api_key: SecretStr = Field(SecretStr(""), description="Key for model_url, where it wants one")
     corpus_on_start: bool = Field(True, description="Index the installed documentation on the first start")
 
+    # Forum
+    forum_url: str = Field("", description="Discourse forum whose topics get drafts, e.g. https://forum.example.org; empty: none")
+    forum_user: str = Field("", description="The bot's user name there")
+    forum_key: SecretStr = Field(SecretStr(""), description="API key of that user")
+    forum_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret of the forum's webhook; empty: polling alone")
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -96,7 +102,7 @@ class Environment(BaseSettings):
     def _storage(cls, value: str) -> str:
         return _address(value, {"s3"})
 
-    @field_validator("public_url", "model_url", "oidc_url")
+    @field_validator("public_url", "model_url", "oidc_url", "forum_url")
     @classmethod
     def _http(cls, value: str) -> str:
         return _address(value, {"http", "https"}).rstrip("/")
@@ -107,6 +113,8 @@ class Environment(BaseSettings):
             raise ValueError(f"{PREFIX}MODEL_URL needs {PREFIX}MODEL_NAME: the model to ask for there")
         if self.oidc_url and not (self.oidc_client_id and self.oidc_client_secret.get_secret_value()):
             raise ValueError(f"{PREFIX}OIDC_URL needs {PREFIX}OIDC_CLIENT_ID and {PREFIX}OIDC_CLIENT_SECRET")
+        if self.forum_url and not (self.forum_user and self.forum_key.get_secret_value()):
+            raise ValueError(f"{PREFIX}FORUM_URL needs {PREFIX}FORUM_USER and {PREFIX}FORUM_KEY")
         return self
 
 

@@ -127,6 +127,7 @@ INSTALLED_APPS = [
     "portal.jobs",
     "portal.library",
     "portal.chat",
+    "portal.forum",
     "portal.home",
 ]
 
@@ -281,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
     "reap": {"task": "portal.jobs.housekeeping.reap", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "expire": {"task": "portal.jobs.housekeeping.expire", "schedule": timedelta(hours=1)},
     "heal-chat": {"task": "portal.chat.housekeeping.heal", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
+    "forum": {"task": "portal.forum.housekeeping.tick", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RUN_DIR / "beat-schedule")
 

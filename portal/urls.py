@@ -10,6 +10,7 @@ from portal.accounts.views import welcome
 urlpatterns = [
     path("", include("portal.home.urls")),
     path("ask/", include("portal.chat.urls")),
+    path("forum/", include("portal.forum.urls")),
     path("jobs/", include("portal.jobs.urls")),
     path("library/", include("portal.library.urls")),
     path("account/", include("portal.accounts.urls")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,20 +35,27 @@ class LexicalStore:
     def __init__(self, folder: Path) -> None:
         self._bm25: Any = _library().BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
 
-    def scores(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+    def scores(self, tokens: Mapping[int, float]) -> NDArray[np.float32]:
         """The score of every text for a query.
 
         Parameters
         ----------
         tokens
-            Numbers of the query's tokens; repeated ones count repeatedly.
+            The weight of each of the query's tokens, by its number.
 
         Returns
         -------
         float32, shape (n_texts,)
         """
-        result: NDArray[np.float32] = self._bm25.get_scores_from_ids(list(tokens))
-        return result
+        import numpy as np
+
+        alike: dict[float, list[int]] = {}
+        for token, weight in tokens.items():
+            alike.setdefault(weight, []).append(token)
+        parts: list[NDArray[np.float32]] = [
+            self._bm25.get_scores_from_ids(numbers) * np.float32(weight) for weight, numbers in alike.items()
+        ]
+        return sum(parts[1:], parts[0]) if parts else self._bm25.get_scores_from_ids([])
 
 
 def _library() -> Any:

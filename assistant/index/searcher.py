@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,14 @@ class Term:
     token: str
     number: int
     documents: int
+    weight: float = 1.0
 
 
 class Searcher:
     """The stores of one generation, memory-mapped. Safe to share between threads.
 
-    Every scoring method returns float32 of shape (n_documents,), from 0 to 1 with the best document at 1, or all zeros.
+    Every scoring method returns float32 of shape (n_documents,), from 0 to 1; but for `by_names`, with the best document at 1, or
+    all zeros.
 
     Raises
     ------
@@ -93,37 +96,39 @@ class Searcher:
         row = self._connection().execute(f"SELECT {columns} FROM documents WHERE number = ?", (number,)).fetchone()  # noqa: S608
         return StoredDocument(*row)
 
-    def terms(self, tokens: Sequence[str], limit: int = 48) -> list[Term]:
-        """The known ones of `tokens`, once each, the rarest `limit` of them in their order."""
-        unique = list(dict.fromkeys(tokens))[:900]
+    def terms(self, tokens: Mapping[str, float], limit: int = 48) -> list[Term]:
+        """The known ones of `tokens` with their weights: the `limit` of them that say most, in their order."""
+        unique = list(tokens)[:900]
         marks = ",".join("?" * len(unique))
         rows = self._connection().execute(f"SELECT token, number, documents FROM vocabulary WHERE token IN ({marks})", unique)  # noqa: S608
-        known = {row[0]: Term(*row) for row in rows}
+        known = {row[0]: Term(row[0], row[1], row[2], tokens[row[0]]) for row in rows}
         found = [known[token] for token in unique if token in known]
-        rare = {term.token for term in sorted(found, key=lambda term: term.documents)[:limit]}
-        return [term for term in found if term.token in rare]
+        telling = sorted(found, key=lambda term: -term.weight * log(1 + self.n_chunks / max(1, term.documents)))
+        kept = {term.token for term in telling[:limit]}
+        return [term for term in found if term.token in kept]
 
     # -- stages -----------------------------------------------------------------------------------------------------------
 
-    def by_chunks(self, terms: Sequence[Term]) -> Scores:
-        """BM25 of chunks: a document's three best, decayed."""
+    def by_chunks(self, terms: Sequence[Term], *, aggregate: bool = True) -> Scores:
+        """BM25 of chunks: a document's three best, decayed; or its best alone."""
         import numpy as np
 
-        scores = self._chunks.scores([term.number for term in terms])
+        scores = self._chunks.scores(_numbers(terms))
         best = _largest(scores, CHUNK_CANDIDATES)
         result = np.zeros(self.n_documents, dtype=np.float32)
+        decay = CHUNK_DECAY if aggregate else CHUNK_DECAY[:1]
         seen: dict[int, int] = {}
         for chunk in best:
             document = int(self._chunk_document[chunk])
             rank = seen.get(document, 0)
-            if rank < len(CHUNK_DECAY):
-                result[document] += CHUNK_DECAY[rank] * scores[chunk]
+            if rank < len(decay):
+                result[document] += decay[rank] * scores[chunk]
                 seen[document] = rank + 1
         return _normalised(result)
 
     def by_documents(self, terms: Sequence[Term]) -> Scores:
         """BM25 of whole documents."""
-        return _normalised(self._documents.scores([term.number for term in terms]))
+        return _normalised(self._documents.scores(_numbers(terms)))
 
     def by_members(self, terms: Sequence[Term]) -> Scores:
         """BM25 of the methods of classes: a class's best method."""
@@ -131,17 +136,20 @@ class Searcher:
 
         result = np.zeros(self.n_documents, dtype=np.float32)
         if self._members is not None and terms:
-            scores = self._members.scores([term.number for term in terms])
+            scores = self._members.scores(_numbers(terms))
             best = _largest(scores, DENSE_CANDIDATES)
             np.maximum.at(result, self._member_document[best], scores[best])
         return _normalised(result)
 
-    def by_names(self, mentioned: Sequence[str]) -> Scores:
-        """Documents that the question mentions by name, rare names more than common ones."""
+    def by_names(self, mentioned: Mapping[str, float]) -> Scores:
+        """Documents that the question mentions by name, by how rare the name is.
+
+        Not scaled to 1: where a post only names what everybody's macro has, such as ``TFile``, none of the names says much.
+        """
         import numpy as np
 
         result = np.zeros(self.n_documents, dtype=np.float32)
-        for name in mentioned[:64]:
+        for name, worth in list(mentioned.items())[:64]:
             rows = (
                 self._connection().execute("SELECT name, document, weight FROM names WHERE lower = ?", (name.lower(),)).fetchall()
             )
@@ -150,15 +158,13 @@ class Searcher:
                 exact = [row for row in rows if looks_like_identifier(row[0]) and name.lower().startswith(_WORD_NAME_PREFIXES)]
             if not exact:
                 continue
-            rarity = self.rarity(name)
+            rarity = worth * self.rarity(name)
             for _name, document, weight in exact:
                 result[document] = max(result[document], rarity * weight / len(exact) ** 0.5)
-        return _normalised(result)
+        return result
 
     def rarity(self, name: str) -> float:
         """The inverse document frequency of an identifier, from 0 (everywhere) to 1 (nowhere)."""
-        from math import log
-
         row = self._connection().execute("SELECT documents FROM vocabulary WHERE token = ?", (name.lower(),)).fetchone()
         return log(self.n_chunks / max(1, row[0] if row else 1)) / log(max(self.n_chunks, 2))
 
@@ -185,6 +191,10 @@ class Searcher:
             if len(used):
                 np.add.at(result, used, scores[document] / np.float32(len(used)) ** 0.5)
         return _normalised(result)
+
+
+def _numbers(terms: Sequence[Term]) -> dict[int, float]:
+    return {term.number: term.weight for term in terms}
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:

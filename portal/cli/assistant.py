@@ -162,8 +162,14 @@ def _retriever() -> Any:
     return Retriever.open(settings.INDEX_DIR)
 
 
-def provider() -> Provider | None:
-    """The configured model server, else that of this machine's running portal; None where neither answers."""
+def provider(model: str = "") -> Provider | None:
+    """The configured model server, else that of this machine's running portal; None where neither answers.
+
+    Parameters
+    ----------
+    model
+        Another model of that server than the configured one.
+    """
     from assistant.errors import ProviderError
     from assistant.providers.openai_compatible import OpenAICompatible
     from portal import settings
@@ -171,17 +177,18 @@ def provider() -> Provider | None:
     environment = settings.ENV
     if environment.model_url:
         key = environment.model_api_key.get_secret_value()
-        server = OpenAICompatible(base_url=environment.model_url, model=environment.model_name, api_key=key, prompt_tokens=3000)
+        name = model or environment.model_name
+        server = OpenAICompatible(base_url=environment.model_url, model=name, api_key=key, prompt_tokens=3000)
     else:
         try:
             told = json.loads((settings.RUN_DIR / "model.json").read_text())
-            server = OpenAICompatible(base_url=told["url"], model=told["name"])
+            server = OpenAICompatible(base_url=told["url"], model=model or told["name"])
         except (OSError, ValueError, KeyError):
             return None
     try:
         server.check()
     except ProviderError as error:
-        if environment.model_url:
+        if environment.model_url or model:
             console.note(f"The model server does not answer: {error.message}")
         return None
     return server

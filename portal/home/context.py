@@ -36,11 +36,16 @@ PLACES = (
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
-    """The places of the top bar, which of them this is, the theme, and the versions in the footer. Makes no query of its own."""
+    """The places of the top bar, which of them this is, the theme, and the versions in the footer. Makes no query of its
+    own, but one in half a minute for who may review the forum's drafts."""
+    from portal.forum.services import may_review
+
     user = getattr(request, "user", None)
     theme = getattr(user, "theme", "auto")
+    reviews = may_review(user)
     return {
-        "places": places(),
+        "places": (*places(), *reviewers_places()) if reviews else places(),
+        "may_review": reviews,
         "urls": addresses(),
         "here": here(request.path),
         "theme": theme if theme != "auto" else "",
@@ -56,6 +61,12 @@ def portal(request: HttpRequest) -> dict[str, Any]:
 def places() -> tuple[Place, ...]:
     """The top bar's entries."""
     return tuple(Place(name, title, key, reverse(name)) for name, title, key in PLACES)
+
+
+@cache
+def reviewers_places() -> tuple[Place, ...]:
+    """The entries for those alone who review what the forum bot writes."""
+    return (Place("forum", "Forum", "f", reverse("forum")),)
 
 
 @cache
@@ -76,7 +87,7 @@ def here(path: str) -> str:
 
 @cache
 def _starts() -> dict[str, str]:
-    return {place.url: place.name for place in places()} | {reverse("account"): "account"}
+    return {place.url: place.name for place in (*places(), *reviewers_places())} | {reverse("account"): "account"}
 
 
 @cache

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from assistant.corpus import SourceEntry
 from assistant.errors import IndexUnavailableError
+from assistant.evaluation import retrieval_options
 from assistant.index import BuildOptions, IndexStatus, build
 from assistant.passages import Retrieval
 from assistant.retrieval import RetrievalOptions, Retriever
@@ -79,13 +80,28 @@ def test_no_question_breaks_the_search(retriever: Retriever, query: str) -> None
 
 
 @pytest.mark.parametrize(
-    "stage", [field.name for field in fields(RetrievalOptions) if field.name not in {"passage_length", "floor"}]
+    "stage", [field.name for field in fields(RetrievalOptions) if field.type == "float" and field.name != "floor"]
 )
 def test_every_stage_can_be_switched_off(retriever: Retriever, stage: str) -> None:
-    without = retriever.retrieve("fill a TH1F histogram", options=replace(RetrievalOptions(), **{stage: 0.0}))
+    without = retriever.retrieve("fill a TH1F histogram", options=retrieval_options(f"{stage}=0"))
     assert "TH1" in _sources(without)
     complete = retriever.retrieve("fill a TH1F histogram")
     assert {p.source: p.score for p in without.passages} != {p.source: p.score for p in complete.passages}
+
+
+def test_a_post_is_searched_for_what_it_says_not_for_its_macro(retriever: Retriever) -> None:
+    macro = "\n".join(f"TTree *tree{n}; tree{n}->SetBranchAddress(name{n}, &x{n});" for n in range(40))
+    post = f"Yellow fruit\nWhere do bananas ripen?\n```cpp\n{macro}\n```\n"
+    assert _sources(retriever.retrieve(post))[0] == "guide"
+    assert _sources(retriever.retrieve(post, options=RetrievalOptions(condense=False)))[0] != "guide"
+
+
+def test_scores_and_ranks_are_fused_differently(retriever: Retriever) -> None:
+    by_scores, by_ranks = (
+        retriever.retrieve("fill a TH1F histogram", options=RetrievalOptions(ranks=ranks)).passages for ranks in (False, True)
+    )
+    assert "TH1" in {passage.source for passage in by_ranks[:2]}
+    assert [passage.score for passage in by_scores] != [passage.score for passage in by_ranks]
 
 
 def test_without_an_index_the_error_says_how_to_build_one(tmp_path: Path) -> None:

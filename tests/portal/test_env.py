@@ -33,10 +33,11 @@ MALFORMED = {
     "retention_days": "never",
     "model_url": "localhost:11434",
     "corpus_on_start": "later",
+    "forum_url": "forum.example.org",
 }
 ANY_TEXT = {
     "data_dir", "host", "allowed_hosts", "secret_key", "oidc_name", "oidc_client_id", "oidc_client_secret", "model", "model_name",
-    "model_api_key",
+    "model_api_key", "forum_user", "forum_key", "forum_webhook_secret",
 }  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def test_all_problems_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ({"model_url": "http://127.0.0.1:11434/v1"}, "ML4EP_MODEL_NAME"),
         ({"oidc_url": "https://sso.example.org"}, "ML4EP_OIDC_CLIENT_ID"),
+        ({"forum_url": "https://forum.example.org"}, "ML4EP_FORUM_USER"),
     ],
 )
 def test_settings_that_need_each_other(given: dict[str, str], wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,48 @@
+"""Search by words over the installed ROOT must not get worse: floors a little below what was measured, held-out half included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assistant.corpus import SourceEntry
+from assistant.evaluation import Configuration, Golden, evaluate, read_golden, retrieval_options, summarise
+from assistant.index import BuildOptions, build
+from assistant.retrieval import Retriever
+from tests.assistant.evaluation.posts import pasted
+
+pytestmark = pytest.mark.slow
+DATA = Path(__file__).parents[2] / "data" / "assistant"
+HALVES = ("forum_development", "forum_held_out")
+
+
+@pytest.fixture(scope="module")
+def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Retriever:
+    folder = tmp_path_factory.mktemp("index")
+    build(BuildOptions(folder, (SourceEntry("root", "root"),), dense=False))
+    return Retriever.open(folder)
+
+
+def _hits(retriever: Retriever, questions: list[Golden], options: str = "dense=0") -> dict[str, float | None]:
+    configuration = Configuration("words", retrieval_options(options), retrieval_only=True)
+    return dict(summarise(evaluate(questions, retriever, configuration)).values)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_forum_questions(installed_root: Retriever, half: str) -> None:
+    values = _hits(installed_root, list(read_golden(DATA / f"{half}.jsonl")))
+    assert (values["hit@1"] or 0) >= 0.42
+    assert (values["hit@5"] or 0) >= 0.82
+    assert (values["hit@10"] or 0) >= 0.88
+    assert (values["terms.passages"] or 0) >= 0.70
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_pasted_macro_costs_little(installed_root: Retriever, half: str) -> None:
+    questions = [golden for golden in read_golden(DATA / f"{half}.jsonl") if not golden.out_of_scope]
+    posts = [pasted(golden, number) for number, golden in enumerate(questions)]
+    values = _hits(installed_root, posts)
+    assert (values["hit@5"] or 0) >= 0.78
+    as_it_is = _hits(installed_root, posts, "dense=0,condense=off")
+    assert (values["hit@5"] or 0) - (as_it_is["hit@5"] or 0) >= 0.3  # what condensing is for
