@@ -30,11 +30,14 @@ class Content:
         changes it, and the order does not.
     samples
         Every `STEP`-th row of the file as a whole, by its number: float32, shape (n_samples, n_features + 1).
+    zeros
+        How many rows have an x of zeros.
     """
 
     rows: npt.NDArray[np.int64]
     bits: npt.NDArray[np.uint32]
     samples: npt.NDArray[np.float32]
+    zeros: int = 0
 
     def save(self, path: Path) -> None:
         np.savez(path, rows=self.rows, bits=self.bits, samples=self.samples)
@@ -50,16 +53,18 @@ def content(batches: Iterable[tuple[Any, Any]]) -> Content:
     numbers: list[npt.NDArray[np.int64]] = []
     samples: list[npt.NDArray[np.float32]] = []
     bits: npt.NDArray[np.uint32] | None = None
+    zeros = 0
     for table in _tables(batches):
         rows = table[:, -3].astype(np.int64) * LOW_ROWS + table[:, -2].astype(np.int64)
         numbers.append(rows)
         samples.append(table[rows % STEP == 0])
+        zeros += int(np.count_nonzero(~table[:, :-1].any(axis=1)))
         found = np.bitwise_xor.reduce(table.view(np.uint32), axis=0)
         bits = found if bits is None else bits ^ found
     if bits is None:
         return Content(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty((0, 0), np.float32))
     whole = np.concatenate(samples)
-    return Content(np.concatenate(numbers), bits, whole[np.lexsort((whole[:, -2], whole[:, -3]))])
+    return Content(np.concatenate(numbers), bits, whole[np.lexsort((whole[:, -2], whole[:, -3]))], zeros)
 
 
 def _tables(batches: Iterable[tuple[Any, Any]]) -> Iterator[npt.NDArray[np.float32]]:
@@ -76,8 +81,6 @@ def _tables(batches: Iterable[tuple[Any, Any]]) -> Iterator[npt.NDArray[np.float
 
 def wrong(found: Content, truth: Content) -> str | None:
     """What is wrong with an epoch, in words; None where it has every row exactly once, with the values of the file."""
-    if len(found.rows) and not found.rows.any() and not found.samples.any():
-        return f"{len(found.rows)} rows of zeros"
     counts = np.bincount(found.rows[found.rows >= 0], minlength=int(truth.rows.max()) + 1)
     missing = int(np.count_nonzero(counts[truth.rows] == 0))
     again = int((counts[truth.rows] - 1).clip(0).sum())
@@ -88,6 +91,8 @@ def wrong(found: Content, truth: Content) -> str | None:
         columns = int(np.count_nonzero(found.bits != truth.bits)) if found.bits.shape == truth.bits.shape else 0
         in_columns = f"values differ in {columns} of {len(truth.bits)} columns"
         troubles = [in_columns if columns else "rows are put together wrongly"]
+    if troubles and found.zeros:
+        troubles.append(f"{found.zeros} are zeros")
     return f"{len(found.rows)} rows instead of {len(truth.rows)}: {', '.join(troubles)}" if troubles else None
 
 
