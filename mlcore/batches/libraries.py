@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,20 +15,20 @@ from mlcore.batches.selection import Selection
 from mlcore.errors import InputError, UnsupportedFeatureError
 
 
-class Libraries:
+class Libraries(ABC):
     """What a loader gives its batches to."""
 
     _selection: Selection
     batch_size: int
     drop_remainder: bool
 
+    @abstractmethod
     def _batches(self, form: Form, *, lasting: bool | None = None) -> Iterator[Any]:
         """The next epoch; unless batches are lasting, they are overwritten by the next one. None is as the user chose."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _changed(self) -> tuple[Change, int | None]:
         """What is done to arrays before they become batches; and the columns of x then, None for as many as there are."""
-        raise NotImplementedError
 
     def _form(self, convert: Convert = lambda array: array) -> Form:
         return Form(self._selection, convert, self._changed()[0])

@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,7 +28,7 @@ _PLACE = ("threads", "memory", "cache", "spill_directory", "shard", "progress")
 """Options of where a loader runs."""
 
 
-class Savable:
+class Savable(ABC):
     """A loader that can be saved as JSON, and made again of it."""
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -37,13 +38,13 @@ class Savable:
     seed: int
 
     @property
+    @abstractmethod
     def transforms(self) -> Pipeline | None:
         """Of x, fitted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _restricted(self, choice: RowChoice) -> Self:
         """The same of some of the rows."""
-        raise NotImplementedError
 
     def save(self, path: Path | str) -> None:
         """Write what makes this loader as JSON: paths, columns, filter, order, part of a split, and transforms as fitted.
