@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from mlcore.batches.balancing import Balance
 from mlcore.batches.cache import Cache, CacheWarning
-from mlcore.batches.convert import convert
+from mlcore.batches.conversion import Manifest, convert
 from mlcore.batches.forms import JaggedArray
-from mlcore.batches.joining import Manifest
 from mlcore.batches.loader import BatchLoader
 from mlcore.batches.padding import Pad
 from mlcore.batches.samples import Sample

@@ -156,7 +156,7 @@ def profile(
     Example:
       ml4ep batches profile events.root
     """
-    from mlcore.batches.profile import profile as look
+    from mlcore.batches.exploration.profile import profile as look
 
     found = []
     with console.Bar() as bar:
@@ -231,8 +231,8 @@ def convert(
       ml4ep batches convert events.root --target label --out shards
       ml4ep batches convert *.root --format tfrecord --filter "pt > 20" --split train=0.9 --split test=0.1 --out shards
     """
-    from mlcore.batches.convert import convert as write
-    from mlcore.batches.snippets import frameworks, snippet
+    from mlcore.batches.conversion.convert import convert as write
+    from mlcore.batches.conversion.snippets import frameworks, snippet
 
     client = _dask_client(dask) if dask else None
     begun = time.monotonic()

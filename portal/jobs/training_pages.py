@@ -8,8 +8,8 @@ from portal.jobs import plots
 from portal.jobs.results import Figure, Note, Plot, Result, Table
 
 if TYPE_CHECKING:
-    from mlcore.batches.exploring import Exploration, Feature
-    from mlcore.batches.joining import Manifest
+    from mlcore.batches.conversion.joining import Manifest
+    from mlcore.batches.exploration.exploring import Exploration, Feature
 
 MOST_PLOTS = 24
 MOST_CORRELATED = 40

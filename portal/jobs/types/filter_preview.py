@@ -31,7 +31,7 @@ class FilterPreview(JobType[FilterPreviewParams]):
     Params = FilterPreviewParams
 
     def run(self, context: JobContext, params: FilterPreviewParams) -> Result:
-        from mlcore.batches.previewing import preview
+        from mlcore.batches.exploration.previewing import preview
 
         context.progress(0.1, "Counting")
         source = source_of(context, params)

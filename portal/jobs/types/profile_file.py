@@ -15,7 +15,7 @@ from portal.jobs.results import Figure, Note, Plot, Result, Table
 from portal.jobs.training_pages import count, listed, size_text
 
 if TYPE_CHECKING:
-    from mlcore.batches.profile import Profile, TableProfile
+    from mlcore.batches.exploration.profile import Profile, TableProfile
 
 MOST_ROWS = 1000
 MOST_TABLES = 20
@@ -50,7 +50,7 @@ class ProfileFile(JobType[ProfileFileParams]):
         return f"Profile of {next(iter(files.values()), 'a file')}"
 
     def run(self, context: JobContext, params: ProfileFileParams) -> Result:
-        from mlcore.batches.profile import profile
+        from mlcore.batches.exploration.profile import profile
 
         found = replace(profile(context.file(params.file), progress=context.progress), name=context.name(params.file))
         report = context.folder / "profile.json"

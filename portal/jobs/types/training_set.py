@@ -15,9 +15,9 @@ from portal.jobs.registry import JobType, Params, files_field
 from portal.jobs.results import Result
 
 if TYPE_CHECKING:
-    from mlcore.batches.exploring import Exploration
-    from mlcore.batches.joining import Layout, Manifest, Shard
-    from mlcore.batches.recipe import Recipe
+    from mlcore.batches.conversion.joining import Layout, Manifest, Shard
+    from mlcore.batches.conversion.recipe import Recipe
+    from mlcore.batches.exploration.exploring import Exploration
 
 KINDS = ("root", "parquet", "hdf5")
 SAMPLE_ROWS = 200_000
@@ -177,7 +177,7 @@ class TrainingSet(JobType[TrainingSetParams]):
         labelled = labels(params)
         if len(labelled) < 2:
             return ()
-        from mlcore.batches.recipe import buckets_for
+        from mlcore.batches.conversion.recipe import buckets_for
 
         buckets = buckets_for(UNPACKED * sum(sizes.values()), BUCKET_BYTES)
         plain = params.model_dump(mode="json")
@@ -187,7 +187,7 @@ class TrainingSet(JobType[TrainingSetParams]):
         ]
 
     def run(self, context: JobContext, params: TrainingSetParams) -> Result:
-        from mlcore.batches.exploring import explore
+        from mlcore.batches.exploration.exploring import explore
         from portal.jobs.training_pages import summary
 
         layout = _scattered(context, params)
@@ -200,9 +200,9 @@ class TrainingSet(JobType[TrainingSetParams]):
 
 def _scattered(context: JobContext, params: TrainingSetParams) -> Layout:
     """The rows in pieces: those that the parts made, or made here."""
-    from mlcore.batches.joining import Layout
-    from mlcore.batches.pieces import Piece
-    from mlcore.batches.recipe import MOST_BUCKETS
+    from mlcore.batches.conversion.joining import Layout
+    from mlcore.batches.conversion.pieces import Piece
+    from mlcore.batches.conversion.recipe import MOST_BUCKETS
     from mlcore.errors import InputError
 
     if context.parts:
@@ -230,7 +230,7 @@ def labels(params: RowsParams) -> list[tuple[str, int | None]]:
 
 
 def _buckets(context: JobContext, params: TrainingSetParams) -> int:
-    from mlcore.batches.recipe import buckets_for
+    from mlcore.batches.conversion.recipe import buckets_for
 
     return buckets_for(UNPACKED * sum(context.file(file).stat().st_size for file, _ in labels(params)), BUCKET_BYTES)
 
@@ -239,8 +239,8 @@ def scattered_file(
     context: JobContext, recipe: Recipe, file: str, tree: str, label: int | None, *, number: int, begin: float, share: float
 ) -> list[Any]:
     """The pieces of one file, in the run's folder; the progress goes from ``begin`` on by ``share``."""
+    from mlcore.batches.conversion.scattering import BLOCK_ROWS, cut_part, scatter
     from mlcore.batches.samples import LABEL, open_samples
-    from mlcore.batches.scattering import BLOCK_ROWS, cut_part, scatter
 
     name = context.name(file)
     context.progress(begin, f"Reading {name}")
@@ -268,7 +268,7 @@ def _joined(context: JobContext, layout: Layout) -> Manifest:
 
 def _hand_out(context: JobContext, params: TrainingSetParams, manifest: Manifest, explored: Exploration) -> None:
     """The code first, since the page shows the first text; then the shards, and what is in them."""
-    from mlcore.batches.snippets import frameworks, snippet
+    from mlcore.batches.conversion.snippets import frameworks, snippet
 
     titles = {"torch": "Code for PyTorch", "tensorflow": "Code for TensorFlow", "numpy": "Code for NumPy"}
     for framework in frameworks(manifest):
@@ -298,7 +298,7 @@ def sample_of(path: Path, tree: str, label: int | None) -> Any:
 
 def recipe_of(params: TrainingSetParams, buckets: int) -> Recipe:
     """The recipe that parameters mean."""
-    from mlcore.batches.recipe import Recipe
+    from mlcore.batches.conversion.recipe import Recipe
     from mlcore.batches.samples import LABEL
 
     labelled = bool(params.background) or getattr(params, "label", None) is not None

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 import numpy as np
 
 from mlcore.batches.blocks import Array, Jagged, Values
-from mlcore.batches.pieces import to_arrow
-from mlcore.batches.tfrecord import write_records
+from mlcore.batches.conversion.pieces import to_arrow
+from mlcore.batches.conversion.tfrecord import write_records
 from mlcore.errors import InputError
 
 Format: TypeAlias = Literal["parquet", "hdf5", "numpy", "tfrecord", "webdataset"]

@@ -31,7 +31,7 @@ _TRAILER = struct.Struct("<QI8s")
 
 
 class DamagedPieceError(InputError):
-    """A piece file that is not what was written; it is removed, so that it is made again."""
+    """A piece file that is not what was written; the next run makes it again."""
 
     code = "batches.piece"
 

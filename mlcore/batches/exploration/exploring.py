@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.batches.blocks import Jagged, Values
+from mlcore.batches.conversion.shards import Groups
 from mlcore.batches.loader import BatchLoader
-from mlcore.batches.shards import Groups
 from mlcore.batches.statistics import ColumnStatistics
 
 BINS = 50

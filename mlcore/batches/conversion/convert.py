@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from mlcore.batches.amounts import memory_bytes
+from mlcore.batches.conversion.joining import MANIFEST, VERSION, Layout, Manifest, Shard, sha256_of
+from mlcore.batches.conversion.pieces import Piece, replacing
+from mlcore.batches.conversion.recipe import Recipe, buckets_for
+from mlcore.batches.conversion.scattering import BLOCK_ROWS, Task, cut_part, scatter
+from mlcore.batches.conversion.shards import Format
 from mlcore.batches.filling import Progress
-from mlcore.batches.joining import MANIFEST, VERSION, Layout, Manifest, Shard, sha256_of
-from mlcore.batches.pieces import Piece, replacing
-from mlcore.batches.recipe import Recipe, buckets_for
 from mlcore.batches.samples import Sample, open_samples, roles
-from mlcore.batches.scattering import BLOCK_ROWS, Task, cut_part, scatter
 from mlcore.batches.selection import Names, Precision, Selection
-from mlcore.batches.shards import Format
 from mlcore.batches.sources import Source
 from mlcore.errors import InputError
 
@@ -263,7 +263,7 @@ def convert(
         As of `mlcore.batches.BatchLoader`. Parquet and TFRecord hold jagged columns as they are, without `pad`; WebDataset has a
         matrix of `dtype` for x, y and w.
     rows_per_shard, shuffle, seed, split, split_by, split_seed
-        As of `mlcore.batches.recipe.Recipe`.
+        As of `mlcore.batches.conversion.recipe.Recipe`.
     memory, threads
         What may be used; one shard has to fit.
     client

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Literal, TypeAlias
 
-from mlcore.batches.joining import Manifest
+from mlcore.batches.conversion.joining import Manifest
 
 Framework: TypeAlias = Literal["numpy", "torch", "tensorflow"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from mlcore.batches.blocks import Values
-from mlcore.batches.pieces import ROW, Blob, Piece, from_arrow, replacing
-from mlcore.batches.recipe import Recipe
-from mlcore.batches.shards import Groups, shard_format
+from mlcore.batches.conversion.pieces import ROW, Blob, Piece, from_arrow, replacing
+from mlcore.batches.conversion.recipe import Recipe
+from mlcore.batches.conversion.shards import Groups, shard_format
 from mlcore.errors import InputError
 
 MANIFEST = "manifest.json"

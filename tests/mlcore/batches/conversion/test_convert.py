@@ -26,12 +26,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcore.batches import BatchLoader, Sample
-from mlcore.batches.convert import WORK, Plan, convert, plan
-from mlcore.batches.convert import _named as module_named
-from mlcore.batches.convert import _unnamed as module_unnamed
-from mlcore.batches.joining import Manifest
-from mlcore.batches.pieces import DamagedPieceError
-from mlcore.batches.recipe import Recipe
+from mlcore.batches.conversion.convert import WORK, Plan, convert, plan
+from mlcore.batches.conversion.convert import _named as module_named
+from mlcore.batches.conversion.convert import _unnamed as module_unnamed
+from mlcore.batches.conversion.joining import Manifest
+from mlcore.batches.conversion.pieces import DamagedPieceError
+from mlcore.batches.conversion.recipe import Recipe
 from mlcore.batches.stores import StorageError
 from mlcore.errors import DataError, InputError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlcore.batches.blocks import Jagged, Values
+from mlcore.batches.exploration.storage import Stored, StoredTable, stored_tables
 from mlcore.batches.sources import DamagedDataError, Part, open_source
-from mlcore.batches.storage import Stored, StoredTable, stored_tables
 from mlcore.errors import MLCoreError
 
 SECONDS = 2.0

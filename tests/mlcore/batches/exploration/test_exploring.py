@@ -11,8 +11,8 @@ from scipy import stats
 
 from mlcore.batches import open_source
 from mlcore.batches.blocks import Jagged
-from mlcore.batches.exploring import explore
-from mlcore.batches.previewing import BLOCK_ROWS, preview
+from mlcore.batches.exploration.exploring import explore
+from mlcore.batches.exploration.previewing import BLOCK_ROWS, preview
 from mlcore.errors import InputError
 
 ROWS = 5000

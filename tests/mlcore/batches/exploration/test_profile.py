@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from mlcore.batches.profile import TableProfile, profile
+from mlcore.batches.exploration.profile import TableProfile, profile
 from mlcore.errors import InputError
 
 ROWS = 40_000

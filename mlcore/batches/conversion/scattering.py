@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from mlcore.batches.blocks import Jagged, Values
+from mlcore.batches.conversion.pieces import ROW, DamagedPieceError, Piece, to_arrow, write_piece
+from mlcore.batches.conversion.recipe import PART_BITS, Recipe, numbers_of, selected
 from mlcore.batches.filling import Progress, tasks
-from mlcore.batches.pieces import ROW, DamagedPieceError, Piece, to_arrow, write_piece
-from mlcore.batches.recipe import PART_BITS, Recipe, numbers_of, selected
 from mlcore.batches.selection import Selection
 from mlcore.batches.sources import Part, Source
 

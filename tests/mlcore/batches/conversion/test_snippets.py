@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcore.batches.convert import convert
-from mlcore.batches.joining import Manifest
-from mlcore.batches.snippets import frameworks, snippet
+from mlcore.batches.conversion.convert import convert
+from mlcore.batches.conversion.joining import Manifest
+from mlcore.batches.conversion.snippets import frameworks, snippet
 
 ROWS = 1000
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from kernels import row_keys
 from mlcore.batches.blocks import Block, Jagged, Values
+from mlcore.batches.conversion.shards import Format, shard_format
 from mlcore.batches.padding import unpadded
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
-from mlcore.batches.shards import Format, shard_format
 from mlcore.batches.sources import Part
 from mlcore.batches.splitting import check_columns, shares
 from mlcore.errors import InputError
