@@ -277,7 +277,8 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_TASK_ROUTES = {"portal.chat.*": {"queue": "chat"}, "portal.*.housekeeping.*": {"queue": "system"}}
+# The first that fits: what heals a queue must not wait in it.
+CELERY_TASK_ROUTES = {"portal.*.housekeeping.*": {"queue": "system"}, "portal.chat.*": {"queue": "chat"}}
 CELERY_BEAT_SCHEDULE = {
     "reap": {"task": "portal.jobs.housekeeping.reap", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "expire": {"task": "portal.jobs.housekeeping.expire", "schedule": timedelta(hours=1)},

@@ -306,6 +306,13 @@ def test_the_task_has_its_name_and_its_queue() -> None:
     assert app.amqp.router.route({}, answer_turn.name)["queue"].name == "chat"
 
 
+def test_no_housekeeping_waits_behind_answers() -> None:
+    from portal.celery import app
+
+    for entry in app.conf.beat_schedule.values():
+        assert app.amqp.router.route(dict(entry.get("options", {})), entry["task"])["queue"].name == "system", entry["task"]
+
+
 def test_stored_passages_are_plain(person: Any) -> None:
     found = Retrieval("q", (Passage("a b#c?d", "t", "s", "page", "p:1", "", 0.5, "x"),))
     (passage,) = engine.stored(found.passages)
