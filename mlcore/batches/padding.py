@@ -90,6 +90,13 @@ def pads_of(pad: Mapping[str, int | Pad] | None, known: Schema, dtype_of: Callab
 def _check_value(name: str, value: float, dtype: np.dtype[Any]) -> None:
     """Make sure that a type holds what is padded with."""
     if dtype.kind == "f":
+        most = float(np.finfo(dtype).max)
+        if math.isfinite(value) and abs(value) > most:
+            raise InputError(
+                f"{name!r} is padded with {value}, which no {dtype} can hold",
+                hint=f"Give a number of at most {most:.3g}, or float('inf').",
+                code="batches.pad",
+            )
         return
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if not (math.isfinite(value) and value == int(value) and low <= value <= high):

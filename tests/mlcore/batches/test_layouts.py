@@ -329,6 +329,7 @@ def address(array: npt.NDArray[Any]) -> int:
         ({"pad": {"met": 2}}, "equally many values in every row"),
         ({"layout": "dict", "pad": {"jet_id": Pad(2, value=0.5)}}, "which is no int16"),
         ({"layout": "dict", "pad": {"jet_id": Pad(2, value=1e5)}}, "which is no int16"),
+        ({"pad": {"jet_pt": Pad(2, value=1e300)}}, "which no float32 can hold"),
         ({"layout": "dict", "pad": {"jet_pt": Pad(2, mask="met")}}, "would be called 'met'"),
         ({"layout": "dict", "pad": {"jet_pt": Pad(2, mask="m"), "jet_id": Pad(3, mask="m")}}, "share the mask 'm'"),
         ({"pad": {"jet_pt": Pad(2, mask=True)}, "columns": ["met"], "target": "jet_pt"}, "a mask of x alone"),
