@@ -248,3 +248,89 @@ class SpillWriter:
         """Put records, shape (n_rows, record_bytes), into the buckets of the generation that was begun."""
     def flush(self) -> None:
         """Write what is buffered."""
+
+class GFlash:
+    """Electromagnetic showers by Grindhammer and Peters, hep-ex/0001020, in one medium.
+
+    Showers are numbered: shower i of a seed is the same on every CPU and however many are made at once.
+
+    Parameters
+    ----------
+    z
+        Effective atomic number, above 1.
+    radiation_length, moliere_radius
+        In mm.
+    critical_energy
+        In MeV.
+    frequency
+        Of sampling calorimeters, the radiation length over the thickness of an active and a passive layer; 0 of homogeneous ones.
+    e_over_mip, resolution
+        Of sampling calorimeters: response to electrons over that to minimum ionising particles, and c of
+        ``sigma / E = c / sqrt(E / GeV)``.
+
+    Raises
+    ------
+    ValueError
+        A number out of its range; so in the methods.
+    """
+
+    def __init__(
+        self,
+        *,
+        z: float,
+        radiation_length: float,
+        moliere_radius: float,
+        critical_energy: float,
+        frequency: float = 0.0,
+        e_over_mip: float = 1.0,
+        resolution: float = 0.0,
+    ) -> None: ...
+    def spots(
+        self,
+        energies: npt.NDArray[np.float64],
+        starts: npt.NDArray[np.float64],
+        depths: npt.NDArray[np.float64],
+        *,
+        seed: int,
+        first: int = 0,
+        fluctuate: bool = True,
+        target: str = "",
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Spots of all showers and where each shower's begin. The GIL is free meanwhile.
+
+        Parameters
+        ----------
+        energies
+            Shape (n_showers,), MeV.
+        starts
+            Where showers begin along their axis, shape (n_showers,), mm.
+        depths
+            Edges of the layers, ascending, shape (n_layers + 1,), mm.
+        first
+            The number of the first shower.
+        fluctuate
+            Whether T, alpha and the sampled energy vary from shower to shower.
+
+        Returns
+        -------
+        spots, offsets
+            x, y, z (mm) and energy (MeV): float32, shape (n_spots, 4); int64, shape (n_showers + 1,).
+        """
+
+    def voxels(
+        self,
+        energies: npt.NDArray[np.float64],
+        starts: npt.NDArray[np.float64],
+        depths: npt.NDArray[np.float64],
+        radii: npt.NDArray[np.float64],
+        angles: int,
+        *,
+        seed: int,
+        first: int = 0,
+        fluctuate: bool = True,
+        target: str = "",
+    ) -> npt.NDArray[np.float32]:
+        """The same spots in cylindrical voxels: float32, shape (n_showers, n_layers, angles, n_radii), MeV.
+
+        `radii` are the edges of the rings, ascending, mm; angles begin at -pi. Spots outside of all rings are left out.
+        """
