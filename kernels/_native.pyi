@@ -334,3 +334,41 @@ class GFlash:
 
         `radii` are the edges of the rings, ascending, mm; angles begin at -pi. Spots outside of all rings are left out.
         """
+
+class StepScorer:
+    """Energy of a detector simulation's steps, in layers, angles (from -pi on) and rings around a shower's axis.
+
+    Parameters
+    ----------
+    depths, radii
+        Edges, ascending, mm.
+    angles
+        Parts of a turn.
+    """
+
+    def __init__(self, depths: Sequence[float], angles: int, radii: Sequence[float]) -> None: ...
+    def attach(self, detector: int, slot: int) -> None:
+        """Be called by a G4VSensitiveDetector, at that address, whose ProcessHits is that virtual function."""
+
+    def detach(self) -> None:
+        """Give the detector its own functions back; it must still live."""
+
+    def set_axes(self, axes: Sequence[float]) -> None:
+        """Nine numbers: unit vectors of angle 0, of angle pi / 2, and of depth."""
+
+    def clear(self) -> None:
+        """Forget all energy and steps."""
+
+    def add(self, energy: float, x: float, y: float, z: float) -> None:
+        """One deposit by hand."""
+
+    def energies(self) -> npt.NDArray[np.float64]:
+        """Shape (n_layers * n_angles * n_radii,)."""
+
+    @property
+    def outside(self) -> float:
+        """Energy outside all voxels."""
+
+    @property
+    def steps(self) -> int:
+        """How many were seen."""

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from mlcore.errors import DataError, InputError
 from mlcore.showers.dataset.records import ELECTRON, NORMAL, Records
@@ -163,6 +164,11 @@ class ShowerFile:
             first=rows.start,
         )
 
+    def column(self, name: str) -> npt.NDArray[np.float64]:
+        """Further numbers, one to a shower, such as ``outside`` of simulated ones."""
+        with _opened(self.path) as file:
+            return np.asarray(_dataset(file, name, self.path), np.float64).reshape(-1)
+
     def batches(self, size: int = 1024) -> Iterator[Records]:
         """All showers, `size` at a time: no more of the file is in memory."""
         for start in range(0, self.count, size):
@@ -176,6 +182,8 @@ class Writer:
     ----------
     metadata
         About the origin, kept as JSON.
+    extra
+        Names of further numbers, one to a shower.
     compression
         Level of gzip, 0 to 9.
 
@@ -195,6 +203,7 @@ class Writer:
         *,
         layout: Layout = "challenge",
         metadata: Mapping[str, Any] | None = None,
+        extra: Sequence[str] = (),
         compression: int = 4,
     ) -> None:
         if layout not in get_args(Layout):
@@ -210,6 +219,9 @@ class Writer:
         self._add(ENERGY[layout], (1,) if layout == "challenge" else (), "f8", compression)
         for name, kind in zip(CONDITIONS[layout], ("f8", "f8", "i4", "i2"), strict=True):
             self._add(name, (), kind, compression)
+        self.extra = tuple(extra)
+        for name in self.extra:
+            self._add(name, (), "f8", compression)
 
     def _add(self, name: str, shape: tuple[int, ...], kind: str, compression: int) -> None:
         self._file.create_dataset(
@@ -223,7 +235,7 @@ class Writer:
             shuffle=True,
         )
 
-    def append(self, records: Records) -> None:
+    def append(self, records: Records, extra: Mapping[str, npt.NDArray[np.float64]] | None = None) -> None:
         """Add showers; their calorimeters must be among those the file was opened for."""
         if records.voxels.shape != self.voxels.shape:
             raise InputError(
@@ -246,7 +258,9 @@ class Writer:
             kinds,
         )
         start = self._file["showers"].shape[0]
-        for name, array in zip(("showers", ENERGY[self.layout], *CONDITIONS[self.layout]), values, strict=True):
+        columns = dict(zip(("showers", ENERGY[self.layout], *CONDITIONS[self.layout]), values, strict=True))
+        columns |= {name: (extra or {})[name] for name in self.extra}
+        for name, array in columns.items():
             dataset = self._file[name]
             dataset.resize(start + len(records), axis=0)
             dataset[start:] = array
