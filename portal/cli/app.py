@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from portal.cli import assistant, batches, corpus, evaluate, files, job, models, network, portal_here, run, status, token
+from portal.cli import assistant, batches, corpus, evaluate, files, job, mcp, models, network, portal_here, run, status, token
 from portal.cli.errors import DEBUG
 from portal.cli.group import new
 
@@ -50,7 +50,9 @@ app.command("sign-in-link")(portal_here.sign_in_link)
 app.command()(status.status)
 app.command()(assistant.ask)
 app.command()(assistant.retrieve)
+app.command()(mcp.mcp)
 app.command()(evaluate.evaluate)
+app.command()(mcp.mcp)
 app.add_typer(run.types, name="run")
 app.add_typer(network.app, name="network")
 app.add_typer(batches.app, name="batches")

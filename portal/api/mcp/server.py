@@ -1,7 +1,7 @@
 """The protocol for one web process: an ASGI application beside Django's, on the same event loop.
 
-Agents hold a request open for as long as a tool runs; that takes no thread of the pages. A request carries its own token and stands
-for itself (the protocol's stateless mode), so that any web process may answer it. The library is imported at the first request.
+Agents hold a request open for as long as a tool runs; that takes no thread of the pages. A request carries its own token and
+stands for itself (the protocol's stateless mode), so that any web process may answer it. The library is imported at the first request.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 PATH = "/mcp"
-INSTRUCTIONS = """The ML4EP Portal: ROOT's documentation, an assistant that answers from it with citations, a sandbox with the real ROOT, and jobs
-(forests and neural networks to C++, training sets from ROOT files). Search before you claim; run code before you recommend it."""
+INSTRUCTIONS = """The ML4EP Portal: ROOT's documentation, an assistant that answers from it with citations, a sandbox with the
+real ROOT, and jobs (forests and neural networks to C++, training sets from ROOT files). Search before you claim;
+run code before you recommend it."""
 
 
 def build() -> MCPServer[Any]:
@@ -37,7 +38,11 @@ def build() -> MCPServer[Any]:
     from mcp_types import ToolAnnotations
 
     server: MCPServer[Any] = MCPServer(
-        "ml4ep-portal", title="ML4EP Portal", instructions=INSTRUCTIONS, version=metadata.version("ml4ep-portal"), log_level="WARNING"
+        "ml4ep-portal",
+        title="ML4EP Portal",
+        instructions=INSTRUCTIONS,
+        version=metadata.version("ml4ep-portal"),
+        log_level="WARNING",
     )
     for tool in tools.TOOLS:
         notes = ToolAnnotations(read_only_hint=tool in tools.READ_ONLY, destructive_hint=False, open_world_hint=False)
@@ -89,7 +94,7 @@ class Application:
                 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
                 server = build()
-                manager = StreamableHTTPSessionManager(server._lowlevel_server, json_response=True, stateless=True)
+                manager = StreamableHTTPSessionManager(server._lowlevel_server, stateless=True)
                 ready = asyncio.Event()
 
                 async def run() -> None:
@@ -101,6 +106,16 @@ class Application:
                 await ready.wait()
                 self._manager = manager
             return self._manager
+
+
+async def serve_here(person: User) -> None:
+    """Serve this machine's portal over stdin and stdout, as one of its people, until stdin ends."""
+    from mcp.server.stdio import stdio_server
+
+    tools.PERSON.set(person)
+    server = build()._lowlevel_server
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
 
 
 def _person(headers: dict[bytes, bytes]) -> User | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Annotated, Any, Literal
 
+from django.core.files.storage import default_storage
 from django.core.serializers.json import DjangoJSONEncoder
 from pydantic import Field
 
@@ -23,13 +24,16 @@ from portal.api.errors import ApiError, not_found
 from portal.api.turn_events import passages
 from portal.chat import services as chat
 from portal.chat.models import Turn, TurnState
-from portal.jobs import presentation
+from portal.jobs import presentation, registry
 from portal.jobs import services as job_services
 from portal.jobs.models import Artifact, Job
 from portal.library.models import LibraryFile
 
 PERSON: ContextVar[User] = ContextVar("PERSON")
 """Whose request is answered."""
+
+RUNNER = "run-root-code"
+"""The job type that runs code."""
 
 ANSWER_SECONDS = 180.0
 CODE_SECONDS = 150.0
@@ -46,23 +50,28 @@ def search_docs(
 
 
 def lookup_symbol(
-    name: Annotated[str, Field(description="A class, method or function: TH1, TTree::Draw, RooRealVar")], k: Annotated[int, Field(ge=1, le=10)] = 4
+    name: Annotated[str, Field(description="A class, method or function: TH1, TTree::Draw, RooRealVar")],
+    k: Annotated[int, Field(ge=1, le=10, description="How many passages at most")] = 4,
 ) -> dict[str, Any]:
-    """What the documentation says of one class, method or function, by its exact name. `known` is false where nothing names it."""
+    """What the documentation says of one class, method or function, by its exact name. `known`: whether any names it."""
     name = name.strip()
     owner, _, member = name.rpartition("::")
     whole = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(member or name)}(?![A-Za-z0-9_])")
 
-    def rank(passage: dict[str, Any]) -> tuple[bool, bool, bool]:
-        titled = passage["source"] in (name, owner) or passage["title"] in (name, owner)
-        return not titled, not passage["text"].lstrip().startswith(name), False
+    def rank(passage: dict[str, Any]) -> tuple[bool, bool]:
+        titled = bool({passage["source"], passage["title"]} & {name, owner})
+        return not titled, not passage["text"].lstrip().startswith(name)
 
-    found = [passage for passage in _search(name, 20) if whole.search(f"{passage['title']} {passage['source']} {passage['text']}")]
+    found = [
+        passage for passage in _search(name, 20) if whole.search(f"{passage['title']} {passage['source']} {passage['text']}")
+    ]
     return {"name": name, "known": bool(found), "passages": sorted(found, key=rank)[:k]}
 
 
-def ask(question: Annotated[str, Field(description="One question, with the code and the error message that matter")]) -> dict[str, Any]:
-    """Ask the assistant for ROOT: an answer with checked citations, or the best passages where it abstains. Takes up to a minute."""
+def ask(
+    question: Annotated[str, Field(description="One question, with the code and the error message that matter")],
+) -> dict[str, Any]:
+    """Ask the assistant for ROOT: an answer with checked citations, or the best passages. Takes up to a minute."""
     turn = chat.ask(PERSON.get(), question)
     turn = _answered(turn, ANSWER_SECONDS)
     cited = set(turn.answer.get("citations", ()))
@@ -80,23 +89,30 @@ def run_root_code(
     language: Annotated[Literal["cpp", "python"], Field(description="C++ for ROOT's interpreter, or Python with PyROOT")] = "cpp",
 ) -> dict[str, Any]:
     """Run code with the real ROOT in a sandbox without network: what it writes, its error, the pictures that it draws."""
-    job = job_services.submit(PERSON.get(), "run-root-code", {"code": code, "language": language})
+    if RUNNER not in registry.all_types():
+        return {"status": "not_run", "hint": "This portal has no sandbox for ROOT code; nothing was run."}
+    job = job_services.submit(PERSON.get(), RUNNER, {"code": code, "language": language})
     until = time.monotonic() + CODE_SECONDS
     while job.active and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
         job.refresh_from_db()
-    return _job(job)
+    found = _job(job)
+    status = ((job.result or {}).get("facts") or {}).get("status") or ("not_run" if job.active else "failed")
+    hint = "It has not ended yet; follow it with job_status." if job.active else ""
+    return {"status": status, "hint": hint, **found}
 
 
 def inspect_file(
     file: Annotated[str, Field(description="The id or the name of a file in the library")],
 ) -> dict[str, Any]:
-    """What is in a file of the library (ROOT, ONNX, forests, HDF5): trees, branches, inputs, operators. Names list what there is."""
+    """What is in a file of the library (ROOT, ONNX, forests, HDF5): trees, branches, inputs, operators."""
     own = LibraryFile.objects.select_related("content", "inspection_job").filter(owner=PERSON.get())
     found = own.filter(pk=key).first() if (key := _uuid(file)) else own.filter(name=file).order_by("-created_at").first()
     if found is None:
         names = ", ".join(own.order_by("-created_at").values_list("name", flat=True)[:10])
-        raise not_found("file", f"The newest in the library: {names}." if names else "The library is empty; upload by PUT /api/v1/files.")
+        raise not_found(
+            "file", f"The newest in the library: {names}." if names else "The library is empty; upload by PUT /api/v1/files."
+        )
     return files.detail(found)
 
 
@@ -108,7 +124,7 @@ def list_job_types() -> dict[str, Any]:
 def submit_job(
     type: Annotated[str, Field(description="A slug from list_job_types")],  # noqa: A002  (the API's name for it)
     params: Annotated[dict[str, Any], Field(description="The type's parameters; files by their ids")],
-    title: Annotated[str, Field(max_length=200)] = "",
+    title: Annotated[str, Field(max_length=200, description="A name for it")] = "",
 ) -> dict[str, Any]:
     """Start a job. Follow it with job_status; a person can cancel it on its page."""
     return jobs.summary(job_services.submit(PERSON.get(), type, params, title=title))
@@ -129,7 +145,7 @@ def get_artifact(
     if artifact is None:
         names = ", ".join(Artifact.objects.filter(job=found).values_list("name", flat=True))
         raise not_found("artefact", f"This job has {names}." if names else "This job has none.")
-    with job_services.open_artifact(artifact) as file:
+    with default_storage.open(artifact.path, "rb") as file:
         start = file.read(4 * TEXT_LIMIT)
     try:
         text = start.decode("utf-8", errors="strict" if artifact.size <= len(start) else "ignore")
@@ -170,7 +186,9 @@ def _answered(turn: Turn, seconds: float) -> Turn:
         raise ApiError(503, turn.error, hint=turn.hint)
     if turn.open:
         chat.stop(turn)
-        raise ApiError(503, f"The assistant gave no answer within {seconds:g} s.", hint="It may be starting; try again in a moment.")
+        raise ApiError(
+            503, f"The assistant gave no answer within {seconds:g} s.", hint="It may be starting; try again in a moment."
+        )
     return turn
 
 
@@ -190,5 +208,6 @@ def _find(job: str) -> Job:
 
 
 def _job(job: Job) -> dict[str, Any]:
-    log = "".join(job.log_chunks.order_by("-pk").values_list("text", flat=True)[:20][::-1])
+    newest = list(job.log_chunks.order_by("-pk").values_list("text", flat=True)[:20])
+    log = "".join(reversed(newest))
     return jobs.detail(job) | {"log": log[-TEXT_LIMIT // 10 :]}
