@@ -9,10 +9,10 @@ from portal.cli.errors import CommandError
 
 
 def mcp(remote: Remote = "", token: Token = "") -> None:
-    """Serve the Model Context Protocol over stdin and stdout, for agents that start their tools themselves.
+    """Serve agents by MCP on stdin and stdout.
 
-    Tools: search_docs, lookup_symbol, ask, run_root_code, inspect_file, list_job_types, submit_job, job_status, get_artifact.
-    Agents that speak HTTP use the portal's address /mcp with a token instead.
+    Speaks the Model Context Protocol, for agents that start their tools as commands. The tools are a running portal's: the one at
+    --remote, else this machine's, as its administrator.
 
     \b
     Examples:

@@ -1,7 +1,8 @@
 """The protocol for one web process: an ASGI application beside Django's, on the same event loop.
 
 Agents hold a request open for as long as a tool runs; that takes no thread of the pages. A request carries its own token and
-stands for itself (the protocol's stateless mode), so that any web process may answer it. The library is imported at the first request.
+stands for itself (the protocol's stateless mode), so that any web process may answer it. The library is imported at
+the first request.
 """
 
 from __future__ import annotations

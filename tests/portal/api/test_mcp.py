@@ -18,6 +18,7 @@ import httpx
 import httpx2
 import pytest
 import uvicorn
+from django.utils import timezone
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
@@ -107,6 +108,12 @@ def serving(agents: Any) -> Iterator[str]:
             portal.asgi.agents = before
 
 
+def ended_job(served: Served) -> Job:
+    return Job.objects.create(
+        type="forest-to-cpp", title="Mine", owner=served.person, state=JobState.SUCCEEDED, queued_at=timezone.now()
+    )
+
+
 def found(turn: Turn) -> None:
     services.write_passages(turn, [PASSAGE], {})
     services.finish(turn, "", {})
@@ -177,7 +184,7 @@ def test_jobs(served: Served) -> None:
 
 
 def test_each_sees_only_their_own(served: Served) -> None:
-    job = Job.objects.create(type="forest-to-cpp", title="Mine", owner=served.person, state=JobState.SUCCEEDED)
+    job = ended_job(served)
     assert served.call("job_status", job=str(job.pk))["title"] == "Mine"
     eve = create_token(User.objects.create_user("eve"), "agent")
     with pytest.raises(AssertionError, match="no such job"):
@@ -190,7 +197,7 @@ def test_artefacts_come_as_text_where_they_are_text(served: Served, monkeypatch:
     from django.core.files.storage import default_storage
 
     monkeypatch.setattr(tools, "TEXT_LIMIT", 6)
-    job = Job.objects.create(type="forest-to-cpp", title="Mine", owner=served.person, state=JobState.SUCCEEDED)
+    job = ended_job(served)
     for name, data in (("a.hxx", "// häu und mehr".encode()), ("b.png", b"\x89PNG\0\xff")):
         path = default_storage.save(f"tests/{job.pk}/{name}", ContentFile(data))
         job.artifacts.create(name=name, kind="file", path=path, size=len(data), sha256="0" * 64)
