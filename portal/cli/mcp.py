@@ -11,8 +11,8 @@ from portal.cli.errors import CommandError
 def mcp(remote: Remote = "", token: Token = "") -> None:
     """Serve agents by MCP on stdin and stdout.
 
-    Speaks the Model Context Protocol, for agents that start their tools as commands. The tools are a running portal's: the one at
-    --remote, else this machine's, as its administrator.
+    Speaks the Model Context Protocol, for agents that start their tools as commands. With --remote every call goes to the
+    portal there; without, to this machine's database and workers, as its administrator.
 
     \b
     Examples:
