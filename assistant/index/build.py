@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.corpus.config import list_sources
-from assistant.corpus.document import SourceEntry, ignore
+from assistant.corpus.document import RemoteSource, SourceEntry, ignore
 from assistant.corpus.registry import source_kind
 from assistant.errors import AssistantError, CorpusError
 from assistant.index import dense, generations, lexical, relations, store
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 Log = Callable[[str], None]
 
+CHECKOUTS = "checkouts"  # in the index's folder: what was cloned
 LEXICAL_SHARE = 0.2  # of the progress bar
 MAX_PASSAGES = 400_000
 
@@ -96,7 +97,7 @@ def build(
     with generations.lock(options.index_dir):
         began = time.monotonic()
         entries = list_sources(options.index_dir) if options.sources is None else options.sources
-        documents, sources = _read(entries, progress, log)
+        documents, sources = _read(entries, options.index_dir / CHECKOUTS, progress, log)
         if not documents:
             problems = "; ".join(f"{s.name}: {s.problem}" for s in sources if s.problem)
             raise CorpusError(
@@ -114,7 +115,9 @@ def build(
         return index_status(options.index_dir)
 
 
-def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple[list[CorpusDocument], list[SourceStatus]]:
+def _read(
+    entries: Sequence[SourceEntry], checkouts: Path, progress: Progress, log: Log
+) -> tuple[list[CorpusDocument], list[SourceStatus]]:
     """All documents of all entries; an entry that cannot be read is reported and left out."""
     documents: dict[str, CorpusDocument] = {}
     pages: dict[tuple[str, str], CorpusDocument] = {}
@@ -125,8 +128,9 @@ def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple
         try:
             kind = source_kind(entry.kind)
             kind.check(entry)
-            version = kind.version(entry)
-            for document in kind.documents(entry, log):
+            here = kind.fetch(entry, checkouts, log) if isinstance(kind, RemoteSource) else entry
+            version = kind.version(here)
+            for document in kind.documents(here, log):
                 if document.text.strip():
                     _keep(CorpusDocument(entry.name, document), documents, pages)
         except CorpusError as error:
@@ -138,10 +142,10 @@ def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple
 
 
 def _keep(item: CorpusDocument, documents: dict[str, CorpusDocument], pages: dict[tuple[str, str], CorpusDocument]) -> None:
-    """Add a document, unless another source has the same class or tutorial with more to say about it."""
+    """Add a document, unless another source has the same page of the same release with more to say."""
     document = item.document
     page = (document.id, document.url)
-    other = pages.get(page) if document.url and document.kind in {"class", "namespace", "tutorial"} else None
+    other = pages.get(page) if document.url else None
     if other is not None:
         if len(other.document.text) >= len(document.text):
             return

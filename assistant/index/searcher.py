@@ -96,6 +96,16 @@ class Searcher:
         row = self._connection().execute(f"SELECT {columns} FROM documents WHERE number = ?", (number,)).fetchone()  # noqa: S608
         return StoredDocument(*row)
 
+    def releases(self, number: int) -> list[tuple[int, str]]:
+        """The same page in every release that the index has: numbers and versions of documents; none where there is one alone."""
+        rows = self._connection().execute(
+            "SELECT other.number, other.version FROM documents this JOIN documents other ON other.page = this.page "
+            "WHERE this.number = ? ORDER BY other.number",
+            (number,),
+        )
+        found = [(int(row[0]), str(row[1])) for row in rows]
+        return found if len(found) > 1 else []
+
     def terms(self, tokens: Mapping[str, float], limit: int = 48) -> list[Term]:
         """The known ones of `tokens` with their weights: the `limit` of them that say most, in their order."""
         unique = list(tokens)[:900]
