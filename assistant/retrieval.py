@@ -11,6 +11,7 @@ names    0.5     the question mentions the document's class or tutorial, a rare 
 prior    0.6     how many tutorials use the class, for documents that match at all
 hop      0.6     the best documents use the class
 members  0.3     a method of the class, by name and comment (BM25)
+messages 0.8     a class prints the error message that the question quotes
 dense    0.3     nearness in meaning (cosine of sentence embeddings)
 ======== ======= ===================================================================
 """
@@ -70,6 +71,7 @@ class RetrievalOptions:
     prior: float = 0.6
     hop: float = 0.6
     members: float = 0.3
+    messages: float = 0.8
     dense: float = 0.3
     condense: bool = True
     aggregate: bool = True
@@ -168,6 +170,10 @@ class Retriever:
         if options.members:
             scores = scores + options.members * fused(searcher.by_members(terms))
         clock.stop("lexical")
+
+        if options.messages:
+            scores = scores + options.messages * searcher.by_messages(wanted.quoted)
+        clock.stop("messages")
 
         confidence: float | None = None
         if options.dense and searcher.has_dense and query.strip():

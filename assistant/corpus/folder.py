@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assistant.corpus.document import Document, Log, SourceEntry, ignore
-from assistant.corpus.parsing import cpp, doxygen, markdown, root_pages
+from assistant.corpus.parsing import cpp, doxygen, markdown, messages, root_pages
 from assistant.corpus.parsing.text import read_text
 from assistant.errors import CorpusError
 
@@ -57,14 +57,18 @@ class Folder:
                 if document:
                     yield _linked(document, entry.url, place)
 
+        reported: list[messages.Reported] = []
+
         def scopes() -> Iterator[tuple[str, cpp.CppScope]]:
             for path in files:
                 place = path.relative_to(root)
                 if path.suffix in CPP and "tutorials" not in place.parts:
-                    for scope in cpp.read(read_text(path, log)):
+                    text = read_text(path, log)
+                    reported.extend(messages.read(text))
+                    for scope in cpp.read(text):
                         yield place.as_posix(), scope
 
-        for document in root_pages.class_documents(scopes(), version=version, public=is_root):
+        for document in root_pages.class_documents(scopes(), version=version, public=is_root, reported=reported):
             yield _linked(document, entry.url, document.place.rpartition(":")[0])
 
     def _root(self, entry: SourceEntry) -> Path:

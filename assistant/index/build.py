@@ -200,6 +200,7 @@ def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sou
             f"The sources hold {len(ranges)} passages, more than {MAX_PASSAGES}", hint="Remove a source.", code="corpus.large"
         )
     member_tokens, member_documents = _members(documents, vocabulary)
+    message_tokens, phrases = _messages(documents, vocabulary)
     frequencies = [0] * len(vocabulary)
     for tokens in chunk_tokens:
         for token in set(tokens):
@@ -209,11 +210,13 @@ def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sou
 
     previous = generations.current(options.index_dir)
     folder = generations.start(options.index_dir)
-    store.write(folder, documents, ranges, vocabulary.numbers, frequencies, related.names)
+    store.write(folder, documents, ranges, vocabulary.numbers, frequencies, related.names, phrases)
     lexical.write(folder / "chunks", chunk_tokens, len(vocabulary))
     lexical.write(folder / "documents", document_tokens, len(vocabulary))
     if member_tokens:
         lexical.write(folder / "members", member_tokens, len(vocabulary), b=0.3)
+    if message_tokens:
+        lexical.write(folder / "messages", message_tokens, len(vocabulary))
     store.save_array(folder, "member_document", np.asarray(member_documents, dtype=np.int32))
     store.save_array(folder, "chunk_document", np.asarray(chunk_documents, dtype=np.int32))
     store.save_array(folder, "prior", np.asarray(related.prior, dtype=np.float32))
@@ -255,6 +258,13 @@ def _members(documents: Sequence[CorpusDocument], vocabulary: lexical.Vocabulary
             tokens.append(vocabulary.encode(f"{item.document.source}::{name} {name} {comment}"))
             owners.append(number)
     return tokens, owners
+
+
+def _messages(documents: Sequence[CorpusDocument], vocabulary: lexical.Vocabulary) -> tuple[list[list[int]], list[store.Message]]:
+    """Tokens of each error message, and its document; the place it comes from is a name, and found as one."""
+    found = [(message, number) for number, item in enumerate(documents) for message in item.document.messages]
+    phrases = [store.Message(message.rpartition(">: ")[2], number) for message, number in found]
+    return [vocabulary.encode(phrase.text) for phrase in phrases], phrases
 
 
 def _known_vectors(previous: Path | None, hashes: NDArray[np.uint8], log: Log) -> dict[int, NDArray[np.float32]]:

@@ -27,6 +27,7 @@ CREATE TABLE documents (
 );
 CREATE TABLE chunks (number INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL);
 CREATE TABLE vocabulary (token TEXT PRIMARY KEY, number INTEGER NOT NULL, documents INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE messages (number INTEGER PRIMARY KEY, text TEXT NOT NULL, document INTEGER NOT NULL);
 CREATE TABLE names (lower TEXT NOT NULL, name TEXT NOT NULL, document INTEGER NOT NULL, weight REAL NOT NULL);
 """
 
@@ -53,6 +54,14 @@ class Name:
     weight: float
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An error message and the document of the class that prints it."""
+
+    text: str
+    document: int
+
+
 def write(
     folder: Path,
     documents: Sequence[CorpusDocument],
@@ -60,6 +69,7 @@ def write(
     vocabulary: dict[str, int],
     frequencies: Sequence[int],
     names: Sequence[Name],
+    messages: Sequence[Message] = (),
 ) -> None:
     """Write `documents.sqlite` into an empty generation folder.
 
@@ -99,6 +109,9 @@ def write(
         )
         connection.executemany(
             "INSERT INTO names VALUES (?,?,?,?)", ((n.name.lower(), n.name, n.document, n.weight) for n in names)
+        )
+        connection.executemany(
+            "INSERT INTO messages VALUES (?,?,?)", ((n, message.text, message.document) for n, message in enumerate(messages))
         )
         connection.executescript(
             "CREATE INDEX names_lower ON names (lower); CREATE INDEX documents_page ON documents (page); ANALYZE;"

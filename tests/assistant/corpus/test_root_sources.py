@@ -11,8 +11,9 @@ import pytest
 from assistant.corpus import Document, SourceEntry, add_source, source_kind
 from assistant.corpus.checkouts import Remote, bring
 from assistant.errors import CorpusError
-from assistant.index import BuildOptions, build, index_status, read_document
-from assistant.retrieval import Retriever
+from assistant.index import BuildOptions, build, generations, index_status, read_document
+from assistant.index.searcher import Searcher
+from assistant.retrieval import RetrievalOptions, Retriever
 
 VERSION = "#define ROOT_VERSION_MAJOR 6\n#define ROOT_VERSION_MINOR {minor}\n#define ROOT_VERSION_PATCH 4\n"
 TREE = {
@@ -188,6 +189,41 @@ def test_the_release_that_the_question_names_is_shown(tmp_path: Path, checkout: 
     ):
         found = [passage for passage in retriever.retrieve(question).passages if passage.source == "TH1"]
         assert [passage.version for passage in found] == [version], question
+
+
+MESSAGES = (
+    "Error in <TH1F::Fill>: cannot fill histogram pt_2024: the buffer of 12 entries is missing",
+    "I pasted this at the prompt and got `cannot fill histogram h: the buffer of 3 entries is missing`, why?",
+    "terminate called\n  what():  scaling a histogram by zero loses everything",
+)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_an_error_message_leads_to_the_class_that_prints_it(tmp_path: Path, checkout: Path, message: str) -> None:
+    """Other pages have the words of the question; the class prints the message."""
+    folder = _write(
+        tmp_path / "notes",
+        {
+            f"{n}.md": f"# Page {n}\n\nHistogram {n} has a buffer: where entries are missing, fill it; scaling loses zero.\n"
+            for n in range(9)
+        },
+    )
+    sources = (SourceEntry("notes", "folder", str(folder)), SourceEntry("checkout", "root-sources", str(checkout)))
+    build(BuildOptions(tmp_path / "index", sources, dense=False))
+    retriever = Retriever.open(tmp_path / "index")
+    post = f"It stops here\nWhat am I doing wrong?\n{message}\n"
+    first = retriever.retrieve(post).passages[0]
+    assert first.source == "TH1"
+    without = retriever.retrieve(post, options=RetrievalOptions(messages=0)).passages
+    assert next(p.score for p in without if p.source == "TH1") < first.score - 0.3
+
+
+def test_words_shared_with_a_message_are_not_the_message(tmp_path: Path, checkout: Path) -> None:
+    build(BuildOptions(tmp_path / "index", (SourceEntry("checkout", "root-sources", str(checkout)),), dense=False))
+    searcher = Searcher(generations.current(tmp_path / "index") or tmp_path)
+    assert searcher.by_messages(["Error in <TPad::Draw>: the canvas of three pads is missing"]).max() == 0
+    assert searcher.by_messages(["cannot"]).max() == 0
+    assert searcher.by_messages([]).max() == 0
 
 
 def _git(folder: Path, *arguments: str) -> None:
