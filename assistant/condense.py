@@ -160,7 +160,7 @@ def search_query(question: str, history: Sequence[Turn] = ()) -> str:
     'And in Python? TH1F'
     """
     question = question.strip()
-    if not history or not _leans_back(question):
+    if not history or not leans_back(question):
         return question
     known = question.lower()
     earlier = [name for turn in reversed(history) for name in _names(turn.question)]
@@ -175,7 +175,8 @@ def _names(text: str) -> list[str]:
     return [name for name in mentions(text) if looks_like_identifier(name)]
 
 
-def _leans_back(question: str) -> bool:
+def leans_back(question: str) -> bool:
+    """Whether a question cannot be understood without the one before it."""
     if _POINTS_BACK.search(question):
         return True
     return len(tokenize(question)) < _SHORT and not _names(question)
