@@ -35,7 +35,7 @@ django.setup()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
-    """The processes that run the tests read this file themselves, before any settings, for a folder and a database of their own."""
+    """Processes that run tests read this file themselves, before any settings: each has a folder and a database of its own."""
     del os.environ["DJANGO_SETTINGS_MODULE"]
     if _url:
         os.environ["ML4EP_TEST_POSTGRESQL"] = _url
