@@ -29,7 +29,20 @@ from typing import IO, Literal
 
 from mlcore.toolchain.processes import Watch, kill_tree
 
-__all__ = ["RLIMITS", "Isolation", "Limits", "Outcome", "Watch", "isolation", "kill_tree", "run", "spawn"]
+__all__ = [
+    "RLIMITS",
+    "Isolation",
+    "Limits",
+    "Outcome",
+    "View",
+    "Watch",
+    "isolation",
+    "kill_tree",
+    "programs_only",
+    "run",
+    "signal_name",
+    "spawn",
+]
 
 GIB = 1024**3
 MARK = "ML4EP_SANDBOXED"
@@ -43,6 +56,9 @@ CREDENTIALS = (".ssh", ".aws", ".azure", ".config", ".docker", ".globus", ".gnup
 # Names are resolved through these where the network is allowed; NixOS keeps its programs and drivers in the other two.
 RESOLVER = (Path("/run/systemd/resolve"), Path("/run/resolvconf"), Path("/run/nscd"))
 ALWAYS_IN_RUN = (Path("/run/current-system"), Path("/run/opengl-driver"))
+# What code of strangers gets to see: programs and libraries, and of /etc what these look up.
+PROGRAM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "dev", "proc")
+LOOKED_UP = ("alternatives", "fonts", "group", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf", "passwd")
 
 Stream = int | IO[bytes] | None
 
@@ -115,11 +131,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Isolation:
-    """What keeps a child in: its name, a sentence for the status page, and bubblewrap's command line up to its mounts."""
+    """What keeps a child in: its name, a sentence for the status page, and bubblewrap's command line up to its mounts.
+
+    ``fenced`` is whether there are walls around the child, these or those that this process lives within: code of strangers is
+    run nowhere else.
+    """
 
     name: Literal["bubblewrap", "rlimits"]
     detail: str
     command: tuple[str, ...] = ()
+    fenced: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """Paths to hide, and paths beneath them to show nevertheless: the `hidden` and `readable` of `spawn`."""
+
+    hidden: tuple[Path, ...]
+    readable: tuple[Path, ...]
 
 
 RLIMITS = Isolation("rlimits", "Resource limits only: files and network are not cut off.")
@@ -127,13 +156,24 @@ RLIMITS = Isolation("rlimits", "Resource limits only: files and network are not 
 
 def isolation() -> Isolation:
     """The strongest isolation that works here; found out once, by really running bubblewrap."""
-    return _probe(MARK in os.environ)
+    return _probe(os.environ.get(MARK, ""))
+
+
+def programs_only() -> View:
+    """The view for code of strangers: programs and libraries, nobody's files, nothing of the machine's configuration.
+
+    What stays visible wherever it lies (the interpreter, this project) still does.
+    """
+    hidden = [path for path in sorted(Path("/").iterdir()) if path.name not in PROGRAM_FOLDERS and not path.is_symlink()]
+    private = [PROJECT / ".git", PROJECT / ".env"]
+    return View((*hidden, *private), tuple(Path("/etc") / name for name in LOOKED_UP))
 
 
 @functools.cache
-def _probe(nested: bool) -> Isolation:
-    if nested:
-        return Isolation("rlimits", "Resource limits within the sandbox that this process runs in.")
+def _probe(around: str) -> Isolation:
+    if around:
+        detail = "Resource limits within the sandbox that this process runs in."
+        return Isolation("rlimits", detail, fenced=around == "bubblewrap" and _first_process() == "bwrap")
     program = shutil.which("bwrap")
     if program is None:
         return Isolation("rlimits", f"{RLIMITS.detail} Install bubblewrap (the program bwrap) for full isolation.")
@@ -150,9 +190,17 @@ def _probe(nested: bool) -> Isolation:
             continue
         if result.returncode == 0:
             detail = "bubblewrap: read-only files, own processes, private /tmp, no network unless a job needs it."
-            return Isolation("bubblewrap", detail, command)
+            return Isolation("bubblewrap", detail, command, fenced=True)
         complaint = complaint or result.stderr.decode(errors="replace").strip()[-200:]
     return Isolation("rlimits", f"{RLIMITS.detail} bubblewrap is installed and does not work here: {complaint}")
+
+
+def _first_process() -> str:
+    """The program of process 1: inside bubblewrap that is bubblewrap, whatever a variable says."""
+    try:
+        return Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def spawn(
@@ -225,7 +273,7 @@ def spawn(
         "HOME": str(cwd),
         "LANG": "C.UTF-8",
         "TMPDIR": str(temporary),
-        MARK: "1",
+        MARK: _walls(within),
         **(env or {}),
     }
     settings = [
@@ -250,16 +298,21 @@ def spawn(
     )
 
 
+def _walls(within: Isolation) -> str:
+    """What a child is told of the walls around it, which may be those around this process."""
+    return "bubblewrap" if within.fenced else "rlimits"
+
+
 def _mounts(
     cwd: Path, limits: Limits, writable: Iterable[Path], readable: Iterable[Path], hidden: Iterable[Path], devices: Iterable[Path]
 ) -> list[str]:
     """Bubblewrap's arguments for what the child sees."""
     rules = {Path("/"): "read"}
     rules.update((path.resolve(), "hide") for path in (*MASKED, *_credentials()))
+    rules.update((path.resolve(), "hide") for path in hidden)
     interpreter = {Path(name) for name in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
     needed = {*interpreter, PROJECT, *ALWAYS_IN_RUN, *(RESOLVER if limits.network else ())}
     _put_back(rules, {path for each in needed for path in (each, each.resolve())})
-    rules.update((path.resolve(), "hide") for path in hidden)
     rules.update((path.resolve(), "read") for path in readable)
     rules.update((path, "write") for path in writable)
     _put_back(rules, [cwd])
@@ -385,6 +438,11 @@ def run(
         reason = reason or "cpu"
     stdout, stderr = (capture.text() for capture in captures)
     return Outcome(code, stdout, stderr, time.monotonic() - start, reason)
+
+
+def signal_name(number: int) -> str:
+    """What a signal is called, for people."""
+    return signal.strsignal(number) or f"signal {number}"
 
 
 def _feed(stream: IO[bytes], data: bytes) -> None:

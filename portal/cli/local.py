@@ -18,6 +18,7 @@ from typing import Any
 
 from mlcore.toolchain import sandbox
 from portal.cli.errors import CommandError
+from portal.jobs.context import receive
 from portal.jobs.registry import JobType
 
 POLL_SECONDS = 0.2
@@ -122,9 +123,7 @@ def _child(
             [sys.executable, "-m", "portal.jobs.child", str(work), str(writing)],
             cwd=work,
             limits=job_type.limits,
-            writable=[work, *(places[name] for name in job_type.writable)],
-            readable=[*files.values(), *(path for name, path in places.items() if name not in job_type.writable)],
-            hidden=[settings.DATA_DIR],
+            **_access(job_type, work, list(files.values()), places, settings.DATA_DIR),
             env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,13 +135,28 @@ def _child(
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb", buffering=0) as messages:
-        return _follow(process, messages, job_type, progress, log)
+        return _follow(process, messages, job_type, work / "out", progress, log)
+
+
+def _access(
+    job_type: JobType[Any], work: Path, files: list[Path], places: Mapping[str, Path], data: Path
+) -> dict[str, list[Path]]:
+    """What the child may write and read."""
+    if job_type.foreign_code:
+        view = sandbox.programs_only()
+        return {"writable": [], "readable": [work, *files, *view.readable], "hidden": [*view.hidden, data]}
+    return {
+        "writable": [work, *(places[name] for name in job_type.writable)],
+        "readable": [*files, *(path for name, path in places.items() if name not in job_type.writable)],
+        "hidden": [data],
+    }
 
 
 def _follow(
     process: subprocess.Popen[bytes],
     messages: Any,
     job_type: JobType[Any],
+    out: Path,
     progress: Callable[[float, str], None],
     log: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -173,7 +187,8 @@ def _follow(
                 elif "log" in message:
                     log(message["log"])
                 elif "artifact" in message:
-                    artifacts.append(message["artifact"])
+                    made = message["artifact"]
+                    artifacts.append(receive(made, out, len(artifacts)) if job_type.foreign_code else made)
                 else:
                     last = message
             if reason := watch.exceeded():
