@@ -234,7 +234,7 @@ def _run_within(request: Mapping[str, str], limits: Limits, cancelled: Callable[
     if not version and (request["language"] == "cpp" or "ROOT" in request["text"]):
         return CodeRun("not_run", error="ROOT is not installed here: there is a package for Linux alone.")
     _keep_to_itself()
-    scratch = Path(tempfile.mkdtemp(prefix="code-", dir="/tmp"))  # noqa: S108 - the sandbox's own, in memory
+    scratch = Path(tempfile.mkdtemp(prefix="code-", dir="/tmp"))
     try:
         (scratch / "request.json").write_text(json.dumps(_prepare(request, scratch)), encoding="utf-8")
         outcome = sandbox.run(

@@ -65,7 +65,7 @@ def macro(request: dict[str, Any]) -> int:
         failed = ctypes.c_int(0)
         try:
             interpreter.ProcessLine(command, failed)
-        except Exception as error:  # noqa: BLE001 - what C++ throws arrives as one of many kinds
+        except Exception as error:
             flush()
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             return 1
@@ -96,7 +96,7 @@ def python(request: dict[str, Any]) -> int:
         exec(compile(source, path, "exec"), vars(module))  # noqa: S102 - it is what this process is for
     except SystemExit as leaving:
         return exit_code(leaving)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it ended the program
+    except BaseException as error:
         flush()
         ours = error.__traceback__
         theirs = ours.tb_next if ours else None
@@ -134,7 +134,7 @@ if __name__ == "__main__":
     status = 1
     try:
         status = main()
-    except BaseException:  # noqa: BLE001 - nothing may keep it from leaving
+    except BaseException:
         traceback.print_exc()
     flush()
     os._exit(status)  # ROOT's own end may crash over what the code left behind

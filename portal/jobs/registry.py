@@ -78,7 +78,7 @@ class JobType(ABC, Generic[P]):
     writable: ClassVar[tuple[str, ...]] = ()
     """Folders of the deployment that the run may write, of ``index`` and ``models``; everything else stays out of its reach."""
     foreign_code: ClassVar[bool] = False
-    """Whether it runs code of strangers: its process then sees programs and libraries alone, and writes no file of the machine."""
+    """Whether it runs code of strangers: its process sees programs and libraries alone, and writes no file of the machine."""
     staff_only: ClassVar[bool] = False
     listed: ClassVar[bool] = True
     """Whether people start it from the menu; the portal starts the others itself."""

@@ -63,7 +63,10 @@ class RunRootCode(JobType[RunRootCodeParams]):
 
         context.progress(0.1, "Running")
         found = run_code(
-            params.language, params.code, tutorial=params.tutorial, limits=replace(LIMITS, wall_seconds=SECONDS, cpu_seconds=SECONDS)
+            params.language,
+            params.code,
+            tutorial=params.tutorial,
+            limits=replace(LIMITS, wall_seconds=SECONDS, cpu_seconds=SECONDS),
         )
         for number, picture in enumerate(found.pictures, 1):
             path = context.folder / f"{number}-{picture.name}"
