@@ -6,12 +6,12 @@ import base64
 import ctypes
 import importlib.util
 import json
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +127,7 @@ def run_code(
         The language is another one, the text is empty or too long, or there is no such tutorial.
     """
     request = _checked(language, text, name, tutorial)
-    isolation = sandbox.isolation()
+    isolation = sandbox.foreign_isolation()
     if not isolation.fenced:
         return CodeRun("not_run", error=f"There is no sandbox for it. {isolation.detail}", root=root_version())
     if isolation.name != "bubblewrap":
@@ -151,6 +151,7 @@ def run_code(
         input=json.dumps({"request": request, "limits": asdict(limits)}).encode(),
         output_bytes=_ANSWER_BYTES,
         cancelled=cancelled,
+        within=isolation,
     )
     try:
         return CodeRun.from_json(json.loads(outcome.stdout))
@@ -190,11 +191,13 @@ def root_folder() -> Path | None:
 
 
 def root_version() -> str:
-    """The version of the installed ROOT's package, empty where there is none."""
-    try:
-        return metadata.version("root")
-    except metadata.PackageNotFoundError:
+    """The installed ROOT's version, such as ``"6.40.00"``; empty where there is none."""
+    folder = root_folder()
+    header = folder / "include" / "ROOT" / "RVersion.hxx" if folder else None
+    if header is None or not header.is_file():
         return ""
+    numbers = dict(re.findall(r"#define ROOT_VERSION_(MAJOR|MINOR|PATCH)\s+(\d+)", header.read_text()))
+    return f"{numbers['MAJOR']}.{int(numbers['MINOR']):02d}.{int(numbers['PATCH']):02d}" if len(numbers) == 3 else "unknown"
 
 
 def tutorial_path(tutorial: str) -> Path:
@@ -222,7 +225,7 @@ def tutorial_path(tutorial: str) -> Path:
 def main() -> int:
     """``python -m mlcore.running``: reads a request, runs it, writes what came of it. Only ever started within the sandbox."""
     asked = json.loads(sys.stdin.read())
-    if not sandbox.isolation().fenced:
+    if not sandbox.foreign_isolation().fenced:
         raise SystemExit("code is run within the sandbox alone")
     print(json.dumps(_run_within(asked["request"], Limits(**asked["limits"]), None).to_json()))
     return 0
@@ -235,6 +238,10 @@ def _run_within(request: Mapping[str, str], limits: Limits, cancelled: Callable[
         return CodeRun("not_run", error="ROOT is not installed here: there is a package for Linux alone.")
     _keep_to_itself()
     scratch = Path(tempfile.mkdtemp(prefix="code-", dir="/tmp"))
+    # The code may run as another user, for whom these are.
+    scratch.chmod(0o777)
+    for folder in (scratch.parent, Path("/dev/shm")):  # noqa: S108
+        folder.chmod(0o1777)
     try:
         (scratch / "request.json").write_text(json.dumps(_prepare(request, scratch)), encoding="utf-8")
         outcome = sandbox.run(
@@ -250,6 +257,7 @@ def _run_within(request: Mapping[str, str], limits: Limits, cancelled: Callable[
             },
             output_bytes=OUTPUT_BYTES,
             cancelled=cancelled,
+            unprivileged=True,
         )
         return _came_of(outcome, request, limits, scratch, version)
     finally:

@@ -47,7 +47,9 @@ def flush() -> None:
 
 def root() -> Any:
     """ROOT without a display."""
-    import ROOT
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*This distribution of ROOT")  # which is for the administrator
+        import ROOT
 
     ROOT.gROOT.SetBatch(True)
     return ROOT

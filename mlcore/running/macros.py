@@ -43,6 +43,9 @@ _CONTROL = frozenset({"if", "else", "for", "while", "do", "switch", "try", "catc
 _TYPES = frozenset({"class", "struct", "union", "enum"})
 _DECLARING = frozenset({"using", "typedef", "template", "namespace", "extern", "static_assert", *_TYPES})
 _NOT_NAMES = frozenset({"decltype", "noexcept", "alignas", "__attribute__", "throw", "sizeof", "operator", *_CONTROL})
+_PARAMETER = re.compile(
+    r"\s*(?:const\b|unsigned\b|void\b|bool\b|char\b|int\b|long\b|short\b|float\b|double\b|\w+_t\b|[A-Za-z_][\w: ]*[*&])"
+)
 _LOADING = re.compile(r"R__(?:LOAD_LIBRARY|ADD_INCLUDE_PATH|ADD_LIBRARY_PATH)\s*\([^)]*\)\s*;?")
 
 
@@ -220,9 +223,23 @@ def _read(chunk: list[_Token]) -> tuple[bool, _Function | None]:
     first = head[0].text if head else "{"
     if first in _DECLARING:
         return True, None
+    if _announces(head):
+        return True, None
     if first in _CONTROL or first == "{" or tokens[-1].text != "}" or not _ends_with_brace(chunk):
         return bool(_LOADING.fullmatch("".join(token.text for token in chunk).strip())), None
     return True, _function(chunk, head)
+
+
+def _announces(head: list[_Token]) -> bool:
+    """Whether a piece only says that there is a function: ``double f(double x, int);``."""
+    texts = [token.text for token in head]
+    if texts[-2:] != [")", ";"] or texts.count("(") != 1:
+        return False
+    place = texts.index("(")
+    if place < 2 or head[place - 1].kind != "word" or texts[0] in _NOT_NAMES | {"new", "delete"} or "=" in texts[:place]:
+        return False
+    parameters = _split(" ".join(texts[place + 1 : -2]))
+    return all(_PARAMETER.match(parameter) for parameter in parameters)
 
 
 def _function(chunk: list[_Token], head: list[_Token]) -> _Function | None:
@@ -242,7 +259,8 @@ def _function(chunk: list[_Token], head: list[_Token]) -> _Function | None:
             if not depth:
                 end = place
                 break
-        plain = "".join(part.text for part in chunk if part.kind != "comment" and begin < part.start - chunk[0].start < end)
+        within = [part for part in chunk if part.kind != "comment" and begin < part.start - chunk[0].start < end]
+        plain = "".join('""' if part.kind in ("string", "raw", "char") else part.text for part in within)
         body = tuple(part.text for part in chunk if part.kind == "word" and part.start - chunk[0].start > end)
         return _Function(token.text, plain, body)
     return None

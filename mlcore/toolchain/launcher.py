@@ -25,10 +25,12 @@ def main(arguments: list[str]) -> int:
     split = arguments.index("--")
     parent, settings, program = int(arguments[0]), arguments[1:split], arguments[split + 1 :]
     try:
-        tie_to_parent(parent)
-        for setting in settings:
-            name, _, value = setting.partition("=")
-            limit(name, int(value))
+        values = {name: int(value) for name, _, value in (setting.partition("=") for setting in settings)}
+        if user := values.pop("USER", 0):
+            become(user)
+        tie_to_parent(parent)  # a change of user unties
+        for name, value in values.items():
+            limit(name, value)
     except (OSError, ValueError) as error:
         print(f"sandbox: cannot set the limits: {error}", file=sys.stderr)
         return EXIT_REFUSED
@@ -43,6 +45,13 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"sandbox: cannot run {program[0]!r}: {error.strerror}", file=sys.stderr)
         return EXIT_REFUSED
+
+
+def become(user: int) -> None:
+    """Turn from root into another user for good, with none of root's groups and capabilities."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 def tie_to_parent(parent: int) -> None:

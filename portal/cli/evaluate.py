@@ -118,8 +118,8 @@ def _runner() -> RunCode | None:
     from mlcore.toolchain import sandbox
     from portal import settings
 
-    if not sandbox.isolation().fenced:
-        console.note(f"Code is not run: {sandbox.isolation().detail}")
+    if not sandbox.foreign_isolation().fenced:
+        console.note(f"Code is not run: {sandbox.foreign_isolation().detail}")
         return None
 
     def run(label: str, text: str) -> CodeRun | None:

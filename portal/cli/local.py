@@ -123,6 +123,7 @@ def _child(
             [sys.executable, "-m", "portal.jobs.child", str(work), str(writing)],
             cwd=work,
             limits=job_type.limits,
+            within=sandbox.foreign_isolation() if job_type.foreign_code else None,
             **_access(job_type, work, list(files.values()), places, settings.DATA_DIR),
             env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
             stdout=subprocess.PIPE,

@@ -209,6 +209,7 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
             [settings.PYTHON, "-m", "portal.jobs.child", str(folder), str(writing)],
             cwd=folder,
             limits=limits,
+            within=sandbox.foreign_isolation() if job_type.foreign_code else None,
             **access,
             env={
                 "PYTHONPATH": str(settings.BASE_DIR),
