@@ -23,6 +23,7 @@ from typing import Any
 PICTURES = "pictures"
 ENDED = "ended"
 MOST_PICTURES = 16
+COMPILED_NOT = "exception: std::exception"  # how the interpreter ends after it has said what is wrong
 
 
 def main() -> int:
@@ -52,6 +53,7 @@ def root() -> Any:
         import ROOT
 
     ROOT.gROOT.SetBatch(True)
+    ROOT.gEnv.SetValue("Root.Stacktrace", 0)  # of a crash; it would take gdb
     return ROOT
 
 
@@ -69,7 +71,9 @@ def macro(request: dict[str, Any]) -> int:
             interpreter.ProcessLine(command, failed)
         except Exception as error:
             flush()
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            said = str(error).rpartition("=>")[2].strip()
+            if said != COMPILED_NOT:
+                print(said, file=sys.stderr)
             return 1
         flush()
         if failed.value:

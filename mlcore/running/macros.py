@@ -236,7 +236,9 @@ def _announces(head: list[_Token]) -> bool:
     if texts[-2:] != [")", ";"] or texts.count("(") != 1:
         return False
     place = texts.index("(")
-    if place < 2 or head[place - 1].kind != "word" or texts[0] in _NOT_NAMES | {"new", "delete"} or "=" in texts[:place]:
+    if place < 2 or head[place - 1].kind != "word" or not (head[place - 2].kind == "word" or texts[place - 2] in ("*", "&")):
+        return False
+    if texts[0] in _NOT_NAMES | {"new", "delete"} or "=" in texts[:place]:
         return False
     parameters = _split(" ".join(texts[place + 1 : -2]))
     return all(_PARAMETER.match(parameter) for parameter in parameters)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
+from mlcore.toolchain import filters
 from mlcore.toolchain.processes import Watch, kill_tree
 
 __all__ = [
@@ -297,7 +298,8 @@ def spawn(
     within
         The isolation to use instead of `isolation`: `foreign_isolation`, or another one for tests.
     unprivileged
-        Whether root's child becomes another user, whom the kernel's limits bind. It must be able to read what it needs.
+        For code of strangers, started within the walls: system calls that it has no need of are refused, and root's child becomes
+        another user, whom the kernel's limits bind. It must be able to read what it needs.
 
     Raises
     ------
@@ -312,6 +314,8 @@ def spawn(
         if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a path beneath a closed folder
             raise ValueError(f"{path} does not exist or is closed to this user; make it before the child starts")
     within = isolation() if within is None else within
+    if unprivileged and within.name == "bubblewrap":
+        raise ValueError("bubblewrap needs what an unprivileged child may not do; start that one within it")
     devices = list(devices)
     temporary = cwd
     prefix: list[str] = []
@@ -334,6 +338,8 @@ def spawn(
         f"TASKS={limits.processes + 8 * (os.cpu_count() or 1)}",
         "CORE=0",
     ]
+    if unprivileged and (refused := filters.for_strangers()):
+        settings.append(f"FILTER={refused.hex()}")
     if unprivileged and os.getuid() == 0:
         settings.append(f"USER={random.randint(*USERS)}")  # noqa: S311 - two with the same number share a limit, no more
     if not devices:

@@ -72,7 +72,7 @@ def test_nothing_of_the_machine_but_programs_is_there(tmp_path: Path) -> None:
     code = f"""
         import os, pathlib
         seen = []
-        for path in map(pathlib.Path, ("/etc/shadow", "/etc/hostname", "/root", {str(PROJECT / ".git")!r})):
+        for path in map(pathlib.Path, ("/etc/shadow", "/etc/hostname", "/home", "/srv", {str(PROJECT / ".git")!r})):
             if path.is_dir() and os.listdir(path) or path.is_file() and path.read_bytes():
                 seen.append(str(path))
         print(seen, sorted(os.environ))
@@ -275,7 +275,7 @@ def test_pictures_are_few_and_small() -> None:
 
 def test_there_is_no_way_to_more_rights() -> None:
     code = """
-        import ctypes, os
+        import ctypes
         libc = ctypes.CDLL(None, use_errno=True)
         for name, result in (("user", libc.unshare(0x10000000)), ("mount", libc.mount(b"x", b"/tmp", b"tmpfs", 0, None)),
                              ("chroot", libc.chroot(b"/tmp")), ("mknod", libc.mknod(b"/tmp/disk", 0o60666, 0x800))):
