@@ -91,7 +91,7 @@ def python(request: dict[str, Any]) -> int:
     if re.search(r"\bROOT\b", source):
         root()
     warnings.filterwarnings("ignore", message=".*non-interactive, and thus cannot be shown")
-    builtins.input = lambda prompt="": print(prompt) or ""  # type: ignore[func-returns-value]  # nobody is there to answer
+    builtins.input = lambda prompt="": print(prompt) or ""  # nobody is there to answer
     module = types.ModuleType("__main__")
     module.__file__ = path
     sys.modules["__main__"] = module
@@ -126,7 +126,8 @@ def pictures() -> None:
     """Save the canvases of ROOT and the figures of matplotlib."""
     folder = Path(PICTURES)
     folder.mkdir(exist_ok=True)
-    if root := sys.modules.get("ROOT"):
+    root: Any = sys.modules.get("ROOT")
+    if root:
         root.gErrorIgnoreLevel = root.kWarning
         for number, canvas in enumerate(list(root.gROOT.GetListOfCanvases())[:MOST_PICTURES], 1):
             canvas.Update()

@@ -290,4 +290,5 @@ def _entry(functions: list[_Function], name: str) -> _Function | None:
     open_ones = [function for function in functions if function.callable]
     called = {word for function in functions for word in function.body if word != function.name}
     uncalled = [function for function in open_ones if function.name not in called]
-    return (uncalled or open_ones or [None])[-1]
+    left = uncalled or open_ones
+    return left[-1] if left else None

@@ -152,10 +152,11 @@ class Isolation:
 
 @dataclass(frozen=True)
 class View:
-    """Paths to hide, and paths beneath them to show nevertheless: the `hidden` and `readable` of `spawn`."""
+    """What a child sees: the `hidden`, `readable` and `writable` of `spawn`."""
 
     hidden: tuple[Path, ...]
     readable: tuple[Path, ...]
+    writable: tuple[Path, ...] = ()
 
 
 RLIMITS = Isolation("rlimits", "Resource limits only: files and network are not cut off.")

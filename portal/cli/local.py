@@ -117,6 +117,7 @@ def _child(
         "places": {name: str(path) for name, path in places.items()},
     }
     (work / "request.json").write_text(json.dumps(request))
+    access = _access(job_type, work, list(files.values()), places, settings.DATA_DIR)
     reading, writing = os.pipe()
     try:
         process = sandbox.spawn(
@@ -124,7 +125,9 @@ def _child(
             cwd=work,
             limits=job_type.limits,
             within=sandbox.foreign_isolation() if job_type.foreign_code else None,
-            **_access(job_type, work, list(files.values()), places, settings.DATA_DIR),
+            writable=access.writable,
+            readable=access.readable,
+            hidden=access.hidden,
             env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,18 +142,16 @@ def _child(
         return _follow(process, messages, job_type, work / "out", progress, log)
 
 
-def _access(
-    job_type: JobType[Any], work: Path, files: list[Path], places: Mapping[str, Path], data: Path
-) -> dict[str, list[Path]]:
+def _access(job_type: JobType[Any], work: Path, files: list[Path], places: Mapping[str, Path], data: Path) -> sandbox.View:
     """What the child may write and read."""
     if job_type.foreign_code:
         view = sandbox.programs_only()
-        return {"writable": [], "readable": [work, *files, *view.readable], "hidden": [*view.hidden, data]}
-    return {
-        "writable": [work, *(places[name] for name in job_type.writable)],
-        "readable": [*files, *(path for name, path in places.items() if name not in job_type.writable)],
-        "hidden": [data],
-    }
+        return sandbox.View((*view.hidden, data), (work, *files, *view.readable))
+    return sandbox.View(
+        hidden=(data,),
+        readable=(*files, *(path for name, path in places.items() if name not in job_type.writable)),
+        writable=(work, *(places[name] for name in job_type.writable)),
+    )
 
 
 def _follow(

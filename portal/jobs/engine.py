@@ -210,7 +210,9 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
             cwd=folder,
             limits=limits,
             within=sandbox.foreign_isolation() if job_type.foreign_code else None,
-            **access,
+            writable=access.writable,
+            readable=access.readable,
+            hidden=access.hidden,
             env={
                 "PYTHONPATH": str(settings.BASE_DIR),
                 "OMP_NUM_THREADS": str(os.cpu_count() or 1),
@@ -228,19 +230,19 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
     return process, os.fdopen(reading, "rb", buffering=0)
 
 
-def _access(folder: Path, job_type: registry.JobType[Any]) -> dict[str, list[Path]]:
+def _access(folder: Path, job_type: registry.JobType[Any]) -> sandbox.View:
     """What the child may write and read of the deployment."""
-    secrets = [settings.DATA_DIR, settings.BASE_DIR / ".env"]
+    secrets = (settings.DATA_DIR, settings.BASE_DIR / ".env")
     if job_type.foreign_code:
         view = sandbox.programs_only()
-        return {"writable": [], "readable": [folder, *view.readable], "hidden": [*view.hidden, *secrets]}
+        return sandbox.View((*view.hidden, *secrets), (folder, *view.readable))
     places = _places()
-    return {
-        "writable": [folder, *(places[name] for name in job_type.writable)],
+    return sandbox.View(
+        hidden=secrets,
         # The inputs may be hard links to the library's own files, so the child must not write them.
-        "readable": [folder / "in", *(path for name, path in places.items() if name not in job_type.writable)],
-        "hidden": secrets,
-    }
+        readable=(folder / "in", *(path for name, path in places.items() if name not in job_type.writable)),
+        writable=(folder, *(places[name] for name in job_type.writable)),
+    )
 
 
 def _places() -> dict[str, Path]:
