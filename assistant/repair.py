@@ -59,7 +59,7 @@ def repair(
     if not answer.strip():
         raise ProviderError(f"{provider.name} answered nothing.", hint="Ask again.", code="provider.empty")
     mended = next((text for info, text in code_blocks(answer + "\n") if language_of(info, text) in (language, "")), "")
-    return mended if mended.strip() and mended.split() != code.split() else ""
+    return mended.rstrip("\n") if mended.strip() and mended.split() != code.split() else ""
 
 
 def _never() -> bool:
