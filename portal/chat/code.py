@@ -418,6 +418,6 @@ def shown_run(job: Job, pictures: tuple[ShownPicture, ...] = ()) -> ShownRun:
 def _pictures(found: Mapping[str, Job]) -> dict[str, tuple[ShownPicture, ...]]:
     pictures: dict[str, tuple[ShownPicture, ...]] = {}
     for artifact in Artifact.objects.filter(job__in=list(found), kind="picture").order_by("name"):
-        one = ShownPicture(reverse("artifact", args=[artifact.job_id, artifact.pk]), artifact.name)
+        one = ShownPicture(reverse("artifact", args=[artifact.job_id, artifact.pk]), artifact.title or artifact.name)
         pictures[str(artifact.job_id)] = (*pictures.get(str(artifact.job_id), ()), one)
     return pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -71,8 +72,14 @@ class RunRootCode(JobType[RunRootCodeParams]):
         for number, picture in enumerate(found.pictures, 1):
             path = context.folder / f"{number}-{picture.name}"
             path.write_bytes(picture.png)
-            context.artifact(path, kind="picture", title=f"{picture.width} × {picture.height}")
+            context.artifact(path, kind="picture", title=name_of(picture.name))
         return summary(found)
+
+
+def name_of(file: str) -> str:
+    """What a picture is called: ``canvas-1.png`` is “Canvas 1”; a file that the code wrote keeps its name."""
+    drawn = re.fullmatch(r"(canvas|figure)-(\d+)\.png", file)
+    return f"{drawn[1].capitalize()} {drawn[2]}" if drawn else file
 
 
 def summary(found: CodeRun) -> Result:

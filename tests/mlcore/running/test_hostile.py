@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -305,3 +306,36 @@ def test_clings_gsystem_exec_gets_no_further(data_folder: Path) -> None:
     assert "ML4EP_" not in found.output
     assert not target.exists()
     assert not (PROJECT / "hostile").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become an ordinary user")
+def test_it_holds_for_an_ordinary_user() -> None:
+    """Whoever runs the tests as such a user has tried it already; there the walls are made of a user namespace."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        system = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable
+        subprocess.run([system, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+        (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+        shutil.copytree(Path(psutil.__file__).parent, packages / "psutil")
+        (folder / "secret").write_text(SECRET)
+        script = f"""
+            import sys; sys.path.insert(0, {str(PROJECT)!r})
+            from mlcore.running import run_code
+            from mlcore.toolchain.sandbox import Limits, foreign_isolation
+            limits = Limits(memory_bytes=512 << 20, wall_seconds=10, cpu_seconds=10, file_bytes=64 << 20, processes=24)
+            bomb = "import os, time\\nfor _ in range(2000):\\n  try: os.fork()\\n  except OSError: pass\\ntime.sleep(30)"
+            calls = "import ctypes; print(ctypes.CDLL(None).unshare(0x10000000))"
+            read = "import os; print(os.path.exists({str(folder / "secret")!r}), os.getuid())"
+            print(foreign_isolation().name, [run_code("python", code, limits=limits).output for code in (calls, read)])
+            print(run_code("python", bomb, limits=limits).status)
+        """
+        command = [folder / "venv" / "bin" / "python", "-c", textwrap.dedent(script)]
+        nobody = {"user": 65534, "group": 65534, "extra_groups": ()}
+        try:
+            result = subprocess.run(command, **nobody, capture_output=True, text=True, check=False, cwd="/", timeout=100)
+        except OSError:
+            pytest.skip("the project lies where ordinary users cannot read it")
+    if "No module named" in result.stderr:
+        pytest.skip("the system's Python is of another version, or the project not readable for others")
+    assert result.stdout == "bubblewrap ['-1\\n', 'False 65534\\n']\nfailed\n", result.stderr

@@ -48,7 +48,7 @@ def test_a_macro_with_its_output_and_picture(person: Any, run_now: RunNow) -> No
     assert job.result["facts"]["status"] == "ran", job.result
     assert job.result["texts"] == [{"title": "Output", "text": "9 bins\n"}]
     artifact = job.artifacts.get()
-    assert (artifact.kind, artifact.name) == ("picture", "1-canvas-1.png")
+    assert (artifact.kind, artifact.name, artifact.title) == ("picture", "1-canvas-1.png", "Canvas 1")
     with default_storage.open(artifact.path) as file:
         assert file.read().startswith(b"\x89PNG")
     assert job.manifest["versions"]["root"]
