@@ -176,7 +176,7 @@ def passage(request: SignedInRequest, document: str) -> HttpResponse:
         }
         place = stored.place.rsplit(":", 1)[0]
         if stored.kind == "tutorial" and code.is_tutorial(place):
-            context["block"] = code.shown_tutorial(request.user, place)
+            context["tutorial"] = code.shown_tutorial(request.user, place)
         return render(request, "chat/passage.html", context)
     kept = _kept_passage(request, document)
     if kept is None:
