@@ -83,9 +83,9 @@ class ShownRun:
         return self.state in ("wait", "run")
 
     @property
-    def good(self) -> bool:
-        """Whether the code ran to its end."""
-        return self.state == "ran"
+    def quiet(self) -> bool:
+        """Whether nothing in its messages needs a look."""
+        return self.state == "ran" and "Error in <" not in self.messages
 
 
 @dataclass(frozen=True)
