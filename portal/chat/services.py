@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,8 @@ from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from portal.accounts.models import User
-from portal.chat import offers
-from portal.chat.models import CLOSED, OPEN, RUNNING, Conversation, Feedback, Turn, TurnState
+from portal.chat import offers, usage
+from portal.chat.models import CLOSED, OPEN, RUNNING, Conversation, Feedback, Share, Turn, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ HISTORY_TURNS = 3  # earlier turns handed to the assistant with a follow-up ques
 LOST_SECONDS = 15.0  # a run that has not written its heartbeat for this long has lost its worker
 RESEND_SECONDS = 20.0  # a turn that waits this long gets its message again
 SEARCHES_KEPT = timedelta(hours=1)
+SHARE_BYTES = 32  # of a share link, from the system's source of randomness
 
 
 class ChatRefusedError(Exception):
@@ -233,8 +235,43 @@ def rename(conversation: Conversation, title: str) -> None:
 
 
 def delete(conversation: Conversation) -> None:
-    """Remove a conversation with its turns. A run in progress notices that its turn is gone and ends."""
+    """Remove a conversation for good, with its turns, feedback and share link.
+
+    A run in progress notices that its turn is gone and ends. What stays is `Usage`, which has no word of it, and the jobs.
+    """
     conversation.delete()
+
+
+def share(conversation: Conversation) -> Share:
+    """The link by which anybody reads what the conversation holds now; a later call adds what came since, the link stays.
+
+    Raises
+    ------
+    ChatRefusedError
+        There is no whole answer yet.
+    """
+    answered = conversation.turns.filter(state__in=CLOSED).exclude(text="")
+    if not answered.exists():
+        raise ChatRefusedError("There is no answer to share yet.", hint="Wait for its end.", code="chat.empty")
+    now = timezone.now()
+    shared, made = Share.objects.get_or_create(
+        conversation=conversation, defaults={"token": secrets.token_urlsafe(SHARE_BYTES), "until": now}
+    )
+    if not made:
+        Share.objects.filter(pk=shared.pk).update(until=now)
+        shared.until = now
+    return shared
+
+
+def stop_sharing(conversation: Conversation) -> bool:
+    """End the link; False where there was none. A link made later is another one."""
+    return bool(Share.objects.filter(conversation=conversation).delete()[0])
+
+
+def shared_turns(share: Share) -> QuerySet[Turn]:
+    """What a share link shows: whole answers that were there when it was shared."""
+    turns = Turn.objects.filter(conversation_id=share.conversation_id, state__in=CLOSED, finished_at__lte=share.until)
+    return turns.exclude(text="").order_by("created_at")
 
 
 def wait(turn: Turn, seconds: float) -> Turn:
@@ -304,19 +341,19 @@ def write_text(turn: Turn, text: str) -> bool:
 
 def finish(turn: Turn, text: str, answer: Mapping[str, Any]) -> bool:
     """End the run well."""
-    return _write(turn, state=TurnState.DONE, text=text, answer=dict(answer), finished_at=timezone.now())
+    return _end(turn, state=TurnState.DONE, text=text, answer=dict(answer))
 
 
 def stopped(turn: Turn, text: str | None = None, answer: Mapping[str, Any] | None = None) -> bool:
     """End the run as the reader asked; what was written stays."""
     values: dict[str, Any] = {} if text is None else {"text": text}
     values |= {} if answer is None else {"answer": dict(answer)}
-    return _write(turn, state=TurnState.STOPPED, finished_at=timezone.now(), **values)
+    return _end(turn, state=TurnState.STOPPED, **values)
 
 
 def fail(turn: Turn, message: str, hint: str) -> bool:
     """End the run badly."""
-    return _write(turn, state=TurnState.FAILED, finished_at=timezone.now(), error=message, hint=hint)
+    return _end(turn, state=TurnState.FAILED, error=message, hint=hint)
 
 
 def release(turn: Turn) -> None:
@@ -324,6 +361,15 @@ def release(turn: Turn) -> None:
     now = timezone.now()
     if _write(turn, state=TurnState.QUEUED, claim=None, queued_at=now, started_at=None, passages=None, text="", answer={}):
         enqueue(turn)
+
+
+def _end(turn: Turn, **values: Any) -> bool:
+    """End the run, and note what it took."""
+    with transaction.atomic():
+        ended = _write(turn, finished_at=timezone.now(), **values)
+        if ended and (now := Turn.objects.filter(pk=turn.pk).first()) is not None:
+            usage.note_turn(now)
+    return ended
 
 
 def _write(turn: Turn, **values: Any) -> bool:
@@ -353,13 +399,12 @@ def heal(now: datetime | None = None) -> int:
     changed = 0
     lost = Turn.objects.filter(state__in=RUNNING, heartbeat_at__lt=now - timedelta(seconds=LOST_SECONDS))
     changed += lost.exclude(stop_requested_at=None).update(state=TurnState.STOPPED, finished_at=now, revision=F("revision") + 1)
-    changed += lost.update(
-        state=TurnState.FAILED,
-        finished_at=now,
-        revision=F("revision") + 1,
-        error="The assistant stopped in the middle of this answer.",
-        hint="Ask again with “Answer again”. If it happens twice, the administrator finds the reason in the assistant's log.",
-    )
+    for turn in lost:
+        changed += fail(
+            turn,
+            "The assistant stopped in the middle of this answer.",
+            "Ask again with “Answer again”. If it happens twice, the administrator finds the reason in the assistant's log.",
+        )
     for turn in Turn.objects.filter(state=TurnState.QUEUED, queued_at__lt=now - timedelta(seconds=RESEND_SECONDS)):
         # The broker may have lost the message, or the queue is just long: a second message does no harm, the claim decides.
         if Turn.objects.filter(pk=turn.pk, state=TurnState.QUEUED, queued_at=turn.queued_at).update(queued_at=now):

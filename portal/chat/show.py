@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from portal.accounts.models import User
 from portal.chat import render
 from portal.chat.models import Conversation, Turn, TurnState
+from portal.chat.redact import redacted
 
 RAIL_LIMIT = 60
 
@@ -115,6 +116,45 @@ def turns_of(conversation: Conversation) -> list[ShownTurn]:
     """The turns of a conversation, oldest first."""
     turns = conversation.turns.select_related("feedback").order_by("created_at")
     return [show(turn, number) for number, turn in enumerate(turns, 1)]
+
+
+@dataclass(frozen=True)
+class SharedTurn:
+    """A turn as others see it: the question, the answer and its passages, and nothing else."""
+
+    anchor: str
+    number: int
+    question: str
+    prose: SafeString
+    passages: tuple[ShownPassage, ...]
+    abstained: bool
+    extractive: bool
+    stopped: bool
+
+
+def shown_to_others(turns: Iterable[Turn]) -> list[SharedTurn]:
+    """Turns for those who have a share link.
+
+    A passage without a public page keeps its title alone: what an installation has added to the corpus may be its own.
+    """
+    return [_shared(turn, number) for number, turn in enumerate(turns, 1)]
+
+
+def _shared(turn: Turn, number: int) -> SharedTurn:
+    text = redacted(turn.text)
+    passages = (_passage(turn, each) for each in turn.passages or ())
+    return SharedTurn(
+        anchor=turn.anchor,
+        number=number,
+        question=redacted(turn.question),
+        prose=render.answer(text, turn.anchor, {passage["n"] for passage in turn.passages or ()}),
+        passages=tuple(
+            each if each.public and each.url else replace(each, url="", place="", html=SafeString("")) for each in passages
+        ),
+        abstained=bool(turn.answer.get("abstained")),
+        extractive=bool(turn.answer.get("extractive")),
+        stopped=turn.state == TurnState.STOPPED,
+    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from django_htmx.middleware import HtmxDetails
 
 from portal.accounts.models import User
 from portal.chat import services
-from portal.chat.models import Conversation, Turn
+from portal.chat.models import Conversation, Share, Turn
 from portal.chat.render import prose
 from portal.chat.show import rail, show, turns_of
 
@@ -81,6 +81,8 @@ def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
         "error": refused,
         "limit": services.QUESTION_LIMIT,
         "busy": any(shown.turn.open for shown in turns),
+        "share": (share := Share.objects.filter(conversation=found).first()),
+        "share_url": request.build_absolute_uri(reverse("shared", args=[share.token])) if share else "",
     }
     return render(request, "chat/conversation.html", context, status=400 if refused else 200)
 

@@ -20,6 +20,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.chat.usage import note_draft
 from portal.forum import compose
 from portal.forum.models import (
     OPEN,
@@ -232,6 +233,7 @@ def store_draft(topic: Topic, written: Written) -> Draft | None:
             return None  # decided meanwhile: what was decided stays
         draft.refresh_from_db()
         record("drafted", topic, confidence=written.confidence, revision=draft.revision)
+        note_draft(written.answer)
         _approve_by_rule(draft)
     return draft
 
