@@ -27,7 +27,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from assistant.errors import AssistantError
+from assistant.errors import BoardError
 
 __all__ = ["WHISPER", "Category", "Discourse", "DiscourseError", "Person", "Post", "Topic", "TopicPage", "TopicSummary"]
 
@@ -41,35 +41,10 @@ _ATTEMPTS = 4
 _LONGEST_WAIT = 20.0  # seconds of one pause; who is asked to wait longer comes back later
 
 
-class DiscourseError(AssistantError, RuntimeError):
-    """A forum that did not answer as asked.
-
-    Parameters
-    ----------
-    permanent
-        True where trying again cannot help: a wrong key, no such topic, a post that the forum refuses.
-    uncertain
-        True where a post may have been taken although no answer came.
-    retry_after
-        Seconds that the forum asks to wait; None where it does not say.
-    """
+class DiscourseError(BoardError):
+    """A forum that did not answer as asked."""
 
     code = "discourse"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        code: str | None = None,
-        permanent: bool = False,
-        uncertain: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, code=code)
-        self.permanent = permanent
-        self.uncertain = uncertain
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)

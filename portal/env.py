@@ -7,6 +7,7 @@ field knows are both errors: a misspelt setting must not be ignored in silence.
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,6 +81,11 @@ class Environment(BaseSettings):
     forum_key: SecretStr = Field(SecretStr(""), description="API key of that user")
     forum_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret of the forum's webhook; empty: polling alone")
 
+    # GitHub
+    github_repository: str = Field("", description="Repository whose issues get drafts for review, as owner/name; empty: none")
+    github_token: SecretStr = Field(SecretStr(""), description="Token that may read its issues; empty: 60 requests an hour")
+    github_url: str = Field("https://api.github.com", description="The API; of an Enterprise server https://<host>/api/v3")
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -105,7 +111,7 @@ class Environment(BaseSettings):
     def _storage(cls, value: str) -> str:
         return _address(value, {"s3"})
 
-    @field_validator("public_url", "model_url", "oidc_url", "forum_url")
+    @field_validator("public_url", "model_url", "oidc_url", "forum_url", "github_url")
     @classmethod
     def _http(cls, value: str) -> str:
         return _address(value, {"http", "https"}).rstrip("/")
@@ -118,7 +124,20 @@ class Environment(BaseSettings):
             raise ValueError(f"{PREFIX}OIDC_URL needs {PREFIX}OIDC_CLIENT_ID and {PREFIX}OIDC_CLIENT_SECRET")
         if self.forum_url and not (self.forum_user and self.forum_key.get_secret_value()):
             raise ValueError(f"{PREFIX}FORUM_URL needs {PREFIX}FORUM_USER and {PREFIX}FORUM_KEY")
+        if self.github_repository and not re.fullmatch(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}", self.github_repository):
+            raise ValueError(f"{PREFIX}GITHUB_REPOSITORY is {self.github_repository!r}; write it as owner/name")
         return self
+
+    @property
+    def github_page(self) -> str:
+        """The repository's page, for people."""
+        host = "https://github.com" if self.github_url == "https://api.github.com" else self.github_url.removesuffix("/api/v3")
+        return f"{host}/{self.github_repository}"
+
+    @property
+    def drafts(self) -> bool:
+        """Whether there is a forum or a repository whose questions get drafts."""
+        return bool(self.forum_url or self.github_repository)
 
 
 def _address(value: str, schemes: set[str]) -> str:

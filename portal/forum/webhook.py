@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from portal.forum import compose, services
-from portal.forum.models import Topic
+from portal.forum.models import Source, Topic
 
 BODY_LIMIT = 2 * 2**20  # bytes
 _TIMES = ("created_at", "updated_at", "deleted_at", "last_posted_at", "bumped_at")
@@ -78,7 +78,7 @@ def _take(body: bytes, event: str, payload: Mapping[str, Any]) -> str:
     number, category = row.get("id" if about_topic else "topic_id"), row.get("category_id")
     if not isinstance(number, int) or isinstance(number, bool):
         return "ignored: no number"
-    known = Topic.objects.filter(number=number).exists()
+    known = Topic.objects.filter(source=Source.DISCOURSE, number=number).exists()
     if not known and not about_topic:
         return "ignored: not a topic that the bot reads"
     if not known and category not in forum.categories:
