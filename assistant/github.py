@@ -291,7 +291,9 @@ class GitHub:
                 permanent=True,
             )
         if status >= 500:
-            return GitHubError(f"GitHub failed ({status}).", hint="It is tried again.", code="github.failed", retry_after=self._after(response))
+            return GitHubError(
+                f"GitHub failed ({status}).", hint="It is tried again.", code="github.failed", retry_after=self._after(response)
+            )
         return GitHubError(f"GitHub answered {status}: {said}.", code="github.failed", permanent=True)
 
     def _busy(self, seconds: float) -> GitHubError:

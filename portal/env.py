@@ -116,6 +116,13 @@ class Environment(BaseSettings):
     def _http(cls, value: str) -> str:
         return _address(value, {"http", "https"}).rstrip("/")
 
+    @field_validator("github_repository")
+    @classmethod
+    def _repository(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", value):
+            raise ValueError(f"{value!r} is no repository; write it as owner/name")
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> Environment:
         if self.model_url and not self.model_name:
@@ -124,8 +131,6 @@ class Environment(BaseSettings):
             raise ValueError(f"{PREFIX}OIDC_URL needs {PREFIX}OIDC_CLIENT_ID and {PREFIX}OIDC_CLIENT_SECRET")
         if self.forum_url and not (self.forum_user and self.forum_key.get_secret_value()):
             raise ValueError(f"{PREFIX}FORUM_URL needs {PREFIX}FORUM_USER and {PREFIX}FORUM_KEY")
-        if self.github_repository and not re.fullmatch(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}", self.github_repository):
-            raise ValueError(f"{PREFIX}GITHUB_REPOSITORY is {self.github_repository!r}; write it as owner/name")
         return self
 
     @property

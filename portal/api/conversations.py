@@ -1,4 +1,4 @@
-"""A person's conversations: searched, renamed, shared, exported, deleted; and, for administrators, what the assistant's use amounts to."""
+"""A person's conversations: searched, renamed, shared, exported, deleted; and the assistant's use, for administrators."""
 
 from __future__ import annotations
 
@@ -149,7 +149,10 @@ def _share(share: Share) -> dict[str, Any]:
 
 
 @router.get(
-    "", response={200: Page[ConversationOut]} | refusals(422), operation_id="list_conversations", summary="List your conversations"
+    "",
+    response={200: Page[ConversationOut]} | refusals(422),
+    operation_id="list_conversations",
+    summary="List your conversations",
 )
 def listed(request: HttpRequest, filters: Query[Found]) -> Any:
     """Your conversations, newest first; with `q` those that hold all of its words, in title, questions or answers."""
@@ -220,7 +223,9 @@ def stop_sharing(request: HttpRequest, conversation_id: uuid.UUID) -> Any:
     response={200: None} | refusals(404, 422),
     operation_id="export_conversation",
     summary="Export a conversation",
-    openapi_extra={"responses": {200: {"description": "The file", "content": {"text/markdown": {}, "application/x-ipynb+json": {}}}}},
+    openapi_extra={
+        "responses": {200: {"description": "The file", "content": {"text/markdown": {}, "application/x-ipynb+json": {}}}}
+    },
 )
 def exported(request: HttpRequest, conversation_id: uuid.UUID, format: Literal["markdown", "notebook"] = "markdown") -> Any:  # noqa: A002 - the API's name
     """The conversation as Markdown, or as a Jupyter notebook whose code blocks are cells."""

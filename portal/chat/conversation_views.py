@@ -17,6 +17,7 @@ from portal.chat import services
 from portal.chat.export import ENDINGS, file_name, turns_of
 from portal.chat.export import export as exported
 from portal.chat.models import Conversation, Share
+from portal.chat.redact import redacted
 from portal.chat.search import QUERY_LIMIT, hits, search
 from portal.chat.show import rail, shown_to_others
 from portal.chat.use_page import PERIODS, use_page
@@ -58,13 +59,15 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     found = Share.objects.select_related("conversation").filter(token=token, conversation__owner__is_active=True).first()
     if found is None:
         raise Http404("There is no such link, or its owner has ended it.")
-    context = {"title": found.conversation.title, "until": found.until, "turns": shown_to_others(services.shared_turns(found))}
-    response = render(request, "chat/shared.html", context)
-    response.headers |= {
-        "X-Robots-Tag": NOT_INDEXED,
-        "Referrer-Policy": "no-referrer",  # the address is the key
-        "Cache-Control": "private, no-store",
+    context = {
+        "title": redacted(found.conversation.title),
+        "until": found.until,
+        "turns": shown_to_others(services.shared_turns(found)),
     }
+    response = render(request, "chat/shared.html", context)
+    response.headers["X-Robots-Tag"] = NOT_INDEXED
+    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
+    response.headers["Cache-Control"] = "private, no-store"
     return response
 
 

@@ -27,10 +27,14 @@ PYTHON = {"py", "python", "python3", "pyroot"}
 CPP = {"c++", "cc", "cpp", "cxx", "c"}
 SHELL = {"bash", "sh", "shell"}
 
-_CODE = re.compile(r"(?ms)^ {0,12}(?P<f>`{3,}|~{3,}).*?(?:^ {0,12}(?P=f)[`~]*[ \t]*$|\Z)|(?P<s>(?<!`)`+(?!`)).*?(?<!`)(?P=s)(?!`)")
+_CODE = re.compile(
+    r"(?ms)^ {0,12}(?P<f>`{3,}|~{3,}).*?(?:^ {0,12}(?P=f)[`~]*[ \t]*$|\Z)|(?P<s>(?<!`)`+(?!`)).*?(?<!`)(?P=s)(?!`)"
+)
 _CITATION = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\](?!\()")
 _TAG = re.compile(r"<(?=[a-zA-Z/!?])")
-_FUNCTION = re.compile(r"(?m)^(?!\s)(?!(?:if|for|while|switch|return|else|do)\b)[\w:<>,*&\s]+?\b[\w:~]+\s*\([^;{}]*\)\s*(?:const\s*)?\{")
+_FUNCTION = re.compile(
+    r"(?m)^(?!\s)(?!(?:if|for|while|switch|return|else|do)\b)[\w:<>,*&\s]+?\b[\w:~]+\s*\([^;{}]*\)\s*(?:const\s*)?\{"
+)
 _TYPE = re.compile(r"(?m)^(?:class|struct|enum|namespace|template)\b")
 
 

@@ -8,8 +8,9 @@ only read. States of a turn::
        |                  '------------'------> FAILED   (with a hint; also where the worker died)
        '-----------------> STOPPED
 
-Only `portal.chat.services` writes these tables, and `portal.chat.usage` the last of them. QUEUED -> SEARCHING is one conditional UPDATE that stores a fresh `claim`; every
-later write of that run names its claim, so a run that was given up cannot overwrite the one that replaced it.
+Only `portal.chat.services` writes these tables, and `portal.chat.usage` the last of them. QUEUED -> SEARCHING is one conditional
+UPDATE that stores a fresh `claim`; every later write of that run names its claim, so a run that was given up cannot overwrite the
+one that replaced it.
 """
 
 from __future__ import annotations

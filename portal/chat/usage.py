@@ -153,7 +153,7 @@ def report(days: int, now: datetime | None = None) -> Report:
         outcomes=_counted(answers, "outcome", Outcome.values),
         models=_models(rows),
         latency={name: spread for name in ("wait", "retrieve", "first_text", "total") if (spread := _spread(answers, name))},
-        seconds=list(answers.exclude(total=None).values_list("total", flat=True)),
+        seconds=[value for value in answers.values_list("total", flat=True) if value is not None],
         useful=votes["yes"],
         not_useful=votes["no"],
         reasons=_reasons(judged),
@@ -174,10 +174,10 @@ def _by_day(rows: QuerySet[Usage], first: date, days: int) -> list[tuple[date, d
 
 
 def _models(rows: QuerySet[Usage]) -> list[dict[str, Any]]:
-    sums = rows.exclude(model="").values("model").annotate(
-        answers=Count("pk"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"), paid=Sum("cost"), busy=Sum("generate")
-    )  # fmt: skip
-    return list(sums.order_by("-answers", "model"))
+    sums = rows.exclude(model="").values("model")
+    tokens = {"prompt": Sum("prompt_tokens"), "completion": Sum("completion_tokens")}
+    sums = sums.annotate(answers=Count("pk"), paid=Sum("cost"), busy=Sum("generate"), **tokens)
+    return [dict(each) for each in sums.order_by("-answers", "model")]
 
 
 def _spread(rows: QuerySet[Usage], name: str) -> Spread | None:
@@ -200,6 +200,8 @@ def _gaps(first: datetime, now: datetime) -> list[Gap]:
     times: Counter[str] = Counter()
     kept: dict[str, Gap] = {}
     for question, confidence, at in rows.iterator():
+        if at is None:
+            continue
         key = " ".join(question.lower().split())
         times[key] += 1
         kept.setdefault(key, Gap(redacted(question[:GAP_LETTERS]), confidence, 1, at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +27,7 @@ def use_page(days: int) -> dict[str, Any]:
         "periods": PERIODS,
         "report": found,
         "result": {"figures": figures(found), "plots": drawn(found, days)},
-        "tables": [table for table in (_outcomes(found), _latency(found), _models(found)) if table.rows],
+        "tables": [asdict(table) for table in (_outcomes(found), _latency(found), _models(found)) if table.rows],
     }
 
 
@@ -37,7 +38,9 @@ def figures(found: Report) -> list[Figure]:
     judged = found.useful + found.not_useful
     first = found.latency.get("first_text")
     shown = [
-        Figure("Questions", f"{asked:,}".replace(",", "\u202f"), f"of {found.people} {'person' if found.people == 1 else 'people'}"),
+        Figure(
+            "Questions", f"{asked:,}".replace(",", "\u202f"), f"of {found.people} {'person' if found.people == 1 else 'people'}"
+        ),
         Figure("Answered", _share(answered, asked), f"{found.outcomes[Outcome.ABSTAINED]} without an answer"),
         Figure("First words", _seconds(first.median) if first else "–", f"p95 {_seconds(first.p95)}" if first else "median"),
         Figure("Found useful", _share(found.useful, judged), f"of {judged} judged"),
@@ -85,7 +88,13 @@ def drawn(found: Report, days: int) -> list[Plot]:
             label=f"How long {len(found.seconds)} answers took, from asking to the end.",
         )
         caption = f"{len(found.seconds)} answers"
-        shown.append(Plot("Time to answer", drawing, f"{caption}; {over} of more than {LONGEST:.0f} s are in the last bin." if over else f"{caption}."))
+        shown.append(
+            Plot(
+                "Time to answer",
+                drawing,
+                f"{caption}; {over} of more than {LONGEST:.0f} s are in the last bin." if over else f"{caption}.",
+            )
+        )
     return shown
 
 

@@ -41,7 +41,9 @@ def list_conversations(
         rows = [(each.id[:8], each.updated_at[:10], "yes" if each.share else "", each.title) for each in found]
         console.table(("Chat", "Last", "Shared", "Title"), rows)
     else:
-        console.note("No conversation holds all of these words." if q else "There are no conversations. Ask: ml4ep ask --remote URL")
+        console.note(
+            "No conversation holds all of these words." if q else "There are no conversations. Ask: ml4ep ask --remote URL"
+        )
 
 
 @app.command()

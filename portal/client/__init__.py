@@ -21,7 +21,8 @@ Make a token on the portal's account page, or by ``ml4ep token create``, then::
 Everything that goes wrong is a `PortalError`: `message` says what, `hint` what to do, `code` is stable, `problems` names each
 wrong parameter. Lists are read page by page while they are used.
 
-Public names: `Portal`; what it returns: `Job`, `Artifact`, `File`, `JobType`, `Turn`, `Passage`, `Conversation`; the events of an answer:
+Public names: `Portal`; what it returns: `Job`, `Artifact`, `File`, `JobType`, `Turn`, `Passage`,
+`Conversation`; the events of an answer:
 `State`, `Passages`, `Text`, `Done`; the error: `PortalError`.
 """
 

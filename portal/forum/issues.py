@@ -1,6 +1,6 @@
 """Issues of a GitHub repository in the same queue: read, drafted, reviewed; posted by a person alone.
 
-An issue is handed on as a topic of the forum would be, so that one set of rules, one way to a draft and one review page serve both.
+An issue is handed on as a topic of the forum would be: one set of rules, one way to a draft and one review page serve both.
 There is no way to write to GitHub: `assistant.github` has none.
 """
 
@@ -20,7 +20,7 @@ from portal.forum.rules import Rules, names
 
 if TYPE_CHECKING:
     from assistant.discourse import Topic as ForumTopic
-    from assistant.github import Comment, GitHub, Issue
+    from assistant.github import Account, Comment, GitHub, Issue
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +78,12 @@ def as_topic(issue: Issue, comments: list[Comment]) -> ForumTopic:
     """An issue as a topic: labels as tags, comments as posts, and accounts of apps with a number that only bots have."""
     from assistant.discourse import Post, Topic
 
-    first = Post(
-        id=0, number=1, user_id=_person(issue.by.id, issue.by.bot), username=issue.by.login, created_at=issue.created_at, raw=issue.body or issue.title
-    )  # fmt: skip
-    posts = [
-        Post(
-            id=each.id, number=number, user_id=_person(each.by.id, each.by.bot), username=each.by.login, created_at=each.created_at,
-            raw=each.body,
-        )
-        for number, each in enumerate(comments, 2)
-    ]  # fmt: skip
+    def post(number: int, by: Account, at: datetime, raw: str, key: int = 0) -> Post:
+        author = 0 if by.bot else by.id
+        return Post(id=key, number=number, user_id=author, username=by.login, created_at=at, raw=raw)
+
+    first = post(1, issue.by, issue.created_at, issue.body or issue.title)
+    rest = [post(number, each.by, each.created_at, each.body, each.id) for number, each in enumerate(comments, 2)]
     return Topic(
         id=issue.number,
         title=issue.title,
@@ -96,18 +92,14 @@ def as_topic(issue: Issue, comments: list[Comment]) -> ForumTopic:
         created_at=issue.created_at,
         posts_count=1 + issue.comments,
         closed=not issue.open or issue.locked,
-        posts=(first, *posts),
+        posts=(first, *rest),
     )
-
-
-def _person(number: int, bot: bool) -> int:
-    return 0 if bot else number
 
 
 def poll() -> int:
     """Queue new issues, and look again at those with a waiting draft that changed. Returns how many are new.
 
-    The moment up to which all changes were seen is stored at the end: a poll that broke off is repeated, and changes nothing twice.
+    The moment up to which all changes were seen is stored at the end; what a poll that broke off has not read, the next one does.
     """
     from assistant.errors import BoardError
 

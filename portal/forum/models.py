@@ -65,7 +65,7 @@ class Forum(models.Model):
 
 
 class Tracker(models.Model):
-    """Which issues of the GitHub repository get drafts; one row. Who answers first and how long people come first is in `Forum`."""
+    """Which issues of the GitHub repository get drafts; one row. How long people come first, and who is a bot, is in `Forum`."""
 
     enabled = models.BooleanField(default=False, help_text="Whether issues are looked at")
     labels = models.JSONField(default=list, blank=True, help_text="Only issues with one of these labels; empty: any issue")

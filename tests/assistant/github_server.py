@@ -75,7 +75,9 @@ class FakeGitHub:
     def add_comment(self, issue: int, body: str = "Try this.", *, by: str = "emmy") -> None:
         with self.lock:
             rows = self.comments[issue]
-            rows.append({"id": issue * 1000 + len(rows), "user": self.user(by), "body": body, "created_at": stamp(datetime.now(UTC))})
+            rows.append(
+                {"id": issue * 1000 + len(rows), "user": self.user(by), "body": body, "created_at": stamp(datetime.now(UTC))}
+            )
             self.change(issue, comments=len(rows))
 
     def change(self, issue: int, **fields: Any) -> None:
@@ -154,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.writes += 1
         self._send(403, {"message": "Resource not accessible by integration"}, {})
 
-    do_POST = do_PATCH = do_PUT = do_DELETE = _write
+    do_POST = do_PATCH = do_PUT = do_DELETE = _write  # noqa: N815
 
     def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
         content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
@@ -163,7 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.not_modified += 1
             status, content = 304, b""
         self.send_response(status)
-        for name, value in ({"X-RateLimit-Remaining": "4999"} | headers | ({"ETag": tag} if status in (200, 304) else {})).items():
+        for name, value in (
+            {"X-RateLimit-Remaining": "4999"} | headers | ({"ETag": tag} if status in (200, 304) else {})
+        ).items():
             self.send_header(name, value)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         if status != 304:

@@ -125,7 +125,8 @@ def test_a_link_that_leads_elsewhere_is_not_followed(hub: FakeGitHub, client: Gi
 
 
 @pytest.mark.parametrize(
-    "fields", [{"number": "1"}, {"created_at": "yesterday"}, {"created_at": "2026-01-01T00:00:00"}, {"labels": 5}, {"user": {"id": "x"}}]
+    "fields",
+    [{"number": "1"}, {"created_at": "yesterday"}, {"created_at": "2026-01-01T00:00:00"}, {"labels": 5}, {"user": {"id": "x"}}],
 )
 def test_fields_of_the_wrong_type_are_errors(hub: FakeGitHub, client: GitHub, fields: dict[str, Any]) -> None:
     number = hub.add_issue(**{name: value for name, value in fields.items() if name not in ("created_at", "labels")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import nbformat
@@ -64,7 +63,7 @@ def test_share_and_end(door: Any, stranger: Any, conversation: Conversation, set
 def test_export(door: Any, stranger: Any, conversation: Conversation) -> None:
     path = f"conversations/{conversation.pk}/export"
     assert door.get(path).content.decode().startswith("# Fits\n")
-    made = nbformat.from_dict(json.loads(door.get(f"{path}?format=notebook").content))
+    made = nbformat.reads(door.get(f"{path}?format=notebook").content.decode(), as_version=4)
     nbformat.validate(made)
     assert [cell["source"] for cell in made["cells"] if cell["cell_type"] == "code"] == ["h.Fit('gaus')"]
     assert door.get(f"{path}?format=pdf").status_code == 422

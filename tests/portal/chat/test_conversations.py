@@ -129,7 +129,9 @@ def page_of(client: Client, address: str) -> str:
     return page(client.get(address))
 
 
-def test_many_conversations_are_paged_and_cost_few_queries(browser: Client, person: Any, django_assert_max_num_queries: Any) -> None:
+def test_many_conversations_are_paged_and_cost_few_queries(
+    browser: Client, person: Any, django_assert_max_num_queries: Any
+) -> None:
     for number in range(35):
         said(person, f"question {number}", "same text")
     with django_assert_max_num_queries(12):
@@ -243,7 +245,7 @@ def test_keys_are_taken_out_of_what_others_read(person: Any, secret: str) -> Non
 
 
 def test_what_is_no_key_stays() -> None:
-    text = "TH1::Fit returns a TFitResultPtr; https://root.cern/doc@v6 token: 5, h->SetName(\"sk-1\"); password"
+    text = 'TH1::Fit returns a TFitResultPtr; https://root.cern/doc@v6 token: 5, h->SetName("sk-1"); password'
     assert redacted(text) == text
     assert redacted("root://ada:secret@eos.example.org//f.root") == "root://(removed)@eos.example.org//f.root"
 
@@ -283,12 +285,21 @@ not code: [1]
    nested = True
    ```
 """
-PASSAGES = [
-    {"n": 1, "id": "a", "title": "TH1 *class*", "source": "TH1", "kind": "class", "place": "TH1.h:1", "text": "Fits.",
-     "url": "https://example.org/TH1_(x)", "score": 0.9},
-    {"n": 2, "id": "b", "title": "Own", "source": "own", "kind": "page", "place": "own.md:1", "text": "x", "url": "/ask/passages/b",
-     "score": 0.5},
-]  # fmt: skip
+PASSAGES: list[dict[str, Any]] = [
+    {
+        "n": 1,
+        "id": "a",
+        "title": "TH1 *class*",
+        "source": "TH1",
+        "kind": "class",
+        "place": "TH1.h:1",
+        "text": "Fits.",
+        "score": 0.9,
+    }
+    | {"url": "https://example.org/TH1_(x)"},
+    {"n": 2, "id": "b", "title": "Own", "source": "own", "kind": "page", "place": "own.md:1", "text": "x", "score": 0.5}
+    | {"url": "/ask/passages/b"},
+]
 
 
 @pytest.fixture

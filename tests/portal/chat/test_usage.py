@@ -80,7 +80,9 @@ def usage(at: Any, owner: Any = None, **values: Any) -> None:
 def test_the_report_counts_days_people_and_latency(person: Any, other_person: Any) -> None:
     now = timezone.now().replace(hour=12)
     for number in range(20):
-        usage(now, person, total=float(number + 1), first_text=0.5, model="a", prompt_tokens=10, completion_tokens=5, generate=2.0)
+        usage(
+            now, person, total=float(number + 1), first_text=0.5, model="a", prompt_tokens=10, completion_tokens=5, generate=2.0
+        )
     usage(now - timedelta(days=2), other_person, outcome=Outcome.ABSTAINED)
     usage(now - timedelta(days=6), other_person, kind=UsageKind.SEARCH)
     usage(now - timedelta(days=7), other_person, total=1000.0)

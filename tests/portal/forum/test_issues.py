@@ -127,7 +127,9 @@ def test_a_waiting_draft_is_held_when_the_issue_changes(hub: FakeGitHub, assista
     }
 
 
-def test_an_approved_draft_is_for_a_person_to_post(hub: FakeGitHub, assistant: FakeAssistant, client: Client, reviewer: Any) -> None:
+def test_an_approved_draft_is_for_a_person_to_post(
+    hub: FakeGitHub, assistant: FakeAssistant, client: Client, reviewer: Any
+) -> None:
     made = draft(hub.add_issue(), assistant)
     client.force_login(reviewer)
     shown = client.get("/forum/").content.decode()
