@@ -63,6 +63,7 @@ class Turn(models.Model):
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, null=True, related_name="turns")
     question = models.TextField()
     options = models.JSONField(default=dict, help_text="{k, retrieve_only, use_model}")
+    attached = models.JSONField(default=list, help_text="Files of the library that the question is about: [{id, name, kind}]")
     state = models.CharField(max_length=10, choices=TurnState.choices, default=TurnState.QUEUED)
     created_at = models.DateTimeField(auto_now_add=True)
     asked_at = models.DateTimeField(help_text="When it was asked, or asked again")
@@ -81,6 +82,11 @@ class Turn(models.Model):
         default=dict, help_text="{citations, abstained, extractive, provider, timings, tokens, versions, note}"
     )
     offer = models.JSONField(null=True, help_text="A job the question asks for: {type, title, summary, url, files, why}")
+    steps = models.JSONField(
+        default=list,
+        help_text="Tools that were called: [{tool, title, state, summary, url, seconds, offer, job}]; state: running, done, "
+        "failed, offered, started",
+    )
     error = models.TextField(blank=True)
     hint = models.TextField(blank=True)
     earlier = models.JSONField(default=list, help_text="[{text, answer, finished_at, feedback}] of answers that were regenerated")

@@ -19,12 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from portal.accounts.models import User
 from portal.chat import offers, usage
 from portal.chat.models import CLOSED, OPEN, RUNNING, Conversation, Feedback, Share, Turn, TurnState
+from portal.jobs import services as jobs
+from portal.jobs.models import Job
+from portal.jobs.services import find_file
+from portal.library.models import LibraryFile
 
 log = logging.getLogger(__name__)
 
 QUESTION_LIMIT = 4000  # characters
 REASON_LIMIT = 2000
 TITLE_LIMIT = 80
+FILES = 5  # that go with one question
 OPEN_QUESTIONS = 2  # questions of one person that wait or are being answered
 OPEN_SEARCHES = 8  # the same for searches without an answer, which take milliseconds
 HISTORY_TURNS = 3  # earlier turns handed to the assistant with a follow-up question
@@ -57,7 +62,13 @@ class Options(BaseModel):
 # --- from people --------------------------------------------------------------------------------------------------------------
 
 
-def ask(owner: User, question: str, conversation: Conversation | None = None, options: Mapping[str, Any] | None = None) -> Turn:
+def ask(
+    owner: User,
+    question: str,
+    conversation: Conversation | None = None,
+    options: Mapping[str, Any] | None = None,
+    files: Sequence[str] = (),
+) -> Turn:
     """Store a question and queue it once the transaction is committed.
 
     Parameters
@@ -66,6 +77,8 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
         The conversation it goes on with; None starts a new one (none at all with ``options["retrieve_only"]``).
     options
         The fields of `Options` that differ from their defaults.
+    files
+        Ids of the person's library files that the question is about.
 
     Raises
     ------
@@ -83,6 +96,7 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
             code="chat.long",
         )
     checked = _options(options or {})
+    attached = _attached(owner, files)
     if conversation is not None and conversation.owner_id != owner.pk:
         raise ChatRefusedError("This conversation is somebody else's.", code="chat.forbidden")
     with transaction.atomic():
@@ -98,12 +112,27 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
             conversation=conversation,
             question=text,
             options=checked.model_dump(exclude_defaults=True),
-            offer=None if checked.retrieve_only else offers.find(owner, text),
+            attached=[{"id": str(file.pk), "name": file.name, "kind": file.kind} for file in attached],
+            offer=None if checked.retrieve_only else offers.find(owner, text, attached),
             asked_at=now,
             queued_at=now,
         )
         transaction.on_commit(lambda: enqueue(turn))
     return turn
+
+
+def _attached(owner: User, files: Sequence[str]) -> list[LibraryFile]:
+    """The person's files with these ids, each once."""
+    wanted = list(dict.fromkeys(str(each) for each in files if str(each)))
+    if len(wanted) > FILES:
+        raise ChatRefusedError(f"{FILES} files may go with a question.", hint="Attach fewer.", code="chat.files")
+    found = []
+    for each in wanted:
+        file = find_file(owner, each)
+        if file is None:
+            raise ChatRefusedError("There is no such file in your library.", hint="Upload it first.", code="chat.files")
+        found.append(file)
+    return found
 
 
 def _options(raw: Mapping[str, Any]) -> Options:
@@ -184,7 +213,8 @@ def regenerate(turn: Turn) -> Turn:
             passages=None,
             text="",
             answer={},
-            offer=None if turn.options.get("retrieve_only") else offers.find(owner, turn.question),
+            steps=[],
+            offer=None if turn.options.get("retrieve_only") else offers.find(owner, turn.question, files_of(turn)),
             error="",
             hint="",
         )
@@ -204,6 +234,37 @@ def _record(turn: Turn) -> dict[str, Any]:
         "finished_at": turn.finished_at.isoformat() if turn.finished_at else None,
         "feedback": {"useful": judgement.useful, "reason": judgement.reason} if judgement else None,
     }
+
+
+def files_of(turn: Turn) -> list[LibraryFile]:
+    """The attached files that are still in the library, in their order."""
+    found = (find_file(turn.owner, str(each["id"])) for each in turn.attached)
+    return [file for file in found if file is not None]
+
+
+def start_step(turn: Turn, number: int) -> Job:
+    """Start the job that a step of an answer offers: what a person's click does, once.
+
+    Raises
+    ------
+    ChatRefusedError
+        There is no such offer, or it was started before.
+    JobRefusedError
+        A parameter is not right any more, or a quota is used up; the offer stays.
+    """
+    with transaction.atomic():
+        now = Turn.objects.select_for_update().select_related("owner").get(pk=turn.pk)
+        step = now.steps[number] if 0 <= number < len(now.steps) else {}
+        if step.get("state") == "started":
+            raise ChatRefusedError("This job was started before.", hint="Follow its link.", code="chat.started")
+        if step.get("state") != "offered":
+            raise ChatRefusedError("This answer offers no such job.", code="chat.refused")
+        if now.open:
+            raise ChatRefusedError("This answer is still being written.", hint="Wait for its end.", code="chat.busy")
+        job = jobs.submit(now.owner, step["offer"]["type"], step["offer"]["params"])
+        step |= {"state": "started", "job": str(job.pk), "summary": f"started {timezone.now():%H:%M} UTC"}
+        Turn.objects.filter(pk=turn.pk).update(steps=now.steps, revision=F("revision") + 1)
+    return job
 
 
 def give_feedback(turn: Turn, useful: bool | None, reason: str | None = None) -> None:
@@ -334,6 +395,11 @@ def write_passages(turn: Turn, passages: Sequence[Mapping[str, Any]], timings: M
     return _write(turn, state=TurnState.WRITING, passages=[dict(p) for p in passages], answer={"timings": dict(timings)})
 
 
+def write_steps(turn: Turn, steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Store the tools that were called so far."""
+    return _write(turn, steps=[dict(step) for step in steps])
+
+
 def write_text(turn: Turn, text: str) -> bool:
     """Store the text so far."""
     return _write(turn, text=text)
@@ -359,7 +425,9 @@ def fail(turn: Turn, message: str, hint: str) -> bool:
 def release(turn: Turn) -> None:
     """Give a run back unharmed, because its worker stops: it waits for another."""
     now = timezone.now()
-    if _write(turn, state=TurnState.QUEUED, claim=None, queued_at=now, started_at=None, passages=None, text="", answer={}):
+    if _write(
+        turn, state=TurnState.QUEUED, claim=None, queued_at=now, started_at=None, passages=None, text="", answer={}, steps=[]
+    ):
         enqueue(turn)
 
 

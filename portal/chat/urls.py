@@ -20,6 +20,8 @@ urlpatterns = [
     path("turns/<uuid:pk>/events", stream.events, name="turn-events"),
     path("turns/<uuid:pk>/stop", views.stop, name="turn-stop"),
     path("turns/<uuid:pk>/regenerate", views.regenerate, name="turn-regenerate"),
+    path("turns/<uuid:pk>/steps", views.steps, name="turn-steps"),
+    path("turns/<uuid:pk>/steps/<int:number>/start", views.start_step, name="turn-step-start"),
     path("turns/<uuid:pk>/feedback", views.feedback, name="turn-feedback"),
     path("passages/<path:document>", views.passage, name="passage"),
 ]
