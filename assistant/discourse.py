@@ -89,6 +89,7 @@ class TopicSummary:
     visible: bool = True
     pinned: bool = False
     private: bool = False
+    bumped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +192,8 @@ class Discourse:
 
     # --- reading --------------------------------------------------------------------------------------------------------------
 
-    def latest(self, *, category: int | None = None, tag: str = "", page: int = 0) -> TopicPage:
-        """One page of topics, those created last first.
+    def latest(self, *, category: int | None = None, tag: str = "", page: int = 0, order: str = "created") -> TopicPage:
+        """One page of topics, by `order` those created last first, or with ``"activity"`` those written in last.
 
         Parameters
         ----------
@@ -211,7 +212,7 @@ class Discourse:
             path = f"/tag/{quote(tag, safe='')}.json"
         else:
             path = "/latest.json" if category is None else f"/c/{category}/l/latest.json"
-        query: dict[str, str | int] = {"order": "created", "page": page}
+        query: dict[str, str | int] = {"order": order, "page": page}
         if tag and category is not None:
             query["category"] = category
         found = self._get(path, query)
@@ -477,6 +478,7 @@ def _summary(row: Mapping[str, Any]) -> TopicSummary:
         visible=bool(row.get("visible", True)),
         pinned=bool(row.get("pinned") or row.get("pinned_globally")),
         private=private,
+        bumped_at=None if (bumped := row.get("bumped_at") or row.get("last_posted_at")) is None else _time(bumped),
     )
 
 

@@ -22,7 +22,7 @@ class ForumForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
         model = Forum
         fields = (
             "enabled", "categories", "tags", "excluded_tags", "bots", "wait_minutes", "max_age_days", "whisper",
-            "whisper_categories", "auto_post", "auto_confidence", "auto_categories", "auto_daily",
+            "whisper_categories", "auto_post", "auto_confidence", "auto_categories", "auto_daily", "mirror",
         )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
@@ -42,6 +42,7 @@ class ForumAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     fieldsets = (
         (None, {"fields": ("enabled", "categories", "tags", "excluded_tags", "bots", "wait_minutes", "max_age_days")}),
         ("Whispers", {"fields": ("whisper", "whisper_categories")}),
+        ("Topics as a source of answers", {"fields": ("mirror",)}),
         ("Posting without review", {"fields": ("auto_post", "auto_confidence", "auto_categories", "auto_daily")}),
     )
 

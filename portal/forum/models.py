@@ -52,6 +52,11 @@ class Forum(models.Model):
     )
     auto_categories = models.JSONField(default=list, blank=True, help_text="Numbers of categories; empty: none")
     auto_daily = models.PositiveIntegerField(default=3, help_text="Most such posts in 24 hours")
+    mirror = models.BooleanField(
+        default=False, help_text="Keep the topics of the public categories above in the corpus, accepted answers marked"
+    )
+    mirrored_at = models.DateTimeField(null=True, editable=False)
+    mirror_error = models.TextField(blank=True, editable=False)
     # The poll
     polled_at = models.DateTimeField(null=True, editable=False)
     poll_started_at = models.DateTimeField(null=True, editable=False)

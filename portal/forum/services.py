@@ -46,6 +46,7 @@ LOST_SECONDS = 60.0  # a post without a heartbeat for this long has lost its wor
 DRAFT_LOST_SECONDS = 300.0  # the same for a draft, which may wait for the forum in between
 POLL_SECONDS = 60.0
 POLL_LOST_SECONDS = 600.0
+MIRROR_SECONDS = 300.0  # between two runs that bring the corpus's topics up to date
 UNCERTAIN_SECONDS = 60.0  # after which the forum has surely done, or not, what it was asked
 ATTEMPTS = 20
 LONGEST_PAUSE = 900.0
@@ -498,6 +499,18 @@ def start_poll(of: type[Forum] | type[Tracker] = Forum, now: datetime | None = N
     return bool(of.objects.filter(due, idle, pk=row.pk, enabled=True).update(poll_started_at=now))
 
 
+def start_mirror(now: datetime | None = None) -> bool:
+    """Take the next run of the mirror; False where it is not due. Noted at its beginning: one that dies comes again later."""
+    now = now or timezone.now()
+    due = Q(mirrored_at=None) | Q(mirrored_at__lt=now - timedelta(seconds=MIRROR_SECONDS))
+    return bool(Forum.objects.filter(due, pk=forum().pk, enabled=True, mirror=True).update(mirrored_at=now))
+
+
+def end_mirror(error: str = "") -> None:
+    """Note how a run of the mirror ended."""
+    Forum.objects.filter(pk=1).update(mirror_error=error[:2000])
+
+
 def end_poll(error: str = "", of: type[Forum] | type[Tracker] = Forum, **values: Any) -> None:
     """Note the end of a poll."""
     of.objects.filter(pk=1).update(polled_at=timezone.now(), poll_started_at=None, poll_error=error[:2000], **values)
@@ -533,6 +546,9 @@ def tick() -> None:
         enqueue_next()
     if not of_forum:
         return
+    of = forum()
+    if of.mirror and (of.mirrored_at is None or now - of.mirrored_at > timedelta(seconds=MIRROR_SECONDS)):
+        _send("portal.forum.mirror")
     for pk in Draft.objects.filter(state=DraftState.APPROVED, due_at__lte=now).values_list("pk", flat=True)[:20]:
         enqueue_post(pk)
 

@@ -43,3 +43,11 @@ def recheck(number: int) -> None:
     from portal.forum import engine
 
     engine.recheck(number)
+
+
+@app.task(name="portal.forum.mirror")  # type: ignore[untyped-decorator]
+def mirror() -> None:
+    """Bring the corpus's topics nearer to the forum's."""
+    from portal.forum import corpus
+
+    corpus.sync()
