@@ -19,6 +19,7 @@ from portal.cli import (
     network,
     portal_here,
     run,
+    showers,
     status,
     token,
 )
@@ -32,6 +33,7 @@ Examples:
   ml4ep run forest-to-cpp --model model.json --out out  a boosted forest as C++, without a server
   ml4ep network check tagger.onnx                       what of a neural network is supported, and what it costs
   ml4ep batches convert events.root --out shards        ROOT files as shuffled shards for training
+  ml4ep showers simulate dataset2 --out showers         calorimeter showers by Geant4
   ml4ep job list --remote https://portal.example.org    your jobs on a portal elsewhere
 """
 
@@ -71,6 +73,7 @@ app.command()(mcp.mcp)
 app.add_typer(run.types, name="run")
 app.add_typer(network.app, name="network")
 app.add_typer(batches.app, name="batches")
+app.add_typer(showers.app, name="showers")
 app.add_typer(job.app, name="job")
 app.add_typer(files.app, name="files")
 app.add_typer(chat.app, name="chat")
