@@ -277,7 +277,9 @@ def _material(g4: Any, material: Material) -> Any:
         return manager.FindOrBuildMaterial(known)
     symbols, fractions = zip(*material.fractions, strict=True)
     density = material.density * g4.g / g4.cm3
-    return manager.ConstructNewMaterial(f"ml4ep {material.name}", list(symbols), list(fractions), density)
+    return manager.ConstructNewMaterial(
+        f"ml4ep {material.name}", g4.G4StringVector(symbols), g4.G4doubleVector(fractions), density
+    )
 
 
 def _data_free(g4: Any, cut: float) -> Any:
