@@ -70,6 +70,9 @@ class Environment(BaseSettings):
     model_url: str = Field("", description="OpenAI-compatible server, e.g. http://host:11434/v1; empty: the embedded model")
     model_name: str = Field("", description="Model to ask for at model_url")
     model_api_key: SecretStr = Field(SecretStr(""), description="Key for model_url, where it wants one")
+    run_code: Literal["answers", "asked", "never"] = Field(
+        "answers", description="Code is run in the sandbox: that of answers by itself, or when somebody asks for it, or never"
+    )
     model_price_prompt: float = Field(0.0, ge=0, description="Price of a million prompt tokens at model_url")
     model_price_completion: float = Field(0.0, ge=0, description="Price of a million tokens that the model there writes")
     model_currency: str = Field("EUR", max_length=8, description="Currency of these prices")

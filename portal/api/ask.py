@@ -83,7 +83,9 @@ class TurnOut(Schema):
     state: Literal["QUEUED", "SEARCHING", "WRITING", "DONE", "STOPPED", "FAILED"]
     passages: list[PassageOut] | None = Field(description="None until they are found")
     text: str = Field(description="Markdown; [n] cites passage n")
-    answer: dict[str, Any] = Field(description="citations, abstained, extractive, provider, timings, tokens, versions")
+    answer: dict[str, Any] = Field(
+        description="citations, abstained, extractive, provider, timings, tokens, versions, code (jobs of its blocks)"
+    )
     attached: list[dict[str, Any]] = Field(description="Files that the question is about: id, name, kind")
     steps: list[dict[str, Any]] = Field(
         description="Tools that were called: tool, title, state, summary, url, seconds; one that is “offered” has an "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.chat import conversation_views, stream, views
+from portal.chat import code_views, conversation_views, stream, views
 
 urlpatterns = [
     path("", views.ask, name="ask"),
@@ -23,5 +23,7 @@ urlpatterns = [
     path("turns/<uuid:pk>/steps", views.steps, name="turn-steps"),
     path("turns/<uuid:pk>/steps/<int:number>/start", views.start_step, name="turn-step-start"),
     path("turns/<uuid:pk>/feedback", views.feedback, name="turn-feedback"),
+    path("turns/<uuid:pk>/code/<int:number>", code_views.block, name="turn-code"),
+    path("tutorials/run", code_views.tutorial, name="tutorial-run"),
     path("passages/<path:document>", views.passage, name="passage"),
 ]
