@@ -108,6 +108,8 @@ class Answer:
         ``prompt`` and ``completion``, as the server counted them, or estimated where it did not.
     provider, prompt_version
         The model's name and the prompt's version; empty where no model was asked.
+    written
+        The model's part of the text.
     finish
         Why the model ended: ``"stop"``, ``"length"``, ``"repetition"``; empty without one.
     """
@@ -129,6 +131,7 @@ class Answer:
     tokens: Mapping[str, int] = field(default_factory=dict)
     provider: str = ""
     prompt_version: str = ""
+    written: str = ""
     finish: str = ""
 
 
@@ -416,6 +419,7 @@ class _Draft:
             timings=self.clock.seconds,
             tokens={"prompt": usage.prompt, "completion": usage.completion} if self.provider else {},
             provider=self.provider,
+            written=self.model_text,
             prompt_version=self.prompt_version,
             finish=self.model_finish,
         )

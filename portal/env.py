@@ -69,6 +69,9 @@ class Environment(BaseSettings):
     model_url: str = Field("", description="OpenAI-compatible server, e.g. http://host:11434/v1; empty: the embedded model")
     model_name: str = Field("", description="Model to ask for at model_url")
     model_api_key: SecretStr = Field(SecretStr(""), description="Key for model_url, where it wants one")
+    run_code: Literal["answers", "asked", "never"] = Field(
+        "answers", description="Code is run in the sandbox: that of answers by itself, or when somebody asks for it, or never"
+    )
     corpus_on_start: bool = Field(True, description="Index the installed documentation on the first start")
 
     # Forum

@@ -82,7 +82,9 @@ class TurnOut(Schema):
     state: Literal["QUEUED", "SEARCHING", "WRITING", "DONE", "STOPPED", "FAILED"]
     passages: list[PassageOut] | None = Field(description="None until they are found")
     text: str = Field(description="Markdown; [n] cites passage n")
-    answer: dict[str, Any] = Field(description="citations, abstained, extractive, provider, timings, tokens, versions")
+    answer: dict[str, Any] = Field(
+        description="citations, abstained, extractive, provider, timings, tokens, versions, code (jobs of its blocks)"
+    )
     offer: dict[str, Any] | None = Field(description="A job that the question asks for; submitting it is up to you")
     error: str
     hint: str

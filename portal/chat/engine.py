@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from portal.celery import stopping
-from portal.chat import services
+from portal.chat import code, services
 from portal.chat.models import Turn
 
 if TYPE_CHECKING:
@@ -257,7 +257,9 @@ def _end(run: Run, answer: Answer) -> None:
     elif answer.cancelled:
         services.stopped(turn, answer.text, record)
     else:
-        services.finish(turn, answer.text, record)
+        checks = {} if answer.extractive else code.planned(answer.text, answer.written)
+        if services.finish(turn, answer.text, record | checks) and checks:
+            code.advance(str(turn.pk), checks["code"]["chain"])
 
 
 def stored(passages: Sequence[Passage]) -> list[dict[str, Any]]:

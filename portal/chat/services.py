@@ -27,6 +27,7 @@ TITLE_LIMIT = 80
 OPEN_QUESTIONS = 2  # questions of one person that wait or are being answered
 OPEN_SEARCHES = 8  # the same for searches without an answer, which take milliseconds
 HISTORY_TURNS = 3  # earlier turns handed to the assistant with a follow-up question
+EARLIER_LIMIT = 8000  # characters of an earlier answer that a client tells
 LOST_SECONDS = 15.0  # a run that has not written its heartbeat for this long has lost its worker
 RESEND_SECONDS = 20.0  # a turn that waits this long gets its message again
 SEARCHES_KEPT = timedelta(hours=1)
@@ -50,6 +51,11 @@ class Options(BaseModel):
     k: int = Field(0, ge=0, le=50, description="How many passages to find; 0: as many as suit")
     retrieve_only: bool = Field(False, description="Find passages, write no answer")
     use_model: bool = Field(True, description="Let the language model write; otherwise the best passages are the answer")
+    history: tuple[tuple[str, str], ...] = Field(
+        (),
+        max_length=HISTORY_TURNS,
+        description="Questions and answers before this one that the portal does not know, oldest first",
+    )
 
 
 # --- from people --------------------------------------------------------------------------------------------------------------
@@ -95,7 +101,7 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
             owner=owner,
             conversation=conversation,
             question=text,
-            options=checked.model_dump(exclude_defaults=True),
+            options=checked.model_dump(mode="json", exclude_defaults=True),
             offer=None if checked.retrieve_only else offers.find(owner, text),
             asked_at=now,
             queued_at=now,
@@ -336,7 +342,9 @@ def _held(turn: Turn) -> QuerySet[Turn]:
 
 
 def history(turn: Turn) -> list[tuple[str, str]]:
-    """Questions and answers of the conversation before this turn, oldest first."""
+    """Questions and answers of the conversation before this turn, oldest first: those told with it, else those stored."""
+    if told := turn.options.get("history"):
+        return [(question, said) for question, said in told]
     if turn.conversation_id is None:
         return []
     before = Turn.objects.filter(conversation_id=turn.conversation_id, created_at__lt=turn.created_at).exclude(text="")

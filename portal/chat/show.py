@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from portal.accounts.models import User
-from portal.chat import render
+from portal.chat import code, render
 from portal.chat.models import Conversation, Turn, TurnState
 
 RAIL_LIMIT = 60
@@ -60,6 +60,8 @@ class ShownTurn:
     number: int
     passages: tuple[ShownPassage, ...] | None
     prose: SafeString
+    pieces: tuple[SafeString | code.ShownBlock, ...]
+    """The prose once the answer is whole: HTML, and the blocks that can be run in their places."""
     progress: str
     timings: tuple[tuple[str, float], ...]
 
@@ -75,11 +77,13 @@ def show(turn: Turn, number: int | None = None) -> ShownTurn:
     if number is None:
         number = Turn.objects.filter(conversation=turn.conversation_id, created_at__lte=turn.created_at).count()
     passages = None if turn.passages is None else tuple(_passage(turn, each) for each in turn.passages)
+    text = prose(turn)
     return ShownTurn(
         turn=turn,
         number=number,
         passages=passages,
-        prose=prose(turn),
+        prose=text,
+        pieces=(text,) if turn.open else _pieces(turn, text),
         progress="Stopping" if turn.open and turn.stop_requested_at else PROGRESS.get(TurnState(turn.state), ""),
         timings=_timings(turn.answer.get("timings", {})),
     )
@@ -88,6 +92,15 @@ def show(turn: Turn, number: int | None = None) -> ShownTurn:
 def prose(turn: Turn) -> SafeString:
     """The HTML of the text so far."""
     return render.answer(turn.text, turn.anchor, {passage["n"] for passage in turn.passages or ()})
+
+
+def _pieces(turn: Turn, text: SafeString) -> tuple[SafeString | code.ShownBlock, ...]:
+    """The answer with its blocks apart."""
+    blocks = code.shown(turn)
+    if not blocks:
+        return (text,)
+    pieces = render.answer_around(turn.text, turn.anchor, {passage["n"] for passage in turn.passages or ()}, blocks)
+    return tuple(blocks[piece] if isinstance(piece, int) else piece for piece in pieces)
 
 
 def _passage(turn: Turn, passage: Mapping[str, Any]) -> ShownPassage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.chat import stream, views
+from portal.chat import code_views, stream, views
 
 urlpatterns = [
     path("", views.ask, name="ask"),
@@ -16,5 +16,7 @@ urlpatterns = [
     path("turns/<uuid:pk>/stop", views.stop, name="turn-stop"),
     path("turns/<uuid:pk>/regenerate", views.regenerate, name="turn-regenerate"),
     path("turns/<uuid:pk>/feedback", views.feedback, name="turn-feedback"),
+    path("turns/<uuid:pk>/code/<int:number>", code_views.block, name="turn-code"),
+    path("tutorials/run", code_views.tutorial, name="tutorial-run"),
     path("passages/<path:document>", views.passage, name="passage"),
 ]

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.middleware import HtmxDetails
 
 from portal.accounts.models import User
-from portal.chat import services
+from portal.chat import code, services
 from portal.chat.models import Conversation, Turn
 from portal.chat.render import prose
 from portal.chat.show import rail, show, turns_of
@@ -172,7 +172,11 @@ def passage(request: SignedInRequest, document: str) -> HttpResponse:
             "origin": " ".join(part for part in (stored.corpus, stored.version) if part),
             "html": prose(stored.text[:DOCUMENT_LIMIT]),
             "cut": len(stored.text) > DOCUMENT_LIMIT,
+            "document": document,
         }
+        place = stored.place.rsplit(":", 1)[0]
+        if stored.kind == "tutorial" and code.is_tutorial(place):
+            context["tutorial"] = code.shown_tutorial(request.user, place)
         return render(request, "chat/passage.html", context)
     kept = _kept_passage(request, document)
     if kept is None:

@@ -21,6 +21,7 @@ MALFORMED = {
     "public_url": "ml4ep.example.org",
     "debug": "perhaps",
     "web_processes": "0",
+    "run_code": "always",
     "log_level": "LOUD",
     "signup": "often",
     "oidc_url": "ldap://host",
