@@ -22,7 +22,7 @@ def add(
 ) -> None:
     """Add a source. It is read at the next “ml4ep corpus ingest”.
 
-    A path alone is a folder of Markdown, or a git checkout. ROOT's own sources may be an address: they are cloned at the next ingest.
+    A path alone is a folder of Markdown, or a git checkout. ROOT's own sources may be an address, cloned at the next ingest.
 
     \b
     Examples:
