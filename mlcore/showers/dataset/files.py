@@ -8,8 +8,9 @@ lemurs     showers, incident_energy, incident_theta,    (n, n_radii, n_angles, n
            incident_phi (n,)
 ========== ============================================ ==================================================
 
-Files of the challenge hold one particle at one angle. What this project writes in that layout has ``theta``, ``phi``,
-``particle`` and ``geometry`` beside, which the challenge's tools pass over, and says voxels and origin in attributes.
+Without other word, files of the challenge hold electrons at a right angle, and those of LEMURS photons. What this project writes
+in the challenge's layout has ``theta``, ``phi``, ``particle`` and ``geometry`` beside, which the challenge's tools pass over.
+Voxels and origin are said in attributes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcore.errors import DataError, InputError
-from mlcore.showers.dataset.records import ELECTRON, NORMAL, Records
+from mlcore.showers.dataset.records import ELECTRON, NORMAL, PHOTON, Records
 from mlcore.showers.voxels import Voxels
 
 Layout = Literal["challenge", "lemurs"]
@@ -146,7 +147,12 @@ class ShowerFile:
                 energy = np.asarray(file[ENERGY[self.layout]]).reshape(-1)[rows]
                 given = {
                     name: np.asarray(file[name]).reshape(-1)[rows] if name in file else default
-                    for name, default in ((theta, NORMAL), (phi, 0.0), (particle, ELECTRON), (geometry, 0))
+                    for name, default in (
+                        (theta, NORMAL),
+                        (phi, 0.0),
+                        (particle, ELECTRON if self.layout == "challenge" else PHOTON),
+                        (geometry, 0),
+                    )
                 }
             except OSError as error:
                 raise InputError(f"{self.path.name} is damaged: {error}", hint="Fetch or write it anew.") from error

@@ -38,9 +38,9 @@ class Simulated:
     Attributes
     ----------
     showers
-        float32, shape (n_showers, n_layers, n_angles, n_radii), MeV.
+        float32, shape (n_showers, n_layers, n_angles, n_radii), MeV, calibrated.
     outside
-        Energy read out outside all voxels, float64, shape (n_showers,), MeV.
+        Energy read out outside all voxels, float64, shape (n_showers,), MeV, calibrated.
     steps
         In what is read out, uint64, shape (n_showers,).
     """
@@ -146,7 +146,8 @@ class Engine:
         self._manager.BeamOn(count)
         if self.number != count:
             raise ToolchainError(f"Geant4 gave up after {self.number} of {count} showers", hint="Its output says why.")
-        return Simulated(self.showers, self.outside, self.steps)
+        calibration = self.plan.calorimeter.calibration
+        return Simulated(self.showers * np.float32(calibration), self.outside * calibration, self.steps)
 
     def begin(self, gun: Any, event: Any) -> None:
         """Aim at the middle of the face and fire."""

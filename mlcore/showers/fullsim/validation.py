@@ -30,7 +30,7 @@ class Point:
     energy
         GeV.
     response, response_error
-        Energy read out, inside and outside the voxels, over the particle's.
+        Energy read out, inside and outside the voxels and calibrated, over the particle's.
     resolution, resolution_error
         Standard deviation over mean of that energy.
     depth, depth_error

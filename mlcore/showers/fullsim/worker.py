@@ -51,6 +51,7 @@ def _work(task: dict[str, Any], answers: TextIO) -> None:
             "simulation": f"Geant4 {engine.version} (geant4-pybind)",
             "physics": engine.physics,
             "range_cut_mm": plan.cut,
+            "calibration": plan.calorimeter.calibration,
             "seed": plan.seed,
             "shard": shard,
             "cpu_seconds": round(seconds, 3),

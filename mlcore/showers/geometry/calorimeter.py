@@ -57,7 +57,9 @@ class Calorimeter:
     voxels
         Their depth counts from the point of entry along the particle's direction.
     threshold
-        Energies below are noise to the experiment, MeV in a voxel.
+        Energies below are noise to the experiment, MeV in a voxel, calibrated.
+    calibration
+        What energies read out are multiplied by in its showers, such as 1 / 0.033 in the datasets of the CaloChallenge.
     hexagons
         Cells of a layer, of calorimeters that have hexagonal ones.
     orientation
@@ -76,6 +78,7 @@ class Calorimeter:
     layers: tuple[Layer, ...]
     voxels: Voxels
     threshold: float = 0.0
+    calibration: float = 1.0
     hexagons: Hexagons | None = None
     orientation: Orientation | None = None
     notes: str = ""
@@ -91,6 +94,8 @@ class Calorimeter:
             )
         if not (math.isfinite(self.threshold) and self.threshold >= 0):
             raise InputError(f"calorimeter {self.name!r} has the threshold {self.threshold}", hint="Give MeV, 0 or more.")
+        if not (math.isfinite(self.calibration) and self.calibration > 0):
+            raise InputError(f"calorimeter {self.name!r} has the calibration {self.calibration}", hint="Give a factor above 0.")
 
     @cached_property
     def depth(self) -> float:

@@ -32,7 +32,7 @@ from mlcore.showers.geometry.materials import MATERIALS, Material
 from mlcore.showers.geometry.shipped import CALORIMETERS, find
 from mlcore.showers.voxels import Voxels
 
-KEYS = {"name", "title", "materials", "layers", "voxels", "threshold", "hexagons", "orientation", "notes"}
+KEYS = {"name", "title", "materials", "layers", "voxels", "threshold", "calibration", "hexagons", "orientation", "notes"}
 MOST_LAYERS = 2000
 MOST_BYTES = 1 << 20
 
@@ -108,6 +108,7 @@ def from_mapping(content: Any, *, where: str = "the geometry") -> Calorimeter:
         tuple(layers),
         _voxels(_needed(given, "voxels", where), f"{where}: voxels"),
         threshold=_number(given.get("threshold", 0.0), f"{where}: threshold"),
+        calibration=_number(given.get("calibration", 1.0), f"{where}: calibration"),
         notes=str(given.get("notes", "")),
         **optional,
     )
@@ -138,6 +139,8 @@ def to_mapping(calorimeter: Calorimeter) -> dict[str, Any]:
         "radii": list(calorimeter.voxels.radii),
     }
     result["threshold"] = calorimeter.threshold
+    if calorimeter.calibration != 1:
+        result["calibration"] = calorimeter.calibration
     if calorimeter.hexagons is not None:
         result["hexagons"] = {"width": calorimeter.hexagons.width}
     if calorimeter.orientation is not None:

@@ -66,8 +66,13 @@ def _hgcal() -> Calorimeter:
     )
 
 
-def _stack(name: str, title: str, layers: tuple[Layer, ...], grid: Voxels, notes: str, threshold: float = 0.0) -> Calorimeter:
-    return Calorimeter(name, title, layers, grid, threshold=threshold, notes=notes)
+def _stack(name: str, title: str, layers: tuple[Layer, ...], grid: Voxels, notes: str) -> Calorimeter:
+    return Calorimeter(name, title, layers, grid, notes=notes)
+
+
+def _challenge(name: str, title: str, grid: Voxels) -> Calorimeter:
+    # Its energies are divided by a sampling fraction, after which 0.5 keV became the threshold of 15.15 keV.
+    return Calorimeter(name, title, _SIW, grid, threshold=0.5e-3 / 0.033, calibration=1 / 0.033, notes=_CHALLENGE)
 
 
 _SIW = _repeated((Slab(W, 1.4), Slab(SI, 0.3, sensitive=True)), 90)
@@ -78,21 +83,15 @@ _CHALLENGE = (
 CALORIMETERS: dict[str, Calorimeter] = {
     calorimeter.name: calorimeter
     for calorimeter in (
-        _stack(
+        _challenge(
             "dataset2",
             "CaloChallenge dataset 2",
-            _SIW,
             Voxels.regular(layers=45, layer_depth=3.4, angles=16, rings=9, ring_width=4.65),
-            _CHALLENGE,
-            0.01515,
         ),
-        _stack(
+        _challenge(
             "dataset3",
             "CaloChallenge dataset 3",
-            _SIW,
             Voxels.regular(layers=45, layer_depth=3.4, angles=50, rings=18, ring_width=2.325),
-            _CHALLENGE,
-            0.01515,
         ),
         _stack(
             "par04-siw",
@@ -112,15 +111,15 @@ CALORIMETERS: dict[str, Calorimeter] = {
             "odd",
             "Open Data Detector-like",
             _repeated(_sic_layer(1.9), 48),
-            Voxels.regular(layers=45, layer_depth=5.35, angles=16, rings=9, ring_width=5.0),
-            "48 layers of tungsten and silicon after the barrel of the Open Data Detector.",
+            Voxels.regular(layers=45, layer_depth=4.95, angles=16, rings=9, ring_width=5.0),
+            "48 layers of tungsten and silicon after the barrel of the Open Data Detector; the first 45 have voxels, one each.",
         ),
         _stack(
             "cld",
             "FCC-ee CLD-like",
             _repeated(_sic_layer(1.9), 40),
-            Voxels.regular(layers=45, layer_depth=4.5, angles=16, rings=9, ring_width=5.0),
-            "40 layers of tungsten and silicon, 5 mm to a layer, after the CLD detector concept, arXiv:1911.12230.",
+            Voxels.regular(layers=45, layer_depth=4.95, angles=16, rings=9, ring_width=5.0),
+            "40 layers of tungsten and silicon after the CLD detector concept, arXiv:1911.12230; 45 voxels, for slanted showers.",
         ),
         _hgcal(),
         _stack(

@@ -63,6 +63,7 @@ def test_a_file_of_the_challenge_has_layer_angle_ring_order(tmp_path: Path) -> N
     assert read.showers[1, 3, 5, 7] == 2.5
     assert read.showers.sum() == 2.5
     assert read.energy.tolist() == [1000, 2000]
+    assert read.particle.tolist() == [dataset.ELECTRON] * 2
     assert read.geometries == ("dataset2",)
 
 
@@ -76,6 +77,7 @@ def test_a_file_of_lemurs_has_rings_first(tmp_path: Path) -> None:
     read = ShowerFile.open(path, CALORIMETERS["par04-siw"].voxels).read()
     assert read.showers[0, 3, 5, 7] == 1.5
     assert (read.theta[0], read.phi[0]) == (1.2, 0.3)
+    assert read.particle[0] == dataset.PHOTON
 
 
 def test_an_interrupted_writer_leaves_no_file(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_a_shard_does_not_depend_on_those_before() -> None:
     assert both[0] != both[1]
 
 
+def test_showers_are_calibrated() -> None:
+    calibrated = replace(PLAN, calorimeter=replace(CRYSTAL, calibration=4.0))  # a power of two, so that nothing is rounded
+    plain, scaled = (in_child(RUN, plan=plan.to_json(), native=True, shards=[0])[0] for plan in (PLAN, calibrated))
+    np.testing.assert_array_equal(4 * np.array(plain[0]), scaled[0])
+    np.testing.assert_array_equal(4 * np.array(plain[1]), scaled[1])
+
+
 def test_materials_are_geant4s_too() -> None:
     found = in_child(
         """

@@ -52,7 +52,7 @@ def test_a_mixture_is_that_of_its_masses() -> None:
 @pytest.mark.parametrize("calorimeter", CALORIMETERS.values(), ids=str)
 def test_shipped_calorimeters_hold_showers_and_survive_yaml(calorimeter: geometry.Calorimeter, tmp_path: Path) -> None:
     assert calorimeter.radiation_lengths > 20
-    assert calorimeter.voxels.depths[-1] == pytest.approx(calorimeter.depth, rel=0.03)
+    assert calorimeter.voxels.depths[-1] == pytest.approx(calorimeter.depth, rel=0.13)  # slanted showers need more
     assert calorimeter.voxels.radii[-1] > 2 * calorimeter.moliere_radius
     assert 0 < calorimeter.sampling_fraction <= 1
     geometry.write(calorimeter, tmp_path / "c.yaml")
@@ -63,7 +63,8 @@ def test_shipped_calorimeters_hold_showers_and_survive_yaml(calorimeter: geometr
 def test_figures_of_known_calorimeters() -> None:
     siw = CALORIMETERS["dataset2"]
     assert siw.voxels.shape == (45, 16, 9)
-    assert siw.threshold == 0.01515
+    assert siw.threshold == pytest.approx(0.01515, rel=1e-3)
+    assert siw.calibration == pytest.approx(1 / 0.033)
     assert siw.mip_fraction == pytest.approx(0.3 * 0.3876 / (0.3 * 0.3876 + 1.4 * 2.210), rel=1e-3)
     assert CALORIMETERS["pwo"].sampling_fraction == 1
     assert CALORIMETERS["pwo"].homogeneous
@@ -112,6 +113,7 @@ def test_a_calorimeter_of_ones_own(tmp_path: Path) -> None:
         ({"materials": {"x": {"density": 1, "fractions": {"Xx": 1.0}}}}, DataError, "no element 'Xx'"),
         ({"treshold": 1}, DataError, "'treshold'"),
         ({"threshold": float("nan")}, InputError, "threshold nan"),
+        ({"calibration": 0}, InputError, "calibration 0"),
         ({"orientation": {"axis": "[001]", "onset": 3, "anchor": 2, "factor": 5, "width": 1}}, InputError, "onset < anchor"),
     ],
 )
