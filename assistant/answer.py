@@ -58,6 +58,8 @@ class Options:
     lead
         Whether to begin with the best passage's own lines, before the model has said anything. With a small model that is the
         better half of the answer; a large one can do without.
+    complete
+        Whether what the question is about came with it, for example as a file: then nothing is asked for.
     people
         Markdown that says who helps where nothing was found; empty where the answer goes to such people anyway.
     """
@@ -68,6 +70,7 @@ class Options:
     seconds: float = 180.0
     min_confidence: float = 0.45
     lead: bool = True
+    complete: bool = False
     people: str = "the [ROOT forum](https://root-forum.cern.ch)"
 
 
@@ -199,7 +202,7 @@ def answer(
     yield PassagesFound(found.passages, clock.seconds["retrieve"])
 
     draft = _Draft(found, query, clock)
-    draft.lack = lacking(question, history)
+    draft.lack = Lack() if opts.complete else lacking(question, history)
     nothing = nothing_found(query, found, opts.min_confidence)
     if draft.lack.hopeless:
         yield from draft.say_list(_ASK, draft.lack.items)
