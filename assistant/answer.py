@@ -58,10 +58,10 @@ class Options:
     lead
         Whether to begin with the best passage's own lines, before the model has said anything. With a small model that is the
         better half of the answer; a large one can do without.
-    complete
-        Whether what the question is about came with it, for example as a file: then nothing is asked for.
     people
         Markdown that says who helps where nothing was found; empty where the answer goes to such people anyway.
+    complete
+        Whether what the question is about was handed in with it, so that nobody asks back for it.
     """
 
     passages: int = 8
@@ -70,8 +70,8 @@ class Options:
     seconds: float = 180.0
     min_confidence: float = 0.45
     lead: bool = True
-    complete: bool = False
     people: str = "the [ROOT forum](https://root-forum.cern.ch)"
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ names    0.5     the question mentions the document's class or tutorial, a rare 
 prior    0.6     how many tutorials use the class, for documents that match at all
 hop      0.6     the best documents use the class
 members  0.3     a method of the class, by name and comment (BM25)
-messages 0.8     a class prints the error message that the question quotes
+messages 2.0     a class prints the error message that the question quotes
 dense    0.3     nearness in meaning (cosine of sentence embeddings)
 ======== ======= ===================================================================
 """
@@ -71,7 +71,7 @@ class RetrievalOptions:
     prior: float = 0.6
     hop: float = 0.6
     members: float = 0.3
-    messages: float = 0.8
+    messages: float = 2.0
     dense: float = 0.3
     condense: bool = True
     aggregate: bool = True

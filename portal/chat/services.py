@@ -17,7 +17,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from portal.accounts.models import User
-from portal.chat import offers, usage
+from portal.chat import code, offers, usage
 from portal.chat.models import CLOSED, OPEN, RUNNING, Conversation, Feedback, Share, Turn, TurnState
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
@@ -304,8 +304,10 @@ def rename(conversation: Conversation, title: str) -> None:
 def delete(conversation: Conversation) -> None:
     """Remove a conversation for good, with its turns, feedback and share link.
 
-    A run in progress notices that its turn is gone and ends. What stays is `Usage`, which has no word of it, and the jobs.
+    A run in progress notices that its turn is gone and ends. What stays is `Usage`, which has no word of it, and the jobs; but
+    not those that ran its code.
     """
+    code.forget(conversation)
     conversation.delete()
 
 

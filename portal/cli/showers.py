@@ -113,7 +113,7 @@ def simulate(
     plan = fullsim.Plan(
         geometry.calorimeter(calorimeter),
         showers,
-        particle,
+        particle,  # type: ignore[arg-type]
         (1e3 * energy[0], 1e3 * energy[1]),
         spectrum,  # type: ignore[arg-type]
         (math.radians(theta[0]), math.radians(theta[1])),
@@ -203,9 +203,9 @@ def validate(
     plan = fullsim.Plan(
         geometry.calorimeter(calorimeter),
         showers,
-        particle,
+        particle,  # type: ignore[arg-type]
         seed=seed,
-        shard=max(10, -(-showers // processes)),  # type: ignore[arg-type]
+        shard=max(10, -(-showers // processes)),
         physics=physics,  # type: ignore[arg-type]
     )
     with console.Bar() as bar:

@@ -133,9 +133,9 @@ def assistant_answer(question: str, stop: Callable[[], bool]) -> Answer:
     from assistant.answer import Finished, Options, answer
     from portal.chat import engine
 
-    options = Options(lead=not settings.ENV.model_url)
+    options = Options(lead=not settings.ENV.model_url, people="")
     if settings.ENV.model_url:
-        options = Options(max_tokens=engine.SERVER_ANSWER_TOKENS, lead=False)
+        options = Options(max_tokens=engine.SERVER_ANSWER_TOKENS, lead=False, people="")
     events = answer(question, retriever=engine.retriever(), provider=engine.provider(), options=options, cancelled=stop)
     with closing(events):
         for event in events:

@@ -168,7 +168,7 @@ class Engine:
 
 
 def _detector(g4: Any, scorer: StepScorer) -> Any:
-    class Detector(g4.G4VSensitiveDetector):  # type: ignore[misc, name-defined]
+    class Detector(g4.G4VSensitiveDetector):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__("calorimeter")
 
@@ -190,7 +190,7 @@ def _attach(g4: Any, detector: Any, scorer: StepScorer, voxels: Voxels) -> None:
     held = [ctypes.c_uint64.from_address(_address(step) + offset).value for offset in (16, 24)]
     fits = held == points
     for address, z in zip(points if fits else [], (depth - PROBE, depth + PROBE), strict=False):
-        (ctypes.c_double * 3).from_address(address)[:] = (radius, 0, z)
+        (ctypes.c_double * 3).from_address(address)[:] = [radius, 0, z]
     if fits:
         found = [
             (place.x, place.y, place.z) for place in (step.GetPreStepPoint().GetPosition(), step.GetPostStepPoint().GetPosition())
@@ -217,7 +217,7 @@ def _address(thing: Any) -> int:
 def _geometry(g4: Any, calorimeter: Calorimeter, radius: float, detector: Any) -> Any:
     """A stack of discs from z = 0 on, in vacuum."""
 
-    class Construction(g4.G4VUserDetectorConstruction):  # type: ignore[misc, name-defined]
+    class Construction(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.kept: list[Any] = []
@@ -277,11 +277,13 @@ def _material(g4: Any, material: Material) -> Any:
         return manager.FindOrBuildMaterial(known)
     symbols, fractions = zip(*material.fractions, strict=True)
     density = material.density * g4.g / g4.cm3
-    return manager.ConstructNewMaterial(f"ml4ep {material.name}", list(symbols), list(fractions), density)
+    return manager.ConstructNewMaterial(
+        f"ml4ep {material.name}", g4.G4StringVector(symbols), g4.G4doubleVector(fractions), density
+    )
 
 
 def _data_free(g4: Any, cut: float) -> Any:
-    class Electromagnetic(g4.G4VPhysicsConstructor):  # type: ignore[misc, name-defined]
+    class Electromagnetic(g4.G4VPhysicsConstructor):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__("data-free")
             self.physics = datafree.Physics(g4)
@@ -294,7 +296,7 @@ def _data_free(g4: Any, cut: float) -> Any:
         def ConstructProcess(self) -> None:  # noqa: N802
             self.physics.construct()
 
-    class List(g4.G4VModularPhysicsList):  # type: ignore[misc, name-defined]
+    class List(g4.G4VModularPhysicsList):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.part = Electromagnetic()
@@ -316,7 +318,7 @@ def _standard(g4: Any, name: str, cut: float) -> Any:
 
 
 def _actions(g4: Any, pdg: int, engine: Engine) -> Any:
-    class Gun(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc, name-defined]
+    class Gun(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.gun = g4.G4ParticleGun(1)
@@ -325,14 +327,14 @@ def _actions(g4: Any, pdg: int, engine: Engine) -> Any:
         def GeneratePrimaries(self, event: Any) -> None:  # noqa: N802
             engine.begin(self.gun, event)
 
-    class Event(g4.G4UserEventAction):  # type: ignore[misc, name-defined]
+    class Event(g4.G4UserEventAction):  # type: ignore[misc]
         def BeginOfEventAction(self, event: Any) -> None:  # noqa: N802
             pass
 
         def EndOfEventAction(self, event: Any) -> None:  # noqa: N802
             engine.end()
 
-    class Actions(g4.G4VUserActionInitialization):  # type: ignore[misc, name-defined]
+    class Actions(g4.G4VUserActionInitialization):  # type: ignore[misc]
         def BuildForMaster(self) -> None:  # noqa: N802
             pass
 
