@@ -8,15 +8,19 @@ Of columns and rows: `ColumnReader` decodes what `ColumnPlan`s describe in `Sour
 `decompressors` names the libraries that are used. `row_keys` orders rows by seed and epoch (`order_of_range`, `order_of_ids`,
 `order_of_records`), `gather_rows` makes arrays of records in such an order, and a `SpillFile` with its `SpillWriter`s holds
 records on disk, in buckets of their keys.
-`kernels.reference`, `kernels.reference_columns` and `kernels.reference_rows` hold the pure NumPy oracle of each kernel.
+Of showers: `GFlash`, electromagnetic showers as spots of energy or in voxels; a `StepScorer` adds up a simulation's steps.
+`kernels.reference`, `kernels.reference_columns`, `kernels.reference_rows` and `kernels.reference_showers` hold the pure NumPy
+oracle of each kernel.
 """
 
 from kernels._native import (
+    GFlash,
     NativeForest,
     PackedMatrix,
     SourceFile,
     SpillFile,
     SpillWriter,
+    StepScorer,
     active_target,
     available_targets,
     gather_rows,
@@ -50,6 +54,7 @@ __all__ = [
     "Comparison",
     "DecodeError",
     "ForestTables",
+    "GFlash",
     "Link",
     "Missing",
     "NativeForest",
@@ -59,6 +64,7 @@ __all__ = [
     "SourceFile",
     "SpillFile",
     "SpillWriter",
+    "StepScorer",
     "active_target",
     "available_targets",
     "basket_bytes",

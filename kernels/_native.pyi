@@ -267,3 +267,127 @@ class SpillWriter:
         """
     def flush(self) -> None:
         """Write what is buffered."""
+
+class GFlash:
+    """Electromagnetic showers by Grindhammer and Peters, hep-ex/0001020, in one medium.
+
+    Showers are numbered: shower i of a seed is the same on every CPU and however many are made at once.
+
+    Parameters
+    ----------
+    z
+        Effective atomic number, above 1.
+    radiation_length, moliere_radius
+        In mm.
+    critical_energy
+        In MeV.
+    frequency
+        Of sampling calorimeters, the radiation length over the thickness of an active and a passive layer; 0 of homogeneous ones.
+    e_over_mip, resolution
+        Of sampling calorimeters: response to electrons over that to minimum ionising particles, and c of
+        ``sigma / E = c / sqrt(E / GeV)``.
+
+    Raises
+    ------
+    ValueError
+        A number out of its range; so in the methods.
+    """
+
+    def __init__(
+        self,
+        *,
+        z: float,
+        radiation_length: float,
+        moliere_radius: float,
+        critical_energy: float,
+        frequency: float = 0.0,
+        e_over_mip: float = 1.0,
+        resolution: float = 0.0,
+    ) -> None: ...
+    def spots(
+        self,
+        energies: npt.NDArray[np.float64],
+        starts: npt.NDArray[np.float64],
+        depths: npt.NDArray[np.float64],
+        *,
+        seed: int,
+        first: int = 0,
+        fluctuate: bool = True,
+        target: str = "",
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Spots of all showers and where each shower's begin. The GIL is free meanwhile.
+
+        Parameters
+        ----------
+        energies
+            Shape (n_showers,), MeV.
+        starts
+            Where showers begin along their axis, shape (n_showers,), mm.
+        depths
+            Edges of the layers, ascending, shape (n_layers + 1,), mm.
+        first
+            The number of the first shower.
+        fluctuate
+            Whether T, alpha and the sampled energy vary from shower to shower.
+
+        Returns
+        -------
+        spots, offsets
+            x, y, z (mm) and energy (MeV): float32, shape (n_spots, 4); int64, shape (n_showers + 1,).
+        """
+
+    def voxels(
+        self,
+        energies: npt.NDArray[np.float64],
+        starts: npt.NDArray[np.float64],
+        depths: npt.NDArray[np.float64],
+        radii: npt.NDArray[np.float64],
+        angles: int,
+        *,
+        seed: int,
+        first: int = 0,
+        fluctuate: bool = True,
+        target: str = "",
+    ) -> npt.NDArray[np.float32]:
+        """The same spots in cylindrical voxels: float32, shape (n_showers, n_layers, angles, n_radii), MeV.
+
+        `radii` are the edges of the rings, ascending, mm; angles begin at -pi. Spots outside of all rings are left out.
+        """
+
+class StepScorer:
+    """Energy of a detector simulation's steps, in layers, angles (from -pi on) and rings around a shower's axis.
+
+    Parameters
+    ----------
+    depths, radii
+        Edges, ascending, mm.
+    angles
+        Parts of a turn.
+    """
+
+    def __init__(self, depths: Sequence[float], angles: int, radii: Sequence[float]) -> None: ...
+    def attach(self, detector: int, slot: int) -> None:
+        """Be called by a G4VSensitiveDetector, at that address, whose ProcessHits is that virtual function."""
+
+    def detach(self) -> None:
+        """Give the detector its own functions back; it must still live."""
+
+    def set_axes(self, axes: Sequence[float]) -> None:
+        """Nine numbers: unit vectors of angle 0, of angle pi / 2, and of depth."""
+
+    def clear(self) -> None:
+        """Forget all energy and steps."""
+
+    def add(self, energy: float, x: float, y: float, z: float) -> None:
+        """One deposit by hand."""
+
+    def energies(self) -> npt.NDArray[np.float64]:
+        """Shape (n_layers * n_angles * n_radii,)."""
+
+    @property
+    def outside(self) -> float:
+        """Energy outside all voxels."""
+
+    @property
+    def steps(self) -> int:
+        """How many were seen."""

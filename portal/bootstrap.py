@@ -150,7 +150,7 @@ def install(uv: Path, dev: bool) -> None:
     shared: list[str | Path] = ["--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS]
     if not sys.stderr.isatty():
         shared.append("--quiet")
-    project = ("-r", ROOT / "pyproject.toml", "--extra", "keras")
+    project = ("-r", ROOT / "pyproject.toml", "--extra", "keras", "--extra", "geant4")
     group = ("--group", f"{ROOT / 'pyproject.toml'}:dev") if dev else ()
     run(uv, "pip", "install", *shared, *torch_options(environment), *project, *group, env=environment)
     print("Building the native kernels", flush=True)

@@ -16,6 +16,7 @@ FILE_NAME = "sources.json"
 DEFAULT_SOURCES: tuple[SourceEntry, ...] = (
     SourceEntry("root", "root"),
     SourceEntry("packages", "packages", "uproot,awkward,numpy,matplotlib,xgboost,lightgbm,torch,onnx,scikit-learn,h5py"),
+    SourceEntry("portal", "portal"),
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

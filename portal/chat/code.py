@@ -29,7 +29,7 @@ from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.chat import render
-from portal.chat.models import Turn, TurnState
+from portal.chat.models import Conversation, Turn, TurnState
 from portal.jobs import services as jobs
 from portal.jobs.models import Artifact, Job, JobState
 
@@ -212,6 +212,18 @@ def run_now(owner: User, language: str, text: str, *, seconds: float = 100.0) ->
     found = shown_run(job)
     plain = {name: getattr(found, name) for name in ("state", "error", "output", "messages", "seconds", "root", "job")}
     return plain | {"pictures": [{"url": picture.url, "title": picture.title} for picture in found.pictures]}
+
+
+def forget(conversation: Conversation) -> None:
+    """Remove the runs of a conversation's code: their parameters are pieces of it. One that runs right now is ended and stays."""
+    answers = [each for turn in conversation.turns.all() for each in (turn.answer, *(old["answer"] for old in turn.earlier))]
+    blocks = [block for answer in answers for block in answer.get("code", {}).get("blocks", ())]
+    ids = [one for block in blocks for one in (block.get("job"), block.get("repair", {}).get("job")) if one]
+    for job in Job.objects.filter(pk__in=ids, type=TYPE, owner=conversation.owner_id):
+        jobs.cancel(job)
+        job.refresh_from_db()
+        if not job.active:
+            jobs.delete(job)
 
 
 # --- from workers ---------------------------------------------------------------------------------------------------------------

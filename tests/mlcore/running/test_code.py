@@ -46,10 +46,12 @@ class TestMacros:
         assert found.output == "2\n"
         assert len(found.pictures) == 1, "what was drawn on the stack is still there"
 
+    @pytest.mark.slow
     def test_an_unnamed_macro(self) -> None:
         found = run_code("cpp", '{\n  TH1F h("h", "", 10, 0, 1);\n  printf("%d bins\\n", h.GetNbinsX());\n}\n')
         assert (found.status, found.output) == ("ran", "10 bins\n"), found.messages
 
+    @pytest.mark.slow
     def test_a_program(self) -> None:
         found = run_code("cpp", '#include <cstdio>\nint main(int argc, char **argv) { printf("%d\\n", argc); return 0; }')
         assert (found.status, found.output) == ("ran", "0\n"), found.messages
@@ -61,22 +63,26 @@ class TestMacros:
         assert "macro.C:3:" in found.error
         assert found.pictures == ()
 
+    @pytest.mark.slow
     def test_a_wrong_statement_gives_its_error(self) -> None:
         found = run_code("cpp", "int a = 1;\nint f() { return 2; }\na = g();\n")
         assert found.status == "failed"
         assert "undeclared identifier 'g'" in found.error
         assert "std::exception" not in found.messages
 
+    @pytest.mark.slow
     def test_an_exception_fails(self) -> None:
         found = run_code("cpp", 'void f() { throw std::runtime_error("on purpose"); }')
         assert found.status == "failed"
         assert "on purpose" in found.messages
 
+    @pytest.mark.slow
     def test_a_crash_fails(self) -> None:
         found = run_code("cpp", "void f() { int *p = nullptr; volatile int *q = p; raise(SIGSEGV); }")
         assert found.status == "failed"
         assert found.error
 
+    @pytest.mark.slow
     def test_a_tutorial(self) -> None:
         found = run_code("", "", tutorial="tutorials/math/Legendre.C")
         assert found.ran, (found.error, found.messages)

@@ -219,6 +219,22 @@ class TestChains:
 
 
 @pytest.mark.usefixtures("retriever")
+def test_a_deleted_conversation_takes_its_runs_along(
+    person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = code.submit(person, "python", "print('by itself')")
+    turn, _ = ask(person, ANSWER, MENDED, MENDED, monkeypatch=monkeypatch)
+    end(Job.objects.exclude(pk=other.pk).get(), "failed", error="wrong")
+    go_on(turn, sent)
+    services.regenerate(turn)
+    engine.execute(str(turn.pk))
+    assert Job.objects.count() == 4
+    turn.refresh_from_db()
+    services.delete(turn.conversation)  # type: ignore[arg-type]
+    assert Job.objects.get() == other
+
+
+@pytest.mark.usefixtures("retriever")
 class TestButtons:
     def test_a_block_is_run_again(
         self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, client: Any

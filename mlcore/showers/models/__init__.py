@@ -1,0 +1,4 @@
+"""Models of showers, one in each file.
+
+Public names: `gflash.GFlash`, by formulas.
+"""
