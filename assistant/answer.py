@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from assistant import extractive, prompting
+from assistant import extractive, prompting, versions
 from assistant.citations import CitationWriter, identifiers
+from assistant.clarify import Lack, lacking
 from assistant.condense import Turn, condense, search_query
+from assistant.corpus.versions import named
 from assistant.errors import AssistantError, ProviderError
 from assistant.index.tokens import tokenize
 from assistant.passages import Passage, Retrieval, SupportsRetrieve
@@ -25,6 +27,10 @@ __all__ = ["Answer", "Event", "Finished", "Options", "PassagesFound", "Token", "
 
 _NOTHING = "I found nothing in the indexed sources that answers this question."
 _NEAREST = "The nearest pages, which may not be about it:"
+_PEOPLE = "If that does not help, people do: {people}."
+_ASK = "To answer this I need to know more. Please add:"
+_ASK_TOO = "*If this is not it, please add:*"
+_MEANWHILE = "Meanwhile, the pages that fit best so far:"
 _NO_MODEL = "*No language model is at hand: these are the passages that fit best, quoted.*"
 # Why stands in the answer's note: it may name addresses that are not for everybody's eyes.
 _FAILED = "*The language model gave no whole answer. These are the passages that fit best, quoted.*"
@@ -52,6 +58,8 @@ class Options:
     lead
         Whether to begin with the best passage's own lines, before the model has said anything. With a small model that is the
         better half of the answer; a large one can do without.
+    people
+        Markdown that says who helps where nothing was found; empty where the answer goes to such people anyway.
     """
 
     passages: int = 8
@@ -60,6 +68,7 @@ class Options:
     seconds: float = 180.0
     min_confidence: float = 0.45
     lead: bool = True
+    people: str = "the [ROOT forum](https://root-forum.cern.ch)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,8 @@ class Answer:
         The numbers cited, in the order of their appearance.
     abstained
         Nothing was found; the text says so.
+    asked
+        What the question lacks and the text asks for; empty for most questions.
     extractive
         The text is quoted from the passages, or ends so: no model was there, or it failed.
     cancelled
@@ -97,6 +108,8 @@ class Answer:
         ``prompt`` and ``completion``, as the server counted them, or estimated where it did not.
     provider, prompt_version
         The model's name and the prompt's version; empty where no model was asked.
+    written
+        The model's part of the text.
     finish
         Why the model ended: ``"stop"``, ``"length"``, ``"repetition"``; empty without one.
     """
@@ -104,6 +117,7 @@ class Answer:
     text: str
     citations: tuple[int, ...] = ()
     abstained: bool = False
+    asked: tuple[str, ...] = ()
     extractive: bool = False
     cancelled: bool = False
     note: str = ""
@@ -117,6 +131,7 @@ class Answer:
     tokens: Mapping[str, int] = field(default_factory=dict)
     provider: str = ""
     prompt_version: str = ""
+    written: str = ""
     finish: str = ""
 
 
@@ -184,17 +199,26 @@ def answer(
     yield PassagesFound(found.passages, clock.seconds["retrieve"])
 
     draft = _Draft(found, query, clock)
-    if nothing_found(query, found, opts.min_confidence):
+    draft.lack = lacking(question, history)
+    nothing = nothing_found(query, found, opts.min_confidence)
+    if draft.lack.hopeless:
+        yield from draft.say_list(_ASK, draft.lack.items)
+        yield from draft.say_links(_MEANWHILE, () if nothing else found.passages[:3])
+        yield Finished(draft.finish(abstained=nothing))
+    elif nothing:
         yield from draft.say(_NOTHING)
-        yield from draft.say_links(found.passages[:3])
+        yield from draft.say_links(_NEAREST, found.passages[:3])
+        if opts.people:
+            yield from draft.say(_PEOPLE.format(people=opts.people))
         yield Finished(draft.finish(abstained=True))
     elif provider is None:
         yield from draft.say(_NO_MODEL)
-        yield from draft.say_blocks(extractive.blocks(draft.asked, found.passages))
+        yield from draft.say_blocks(extractive.blocks(draft.about, found.passages))
+        yield from draft.say_end()
         yield Finished(draft.finish(extractive=True))
     else:
         if opts.lead:
-            yield from draft.say_blocks(extractive.lead(draft.asked, found.passages))
+            yield from draft.say_blocks(extractive.lead(draft.about, found.passages))
         yield from _generate(draft, question, history, provider, opts, stop)
 
 
@@ -233,18 +257,21 @@ def _generate(
             yield Finished(draft.finish(cancelled=True, note=error.message, error_code=error.code))
         else:
             yield from draft.say_unknown()
+            yield from draft.say_end()
             yield Finished(draft.finish(note=error.message, error_code=error.code))
         return
     except ProviderError as error:
         yield from draft.say_model(writer.finish())
         draft.count(writer)
         yield from draft.say(_FAILED)
-        yield from draft.say_blocks(extractive.blocks(draft.asked, draft.found.passages))
+        yield from draft.say_blocks(extractive.blocks(draft.about, draft.found.passages))
+        yield from draft.say_end()
         note = f"{error.message} {error.hint}".strip()
         yield Finished(draft.finish(extractive=True, note=note, error_code=error.code))
         return
     draft.count(writer)
     yield from draft.say_unknown()
+    yield from draft.say_end()
     yield Finished(draft.finish())
 
 
@@ -297,7 +324,8 @@ class _Draft:
 
     def __init__(self, found: Retrieval, query: str, clock: _Clock) -> None:
         self.found, self.query, self.clock = found, query, clock
-        self.asked = condense(query).meaning  # without code, whose words would choose what is quoted
+        self.lack = Lack()
+        self.about = condense(query).meaning  # without code, whose words would choose what is quoted
         self.parts: list[str] = []
         self.citations: dict[int, None] = {}
         self.quoted: set[int] = set()
@@ -323,11 +351,23 @@ class _Draft:
                 self.citations.setdefault(block.number)
                 yield from self.say(block.text)
 
-    def say_links(self, passages: Sequence[Passage]) -> Iterator[Token]:
+    def say_links(self, title: str, passages: Sequence[Passage]) -> Iterator[Token]:
         """List passages without a word of theirs."""
         if passages:
             self.citations.update(dict.fromkeys(range(1, len(passages) + 1)))
-            yield from self.say(f"{_NEAREST}\n\n{extractive.links(passages)}")
+            yield from self.say(f"{title}\n\n{extractive.links(passages)}")
+
+    def say_list(self, title: str, items: Sequence[str]) -> Iterator[Token]:
+        """A title and a list of items of our own."""
+        if items:
+            yield from self.say("\n".join([title, "", *(f"- {item}" for item in items)]))
+
+    def say_end(self) -> Iterator[Token]:
+        """What the question lacks, where it could be answered all the same; and which versions the answer is about."""
+        yield from self.say_list(_ASK_TOO, self.lack.items)
+        stated = versions.stated([self.found.passages[number - 1] for number in self.citations], named(self.query))
+        if stated:
+            yield from self.say(f"*{stated}*")
 
     def say_model(self, text: str) -> Iterator[Token]:
         """Add a piece of the model's text."""
@@ -366,6 +406,7 @@ class _Draft:
             text="".join(self.parts).strip(),
             citations=tuple(self.citations),
             abstained=abstained,
+            asked=self.lack.items,
             extractive=extractive,
             cancelled=cancelled,
             note=note,
@@ -378,6 +419,7 @@ class _Draft:
             timings=self.clock.seconds,
             tokens={"prompt": usage.prompt, "completion": usage.completion} if self.provider else {},
             provider=self.provider,
+            written=self.model_text,
             prompt_version=self.prompt_version,
             finish=self.model_finish,
         )

@@ -32,6 +32,8 @@ _TITLE, _PROSE, _MESSAGE, _CODE = 1.5, 1.0, 0.7, 0.4
 _SHARE = 0.3  # of the title's and the prose's weight that all of the code may have: whole macros are pasted
 _LONGEST_TITLE = 160  # characters of a first line that is taken for a title
 
+_SPAN = re.compile(r"`([^`\n]{12,300})`|\"([^\"\n]{12,300})\"|“([^”\n]{12,300})”")
+_QUOTES = 6  # messages that are looked up; what follows the first ones is their consequence
 _SHORT = 6  # words with a meaning, below which a question without a name of its own leans on the one before
 _CARRIED = 4  # names taken over from the earlier question
 
@@ -102,16 +104,19 @@ class Query:
         Identifiers as written, whole, with their weights.
     meaning
         The text that is embedded.
+    quoted
+        What may be an error message: lines that report one, the title, and what the prose has between quotation marks.
     """
 
     words: Mapping[str, float]
     names: Mapping[str, float]
     meaning: str
+    quoted: tuple[str, ...] = ()
 
 
 def plain(text: str) -> Query:
     """`text` as it is: all words weigh the same."""
-    return Query(dict.fromkeys(tokenize(text), 1.0), dict.fromkeys(mentions(text), 1.0), text)
+    return Query(dict.fromkeys(tokenize(text), 1.0), dict.fromkeys(mentions(text), 1.0), text, tuple(text.splitlines()[:_QUOTES]))
 
 
 def condense(text: str) -> Query:
@@ -139,7 +144,13 @@ def condense(text: str) -> Query:
         take(part, weight)
     take(post.messages, _MESSAGE, _SHARE)
     take(post.code, _CODE, _SHARE)
-    return Query(words, names, " ".join(f"{post.title} {post.prose}".split()))
+    return Query(words, names, " ".join(f"{post.title} {post.prose}".split()), _quoted(post))
+
+
+def _quoted(post: Post) -> tuple[str, ...]:
+    lines = [line.strip() for line in post.messages.splitlines()]
+    spans = [next(filter(None, match.groups())) for match in _SPAN.finditer(post.prose)]
+    return tuple(dict.fromkeys([*lines, *spans, *filter(None, [post.title])]))[:_QUOTES]
 
 
 def search_query(question: str, history: Sequence[Turn] = ()) -> str:
@@ -149,7 +160,7 @@ def search_query(question: str, history: Sequence[Turn] = ()) -> str:
     'And in Python? TH1F'
     """
     question = question.strip()
-    if not history or not _leans_back(question):
+    if not history or not leans_back(question):
         return question
     known = question.lower()
     earlier = [name for turn in reversed(history) for name in _names(turn.question)]
@@ -164,7 +175,8 @@ def _names(text: str) -> list[str]:
     return [name for name in mentions(text) if looks_like_identifier(name)]
 
 
-def _leans_back(question: str) -> bool:
+def leans_back(question: str) -> bool:
+    """Whether a question cannot be understood without the one before it."""
     if _POINTS_BACK.search(question):
         return True
     return len(tokenize(question)) < _SHORT and not _names(question)

@@ -27,7 +27,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from assistant.errors import AssistantError
+from assistant.errors import BoardError
 
 __all__ = ["WHISPER", "Category", "Discourse", "DiscourseError", "Person", "Post", "Topic", "TopicPage", "TopicSummary"]
 
@@ -41,35 +41,10 @@ _ATTEMPTS = 4
 _LONGEST_WAIT = 20.0  # seconds of one pause; who is asked to wait longer comes back later
 
 
-class DiscourseError(AssistantError, RuntimeError):
-    """A forum that did not answer as asked.
-
-    Parameters
-    ----------
-    permanent
-        True where trying again cannot help: a wrong key, no such topic, a post that the forum refuses.
-    uncertain
-        True where a post may have been taken although no answer came.
-    retry_after
-        Seconds that the forum asks to wait; None where it does not say.
-    """
+class DiscourseError(BoardError):
+    """A forum that did not answer as asked."""
 
     code = "discourse"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        code: str | None = None,
-        permanent: bool = False,
-        uncertain: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, code=code)
-        self.permanent = permanent
-        self.uncertain = uncertain
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +89,7 @@ class TopicSummary:
     visible: bool = True
     pinned: bool = False
     private: bool = False
+    bumped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +192,8 @@ class Discourse:
 
     # --- reading --------------------------------------------------------------------------------------------------------------
 
-    def latest(self, *, category: int | None = None, tag: str = "", page: int = 0) -> TopicPage:
-        """One page of topics, those created last first.
+    def latest(self, *, category: int | None = None, tag: str = "", page: int = 0, order: str = "created") -> TopicPage:
+        """One page of topics, by `order` those created last first, or with ``"activity"`` those written in last.
 
         Parameters
         ----------
@@ -236,7 +212,7 @@ class Discourse:
             path = f"/tag/{quote(tag, safe='')}.json"
         else:
             path = "/latest.json" if category is None else f"/c/{category}/l/latest.json"
-        query: dict[str, str | int] = {"order": "created", "page": page}
+        query: dict[str, str | int] = {"order": order, "page": page}
         if tag and category is not None:
             query["category"] = category
         found = self._get(path, query)
@@ -502,6 +478,7 @@ def _summary(row: Mapping[str, Any]) -> TopicSummary:
         visible=bool(row.get("visible", True)),
         pinned=bool(row.get("pinned") or row.get("pinned_globally")),
         private=private,
+        bumped_at=None if (bumped := row.get("bumped_at") or row.get("last_posted_at")) is None else _time(bumped),
     )
 
 

@@ -42,6 +42,42 @@ class ProviderError(AssistantError, RuntimeError):
         self.permanent = permanent
 
 
+class BoardError(AssistantError, RuntimeError):
+    """A forum or issue tracker that did not answer as asked.
+
+    Parameters
+    ----------
+    permanent
+        True where trying again cannot help: a wrong key, no such topic, a post that is refused.
+    uncertain
+        True where a post may have been taken although no answer came.
+    retry_after
+        Seconds that it asks to wait; None where it does not say.
+    """
+
+    code = "board"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str | None = None,
+        permanent: bool = False,
+        uncertain: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.permanent = permanent
+        self.uncertain = uncertain
+        self.retry_after = retry_after
+
+    @property
+    def missing(self) -> bool:
+        """Whether what was asked for is gone, or not for these eyes."""
+        return self.code.endswith(".missing")
+
+
 class IndexUnavailableError(AssistantError, LookupError):
     """There is no usable index to search in: not built yet, or not readable."""
 

@@ -29,6 +29,8 @@ class Passage:
         The fused score; comparable within one retrieval only.
     text
         The lines that match the query best, at most about 650 characters.
+    version
+        The version of what it is about, for example ``"6.40.00"``; empty where that is not known.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Passage:
     url: str
     score: float
     text: str
+    version: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `json.dumps` accepts."""

@@ -11,6 +11,7 @@ names    0.5     the question mentions the document's class or tutorial, a rare 
 prior    0.6     how many tutorials use the class, for documents that match at all
 hop      0.6     the best documents use the class
 members  0.3     a method of the class, by name and comment (BM25)
+messages 2.0     a class prints the error message that the question quotes
 dense    0.3     nearness in meaning (cosine of sentence embeddings)
 ======== ======= ===================================================================
 """
@@ -20,12 +21,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assistant.condense import Query, condense, plain
+from assistant.corpus.versions import named, preferred
 from assistant.embedding import Embedder, QueryEmbedder
 from assistant.errors import IndexUnavailableError
 from assistant.index import generations
@@ -68,6 +71,7 @@ class RetrievalOptions:
     prior: float = 0.6
     hop: float = 0.6
     members: float = 0.3
+    messages: float = 2.0
     dense: float = 0.3
     condense: bool = True
     aggregate: bool = True
@@ -167,6 +171,10 @@ class Retriever:
             scores = scores + options.members * fused(searcher.by_members(terms))
         clock.stop("lexical")
 
+        if options.messages:
+            scores = scores + options.messages * searcher.by_messages(wanted.quoted)
+        clock.stop("messages")
+
         confidence: float | None = None
         if options.dense and searcher.has_dense and query.strip():
             meaning, best = searcher.by_meaning(self._embedder.embed([wanted.meaning])[0])
@@ -175,7 +183,8 @@ class Retriever:
         clock.stop("dense")
 
         scores = self._fused(searcher, wanted, scores, options)
-        order = _best(scores, k, options.floor) if terms or confidence is not None else []
+        order = _best(scores, options.floor) if terms or confidence is not None else []
+        order = _one_release_each(searcher, order, k, named(query))
         clock.stop("fusion")
 
         weights = _weights(terms, searcher.n_chunks)
@@ -234,13 +243,29 @@ def _by_rank(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def _best(scores: NDArray[np.float32], k: int, floor: float) -> list[int]:
+def _one_release_each(searcher: Searcher, order: Sequence[int], k: int, wanted: str) -> list[int]:
+    """The first `k` of `order`, of a page in several releases only the one of the release `wanted`, else the newest.
+
+    The place is that of the best of them.
+    """
+    chosen: dict[int, None] = {}
+    for number in order:
+        if len(chosen) >= k:
+            break
+        releases = searcher.releases(number)
+        if releases:
+            number = releases[preferred([version for _number, version in releases], wanted)][0]
+        chosen.setdefault(number)
+    return list(chosen)
+
+
+def _best(scores: NDArray[np.float32], floor: float) -> list[int]:
     import numpy as np
 
     limit = float(scores.max(initial=0.0)) * floor
     candidates = np.flatnonzero(scores > limit)
     ranked = candidates[np.lexsort((candidates, -scores[candidates]))]
-    return [int(number) for number in ranked[: max(k, 0)]]
+    return [int(number) for number in ranked]
 
 
 def _weights(terms: list[Term], n_chunks: int) -> dict[str, float]:
@@ -257,4 +282,5 @@ def _passage(document: StoredDocument, score: float, weights: dict[str, float], 
         url=document.url,
         score=round(score, 4),
         text=snippet(document.text, weights, length),
+        version=document.version,
     )

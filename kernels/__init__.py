@@ -8,7 +8,7 @@ Of columns and rows: `ColumnReader` decodes what `ColumnPlan`s describe in `Sour
 `decompressors` names the libraries that are used. `row_keys` orders rows by seed and epoch (`order_of_range`, `order_of_ids`,
 `order_of_records`), `gather_rows` makes arrays of records in such an order, and a `SpillFile` with its `SpillWriter`s holds
 records on disk, in buckets of their keys.
-Of showers: `GFlash`, electromagnetic showers as spots of energy or in voxels.
+Of showers: `GFlash`, electromagnetic showers as spots of energy or in voxels; a `StepScorer` adds up a simulation's steps.
 `kernels.reference`, `kernels.reference_columns`, `kernels.reference_rows` and `kernels.reference_showers` hold the pure NumPy
 oracle of each kernel.
 """
@@ -20,6 +20,7 @@ from kernels._native import (
     SourceFile,
     SpillFile,
     SpillWriter,
+    StepScorer,
     active_target,
     available_targets,
     gather_rows,
@@ -27,6 +28,7 @@ from kernels._native import (
     log_float32,
     map_float32,
     order_of_ids,
+    order_of_keys,
     order_of_range,
     order_of_records,
     row_keys,
@@ -62,6 +64,7 @@ __all__ = [
     "SourceFile",
     "SpillFile",
     "SpillWriter",
+    "StepScorer",
     "active_target",
     "available_targets",
     "basket_bytes",
@@ -75,6 +78,7 @@ __all__ = [
     "memory_file",
     "open_file",
     "order_of_ids",
+    "order_of_keys",
     "order_of_range",
     "order_of_records",
     "pack_columns",

@@ -181,6 +181,9 @@ def order_of_records(
 ) -> npt.NDArray[np.uint32]:
     """The same of records, shape (n_rows, record_bytes), that hold their numbers in 4 or 8 bytes from `id_offset` on."""
 
+def order_of_keys(keys: npt.NDArray[np.uint64], buckets: int) -> npt.NDArray[np.uint32]:
+    """The same of keys that are there, all of which lie in one of so many buckets that divide them evenly; 1 for any keys."""
+
 def gather_rows(
     records: npt.NDArray[np.uint8], order: npt.NDArray[np.uint32], offsets: Sequence[int], outputs: Sequence[npt.NDArray[Any]]
 ) -> None:
@@ -219,6 +222,8 @@ class SpillFile:
         As for `order_of_records`.
     block_bytes
         Of what is written at a time, of each bucket and writer.
+    memory_bytes
+        So much is held in memory, and what is more than that on disk.
 
     Raises
     ------
@@ -226,7 +231,9 @@ class SpillFile:
         From every method: the disk is full, or fails.
     """
 
-    def __init__(self, directory: str, record_bytes: int, id_offset: int, id_bytes: int, block_bytes: int) -> None: ...
+    def __init__(
+        self, directory: str, record_bytes: int, id_offset: int, id_bytes: int, block_bytes: int, memory_bytes: int = 0
+    ) -> None: ...
     def begin(self, buckets: int, seed: int, epoch: int) -> None:
         """Begin a generation: what is written from now on is bucketed for this epoch."""
     def turn(self) -> None:
@@ -246,6 +253,18 @@ class SpillWriter:
     def __init__(self, file: SpillFile) -> None: ...
     def add(self, records: npt.NDArray[np.uint8]) -> None:
         """Put records, shape (n_rows, record_bytes), into the buckets of the generation that was begun."""
+    def take(self, bucket: int, out: npt.NDArray[np.uint8], keys: npt.NDArray[np.uint64]) -> int:
+        """Read, release and add a bucket in one; how many rows it has.
+
+        Parameters
+        ----------
+        bucket
+            Of the generation that is read.
+        out
+            Takes its records in no order, shape (capacity, record_bytes).
+        keys
+            Takes the keys of its rows in the epoch that it is bucketed for, shape (capacity,).
+        """
     def flush(self) -> None:
         """Write what is buffered."""
 
@@ -334,3 +353,41 @@ class GFlash:
 
         `radii` are the edges of the rings, ascending, mm; angles begin at -pi. Spots outside of all rings are left out.
         """
+
+class StepScorer:
+    """Energy of a detector simulation's steps, in layers, angles (from -pi on) and rings around a shower's axis.
+
+    Parameters
+    ----------
+    depths, radii
+        Edges, ascending, mm.
+    angles
+        Parts of a turn.
+    """
+
+    def __init__(self, depths: Sequence[float], angles: int, radii: Sequence[float]) -> None: ...
+    def attach(self, detector: int, slot: int) -> None:
+        """Be called by a G4VSensitiveDetector, at that address, whose ProcessHits is that virtual function."""
+
+    def detach(self) -> None:
+        """Give the detector its own functions back; it must still live."""
+
+    def set_axes(self, axes: Sequence[float]) -> None:
+        """Nine numbers: unit vectors of angle 0, of angle pi / 2, and of depth."""
+
+    def clear(self) -> None:
+        """Forget all energy and steps."""
+
+    def add(self, energy: float, x: float, y: float, z: float) -> None:
+        """One deposit by hand."""
+
+    def energies(self) -> npt.NDArray[np.float64]:
+        """Shape (n_layers * n_angles * n_radii,)."""
+
+    @property
+    def outside(self) -> float:
+        """Energy outside all voxels."""
+
+    @property
+    def steps(self) -> int:
+        """How many were seen."""

@@ -116,6 +116,9 @@ class ColumnPlan:
         Baskets without (written with the IO feature kGenerateOffsetMap) cannot be planned.
     header_bytes
         Of jagged baskets: bytes before the values of each row, 10 for a std::vector of numbers, 0 for ``x[n]``.
+    checksums
+        Of pages: bool, shape (n_pages,), which of them are followed by their XXH3, least significant byte first; a page that does
+        not match it is damaged. None for none of them.
     offsets
         Of pages: the index column (``"uint32"`` or ``"uint64"``, ``"plain"`` or ``"delta"``) that counts the values of the rows,
         where the column is jagged. Its pages count rows. Columns that share one (``jets.pt``, ``jets.eta``) should hold the same
@@ -135,6 +138,7 @@ class ColumnPlan:
     jagged: bool = False
     header_bytes: int = 0
     offsets: ColumnPlan | None = None
+    checksums: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("basket", "page"):
@@ -148,6 +152,8 @@ class ColumnPlan:
         self._check_kind()
         self._check_encoding()
         _check_pages(self.pages)
+        if self.checksums is not None and (self.kind == "basket" or self.checksums.shape != (len(self.pages),)):
+            raise ValueError("checksums are of pages, and for each of them it is told whether it has one")
 
     def _check_kind(self) -> None:
         if self.kind == "basket":
@@ -444,6 +450,7 @@ class ColumnReader(_native.NativeReader):
 
 def _stream(plan: ColumnPlan) -> tuple[int, int, int, int, bool, int, npt.NDArray[np.int64]]:
     kind = 0 if plan.kind == "basket" else 1
+    checksums = np.zeros(len(plan.pages), np.int64) if plan.checksums is None else plan.checksums.astype(np.int64)
     return (
         kind,
         NUMBER_TYPES.index(plan.dtype),
@@ -451,7 +458,7 @@ def _stream(plan: ColumnPlan) -> tuple[int, int, int, int, bool, int, npt.NDArra
         plan.items,
         plan.jagged,
         plan.header_bytes,
-        np.ascontiguousarray(plan.pages),
+        np.column_stack([plan.pages, checksums]),
     )
 
 

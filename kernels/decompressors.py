@@ -1,7 +1,8 @@
 """The C functions that decompress, taken by address from installed wheels, and Python functions where one is not found.
 
-Nothing is linked: libdeflate comes with the package `deflate`, LZ4 with `lz4`, Zstandard with `zstandard`, and LZMA with Python's
-own `lzma` or the system. Where a function is missing, Python's own modules and `cramjam` do the same, more slowly.
+Nothing is linked: libdeflate comes with the package `deflate`, LZ4 with `lz4`, Zstandard with `zstandard`, LZMA with Python's
+own `lzma` or the system, and the checksums of pages with `xxhash`. Where a function is missing, Python's own modules, `cramjam`
+and `xxhash` do the same, more slowly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from kernels import _native
 
-_CODECS = ("zlib", "lzma", "lz4", "zstd")
+_CODECS = ("zlib", "lzma", "lz4", "zstd", "xxh3")
 """In the order of the native numbers."""
 
 _FUNCTIONS = {
@@ -26,12 +27,19 @@ _FUNCTIONS = {
     "lz4": ("LZ4_decompress_safe",),
     "zstd": ("ZSTD_createDCtx", "ZSTD_decompressDCtx", "ZSTD_freeDCtx"),
     "lzma": ("lzma_stream_buffer_decode",),
+    "xxh3": ("XXH3_64bits",),
 }
-"""In the order of the native table."""
+"""In the order of the native table. The last one is no compression: it makes the checksums of an RNTuple's pages."""
 
-_LIBRARIES = {"zlib": "libdeflate", "lz4": "liblz4", "zstd": "libzstd", "lzma": "liblzma"}
-_FALLBACKS = {"zlib": "zlib", "lz4": "cramjam", "zstd": "cramjam", "lzma": "lzma"}
-_MODULES = {"zlib": "deflate._deflate", "lz4": "lz4.block._block", "zstd": "zstandard._cffi", "lzma": "_lzma"}
+_LIBRARIES = {"zlib": "libdeflate", "lz4": "liblz4", "zstd": "libzstd", "lzma": "liblzma", "xxh3": "libxxhash"}
+_FALLBACKS = {"zlib": "zlib", "lz4": "cramjam", "zstd": "cramjam", "lzma": "lzma", "xxh3": "xxhash"}
+_MODULES = {
+    "zlib": "deflate._deflate",
+    "lz4": "lz4.block._block",
+    "zstd": "zstandard._cffi",
+    "lzma": "_lzma",
+    "xxh3": "xxhash._xxhash",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,8 @@ class Decompressors:
         Of the C functions, in the native order; 0 where there is none.
     names
         Of the library that serves each compression: ``{"zlib": "libdeflate", "lz4": "liblz4", "zstd": "libzstd", "lzma":
-        "liblzma"}``, or of the Python module that takes its place (``"zlib"``, ``"cramjam"``, ``"lzma"``).
+        "liblzma", "xxh3": "libxxhash"}``, or of the Python module that takes its place (``"zlib"``, ``"cramjam"``, ``"lzma"``,
+        ``"xxhash"``).
     """
 
     addresses: tuple[int, ...]
@@ -68,7 +77,7 @@ def chosen(codecs: Container[str]) -> Decompressors:
     Parameters
     ----------
     codecs
-        Some of ``"zlib"``, ``"lz4"``, ``"zstd"``, ``"lzma"``.
+        Some of ``"zlib"``, ``"lz4"``, ``"zstd"``, ``"lzma"``, ``"xxh3"``.
     """
     addresses: list[int] = []
     names = {}
@@ -108,7 +117,7 @@ def fallback(codec: int, data: bytes, raw_bytes: int) -> bytes:
     Parameters
     ----------
     codec
-        Its number: zlib 0, LZMA 1, LZ4 2, Zstandard 3.
+        Its number: zlib 0, LZMA 1, LZ4 2, Zstandard 3; 4 asks for the checksum XXH3 of the data, least significant byte first.
     data
         The frame without ROOT's header and checksum.
     raw_bytes
@@ -137,7 +146,13 @@ def _zstd(data: bytes, raw_bytes: int) -> bytes:
     return bytes(cramjam.zstd.decompress(data, output_len=raw_bytes))
 
 
-_PYTHON: dict[str, Callable[[bytes, int], bytes]] = {"zlib": _zlib, "lzma": _lzma, "lz4": _lz4, "zstd": _zstd}
+def _xxh3(data: bytes, raw_bytes: int) -> bytes:
+    import xxhash
+
+    return xxhash.xxh3_64_intdigest(data).to_bytes(raw_bytes, "little")
+
+
+_PYTHON: dict[str, Callable[[bytes, int], bytes]] = {"zlib": _zlib, "lzma": _lzma, "lz4": _lz4, "zstd": _zstd, "xxh3": _xxh3}
 
 
 def decompress(data: bytes, raw_bytes: int, using: Decompressors | None = None) -> bytes:

@@ -52,6 +52,7 @@ def main() -> int:
             lock(ensure_uv())
         elif not up_to_date(arguments.dev):
             check_compiler()
+            ensure_bubblewrap()
             install(ensure_uv(), arguments.dev)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
@@ -84,6 +85,25 @@ def check_compiler() -> None:
             f"the headers of Python {sys.version_info[0]}.{sys.version_info[1]} are missing ({header}); "
             "install them, for example with `apt install python3-dev` or `dnf install python3-devel`"
         )
+
+
+def ensure_bubblewrap() -> None:
+    """Install bubblewrap where that needs nobody's leave; say what is missing without it everywhere else."""
+    if not sys.platform.startswith("linux") or shutil.which("bwrap"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print("Installing bubblewrap", flush=True)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        install_it = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "bubblewrap")
+        for command in (install_it, ("apt-get", "update", "--quiet"), install_it):  # the lists may be missing or old
+            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            if shutil.which("bwrap"):
+                return
+    print(
+        "setup: bubblewrap is missing, so code of answers will not be run and jobs are less well fenced in; install it, for "
+        "example with `apt install bubblewrap` or `dnf install bubblewrap`",
+        file=sys.stderr,
+    )
 
 
 def up_to_date(dev: bool) -> bool:
@@ -130,7 +150,7 @@ def install(uv: Path, dev: bool) -> None:
     shared: list[str | Path] = ["--python", VENV / "bin" / "python", "--constraints", CONSTRAINTS]
     if not sys.stderr.isatty():
         shared.append("--quiet")
-    project = ("-r", ROOT / "pyproject.toml", "--extra", "keras")
+    project = ("-r", ROOT / "pyproject.toml", "--extra", "keras", "--extra", "geant4")
     group = ("--group", f"{ROOT / 'pyproject.toml'}:dev") if dev else ()
     run(uv, "pip", "install", *shared, *torch_options(environment), *project, *group, env=environment)
     print("Building the native kernels", flush=True)

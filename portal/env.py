@@ -7,6 +7,7 @@ field knows are both errors: a misspelt setting must not be ignored in silence.
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -69,6 +70,12 @@ class Environment(BaseSettings):
     model_url: str = Field("", description="OpenAI-compatible server, e.g. http://host:11434/v1; empty: the embedded model")
     model_name: str = Field("", description="Model to ask for at model_url")
     model_api_key: SecretStr = Field(SecretStr(""), description="Key for model_url, where it wants one")
+    run_code: Literal["answers", "asked", "never"] = Field(
+        "answers", description="Code is run in the sandbox: that of answers by itself, or when somebody asks for it, or never"
+    )
+    model_price_prompt: float = Field(0.0, ge=0, description="Price of a million prompt tokens at model_url")
+    model_price_completion: float = Field(0.0, ge=0, description="Price of a million tokens that the model there writes")
+    model_currency: str = Field("EUR", max_length=8, description="Currency of these prices")
     corpus_on_start: bool = Field(True, description="Index the installed documentation on the first start")
 
     # Forum
@@ -76,6 +83,11 @@ class Environment(BaseSettings):
     forum_user: str = Field("", description="The bot's user name there")
     forum_key: SecretStr = Field(SecretStr(""), description="API key of that user")
     forum_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret of the forum's webhook; empty: polling alone")
+
+    # GitHub
+    github_repository: str = Field("", description="Repository whose issues get drafts for review, as owner/name; empty: none")
+    github_token: SecretStr = Field(SecretStr(""), description="Token that may read its issues; empty: 60 requests an hour")
+    github_url: str = Field("https://api.github.com", description="The API; of an Enterprise server https://<host>/api/v3")
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -102,10 +114,17 @@ class Environment(BaseSettings):
     def _storage(cls, value: str) -> str:
         return _address(value, {"s3"})
 
-    @field_validator("public_url", "model_url", "oidc_url", "forum_url")
+    @field_validator("public_url", "model_url", "oidc_url", "forum_url", "github_url")
     @classmethod
     def _http(cls, value: str) -> str:
         return _address(value, {"http", "https"}).rstrip("/")
+
+    @field_validator("github_repository")
+    @classmethod
+    def _repository(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", value):
+            raise ValueError(f"{value!r} is no repository; write it as owner/name")
+        return value
 
     @model_validator(mode="after")
     def _together(self) -> Environment:
@@ -116,6 +135,17 @@ class Environment(BaseSettings):
         if self.forum_url and not (self.forum_user and self.forum_key.get_secret_value()):
             raise ValueError(f"{PREFIX}FORUM_URL needs {PREFIX}FORUM_USER and {PREFIX}FORUM_KEY")
         return self
+
+    @property
+    def github_page(self) -> str:
+        """The repository's page, for people."""
+        host = "https://github.com" if self.github_url == "https://api.github.com" else self.github_url.removesuffix("/api/v3")
+        return f"{host}/{self.github_repository}"
+
+    @property
+    def drafts(self) -> bool:
+        """Whether there is a forum or a repository whose questions get drafts."""
+        return bool(self.forum_url or self.github_repository)
 
 
 def _address(value: str, schemes: set[str]) -> str:

@@ -17,6 +17,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("welcome/<str:token>", welcome, name="welcome"),
     path("api/v1/", include("portal.api.urls")),
+    path("v1/", include("portal.api.openai_urls")),
     path("admin/", admin.site.urls),
 ]
 

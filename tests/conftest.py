@@ -33,6 +33,14 @@ if not _url:
 django.setup()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Processes that run tests read this file themselves, before any settings: each has a folder and a database of its own."""
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+    if _url:
+        os.environ["ML4EP_TEST_POSTGRESQL"] = _url
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_DATA, ignore_errors=True)
 

@@ -16,6 +16,7 @@ FILE_NAME = "sources.json"
 DEFAULT_SOURCES: tuple[SourceEntry, ...] = (
     SourceEntry("root", "root"),
     SourceEntry("packages", "packages", "uproot,awkward,numpy,matplotlib,xgboost,lightgbm,torch,onnx,scikit-learn,h5py"),
+    SourceEntry("portal", "portal"),
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -65,9 +66,10 @@ def add_source(index_dir: Path, kind: str, location: str = "", *, name: str = ""
         Unknown kind, unreadable location, or a name that is taken or malformed.
     """
     source = source_kind(kind)
-    if kind == "folder" and location:
+    if kind in {"folder", "root-sources"} and location and "://" not in location and Path(location).expanduser().is_dir():
         location = str(Path(location).expanduser().resolve())
-    name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(location).name).strip("-._") or kind
+    stem = Path(location.partition("#")[0]).name.removesuffix(".git")
+    name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or kind
     entry = SourceEntry(name, kind, location, url)
     if not _NAME.fullmatch(name):
         raise CorpusError(

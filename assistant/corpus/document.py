@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 Log = Callable[[str], None]
 
@@ -48,6 +49,8 @@ class Document:
         Identifiers that denote this very document: mentioned in a question, they lead here.
     members
         The methods of a documented class.
+    messages
+        Error messages that its code prints, with ``...`` for values.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Document:
     version: str = ""
     names: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +108,13 @@ class Source(Protocol):
 
     def documents(self, entry: SourceEntry, log: Log = ignore) -> Iterator[Document]:
         """All documents of `entry`; a file that cannot be read is logged and left out."""
+        ...
+
+
+@runtime_checkable
+class RemoteSource(Protocol):
+    """A kind whose entries may be elsewhere: they are brought to this machine before they are read."""
+
+    def fetch(self, entry: SourceEntry, cache: Path, log: Log) -> SourceEntry:
+        """`entry`, with a location on this machine; what is downloaded is kept in `cache`, brought up to date each time."""
         ...

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from assistant.corpus.document import Document, Log, SourceEntry, ignore
-from assistant.corpus.parsing import cpp, doxygen, markdown, root_pages
+from assistant.corpus.parsing import cpp, doxygen, markdown, messages, root_pages
 from assistant.corpus.parsing.text import read_text
 from assistant.errors import CorpusError
 
-_PAGES = {".md": markdown.sections, ".markdown": markdown.sections, ".rst": markdown.rst_sections}
-_CPP = frozenset({".h", ".hh", ".hpp", ".hxx", ".cxx", ".cpp", ".cc"})
-_TUTORIALS = frozenset({".C", ".py", ".cxx", ".cpp"})
+PAGES = {".md": markdown.sections, ".markdown": markdown.sections, ".rst": markdown.rst_sections}
+CPP = frozenset({".h", ".hh", ".hpp", ".hxx", ".cxx", ".cpp", ".cc"})
+TUTORIALS = frozenset({".C", ".py", ".cxx", ".cpp"})
 _SKIPPED = frozenset(
     {"node_modules", "build", "dist", "__pycache__", "third_party", "vendor", "site-packages", "venv", "test", "tests"}
     # of a checkout of ROOT
@@ -40,31 +40,35 @@ class Folder:
 
     def version(self, entry: SourceEntry) -> str:
         """The commit that is checked out, abbreviated; empty outside git."""
-        return _commit(self._root(entry))[:12]
+        return checked_out(self._root(entry))[:12]
 
     def documents(self, entry: SourceEntry, log: Log = ignore) -> Iterator[Document]:
         """Pages first, then tutorials and classes."""
         root, version = self._root(entry), self.version(entry)
-        files = list(_files(root, log))
+        files = list(readable_files(root, log))
         is_root = (root / _ROOT_MARK).is_file()
         for path in files:
-            if path.suffix in _PAGES:
-                yield from _page(root, path, entry.url, version, log)
+            if path.suffix in PAGES:
+                yield from page_documents(root, path, entry.url, version, log)
         for path in files:
-            if path.suffix in _TUTORIALS and "tutorials" in path.relative_to(root).parts:
+            if path.suffix in TUTORIALS and "tutorials" in path.relative_to(root).parts:
                 place = path.relative_to(root).as_posix()
                 document = root_pages.tutorial_document(place, read_text(path, log), version=version, public=is_root)
                 if document:
                     yield _linked(document, entry.url, place)
 
+        reported: list[messages.Reported] = []
+
         def scopes() -> Iterator[tuple[str, cpp.CppScope]]:
             for path in files:
                 place = path.relative_to(root)
-                if path.suffix in _CPP and "tutorials" not in place.parts:
-                    for scope in cpp.read(read_text(path, log)):
+                if path.suffix in CPP and "tutorials" not in place.parts:
+                    text = read_text(path, log)
+                    reported.extend(messages.read(text))
+                    for scope in cpp.read(text):
                         yield place.as_posix(), scope
 
-        for document in root_pages.class_documents(scopes(), version=version, public=is_root):
+        for document in root_pages.class_documents(scopes(), version=version, public=is_root, reported=reported):
             yield _linked(document, entry.url, document.place.rpartition(":")[0])
 
     def _root(self, entry: SourceEntry) -> Path:
@@ -78,15 +82,16 @@ class Folder:
         return root
 
 
-def _files(root: Path, log: Log) -> Iterator[Path]:
-    """The files worth reading, in a stable order; what links out of the folder is left out."""
+def readable_files(root: Path, log: Log, more: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """The files worth reading and those with the suffixes `more`, in a stable order; what links out of the folder is left out."""
+    wanted = CPP | PAGES.keys() | TUTORIALS | more
     resolved = root.resolve()
     count = 0
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
         for name in sorted(names):
             path = Path(folder) / name
-            if path.suffix not in _CPP | _PAGES.keys() | _TUTORIALS or name.startswith("."):
+            if path.suffix not in wanted or name.startswith("."):
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(resolved):
                 log(f"{name} is left out: it links out of the folder")
@@ -98,11 +103,12 @@ def _files(root: Path, log: Log) -> Iterator[Path]:
             yield path
 
 
-def _page(root: Path, path: Path, url: str, version: str, log: Log) -> Iterator[Document]:
+def page_documents(root: Path, path: Path, url: str, version: str, log: Log) -> Iterator[Document]:
+    """The sections of a Markdown or reStructuredText page."""
     place = path.relative_to(root).as_posix()
     name = path.stem if path.stem.lower() not in {"index", "readme"} or path.parent == root else path.parent.name
     link = f"{url.rstrip('/')}/{place}" if url else ""
-    for section in _PAGES[path.suffix](read_text(path, log), title=name):
+    for section in PAGES[path.suffix](read_text(path, log), title=name):
         yield Document(
             id=f"page:{place}:{section.line}",
             title=" › ".join(section.path),
@@ -123,7 +129,7 @@ def _linked(document: Document, url: str, place: str) -> Document:
     return replace(document, url=f"{url.rstrip('/')}/{place}")
 
 
-def _commit(root: Path) -> str:
+def checked_out(root: Path) -> str:
     """The hash of the commit that is checked out, read from git's files."""
     git = root / ".git"
     try:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from assistant.corpus.document import Document, Log, SourceEntry, ignore
-from assistant.corpus.parsing import cpp, doxygen, markdown, python, root_pages
+from assistant.corpus.parsing import cpp, doxygen, markdown, messages, python, root_pages
 from assistant.corpus.parsing.text import read_text
 from assistant.errors import CorpusError
 
@@ -32,18 +33,13 @@ class RootWheel:
 
     def check(self, entry: SourceEntry) -> None:
         """ROOT is installed, or the location is a ROOT installation."""
-        self._root(entry)
+        self.root(entry)
 
     def version(self, entry: SourceEntry) -> str:
         """ROOT's own version, such as ``"6.40.00"``, else the package's."""
-        header = self._root(entry) / "include" / "ROOT" / "RVersion.hxx"
-        numbers = (
-            dict(re.findall(r"#define ROOT_VERSION_(MAJOR|MINOR|PATCH)\s+(\d+)", read_text(header, ignore)))
-            if header.is_file()
-            else {}
-        )
-        if len(numbers) == 3:
-            return f"{numbers['MAJOR']}.{int(numbers['MINOR']):02d}.{int(numbers['PATCH']):02d}"
+        header = self.root(entry) / "include" / "ROOT" / "RVersion.hxx"
+        if header.is_file() and (version := version_of(header)):
+            return version
         try:
             return importlib.metadata.version("root")
         except importlib.metadata.PackageNotFoundError:
@@ -51,14 +47,15 @@ class RootWheel:
 
     def documents(self, entry: SourceEntry, log: Log = ignore) -> Iterator[Document]:
         """Tutorials and classes first, then release notes, Python interfaces, manual pages."""
-        root, version = self._root(entry), self.version(entry)
+        root, version = self.root(entry), self.version(entry)
         yield from self._tutorials(root, version, log)
         yield from self._classes(root, version, log)
-        yield from self._release_notes(root, version, log)
+        yield from release_notes(root, log)
         yield from self._pythonizations(root, version, log)
         yield from self._manual_pages(root, version, log)
 
-    def _root(self, entry: SourceEntry) -> Path:
+    def root(self, entry: SourceEntry) -> Path:
+        """The folder of the installation."""
         if entry.location:
             root = Path(entry.location)
         else:
@@ -91,38 +88,19 @@ class RootWheel:
                 if len(body.split()) >= 5:
                     url = f"{root_pages.DOXYGEN}/group__{root_pages.doxygen_name(name)}.html"
                     yield Document(
-                        f"group:{name}:{place}", title, name, "page", f"{place}:1", url, f"{title}\n\n{body}", version, (name,)
+                        f"group:{name}", title, name, "page", f"{place}:1", url, f"{title}\n\n{body}", version, (name,)
                     )
 
     def _classes(self, root: Path, version: str, log: Log) -> Iterator[Document]:
+        reported: list[messages.Reported] = []
+
         def scopes() -> Iterator[tuple[str, cpp.CppScope]]:
-            for path in _files(root / "include", _HEADER_SUFFIXES):
-                place = path.relative_to(root)
-                if place.parts[1] not in _FOREIGN:
-                    for scope in cpp.read(read_text(path, log)):
-                        yield place.as_posix(), scope
+            for place, text in headers(root, log):
+                reported.extend(messages.read(text))
+                for scope in cpp.read(text):
+                    yield place, scope
 
-        yield from root_pages.class_documents(scopes(), version=version)
-
-    def _release_notes(self, root: Path, version: str, log: Log) -> Iterator[Document]:
-        for path in _files(root / "README" / "ReleaseNotes", frozenset({".md"})):
-            release = path.parent.name  # "v636"
-            if not re.fullmatch(r"v\d{3}", release):
-                continue
-            number = f"{release[1]}.{release[2:]}"
-            place = path.relative_to(root).as_posix()
-            for section in markdown.sections(read_text(path, log), title=f"ROOT {number} release notes"):
-                heading = " › ".join(step for step in section.path if not step.startswith("ROOT Version"))
-                yield Document(
-                    id=f"release:{release}:{section.line}",
-                    title=heading if heading.startswith("ROOT") else f"ROOT {number} release notes › {heading}",
-                    source=f"ROOT {number} release notes",
-                    kind="release",
-                    place=f"{place}:{section.line}",
-                    url=f"https://root.cern/doc/{release}/release-notes.html",
-                    text=section.text,
-                    version=number,
-                )
+        yield from root_pages.class_documents(scopes(), version=version, reported=reported)
 
     def _pythonizations(self, root: Path, version: str, log: Log) -> Iterator[Document]:
         for path in _files(root / "_pythonization", frozenset({".py"})):
@@ -159,6 +137,50 @@ class RootWheel:
                 url = "https://root.cern/manual/" if name in {"root", "hadd", "rootcling"} else ""
                 place = f"{path.relative_to(root).as_posix()}:1"
                 yield Document(f"manual:{name}", f"{name}: manual page", name, "manual", place, url, text, version, (name,))
+
+
+def headers(root: Path, log: Log) -> Iterator[tuple[str, str]]:
+    """The headers of an installation, foreign libraries left out: pairs of path, relative to `root`, and text."""
+    for path in _files(root / "include", _HEADER_SUFFIXES):
+        place = path.relative_to(root)
+        if place.parts[1] not in _FOREIGN:
+            yield place.as_posix(), read_text(path, log)
+
+
+def version_of(header: Path) -> str:
+    """The version that ROOT's version header defines, such as ``"6.40.00"``; empty where it defines none."""
+    text = read_text(header, ignore)
+    numbers = dict(re.findall(r"#define ROOT_VERSION_(MAJOR|MINOR|PATCH)\s+(\d+)", text))
+    if len(numbers) == 3:
+        return f"{numbers['MAJOR']}.{int(numbers['MINOR']):02d}.{int(numbers['PATCH']):02d}"
+    written = re.search(r'#define ROOT_RELEASE\s+"(\d+\.\d+)/(\d+)', text)  # before 6.28
+    return f"{written[1]}.{written[2]}" if written else ""
+
+
+def release_notes(root: Path, log: Log) -> Iterator[Document]:
+    """The release notes of an installation or a checkout, by section."""
+    for path in _files(root / "README" / "ReleaseNotes", frozenset({".md"})):
+        release = path.parent.name  # "v636"
+        if not re.fullmatch(r"v\d{3}", release):
+            continue
+        number = f"{release[1]}.{release[2:]}"
+        place = path.relative_to(root).as_posix()
+        known: Counter[str] = Counter()
+        for section in markdown.sections(read_text(path, log), title=f"ROOT {number} release notes"):
+            heading = " › ".join(step for step in section.path if not step.startswith("ROOT Version"))
+            slug = re.sub(r"\W+", "-", heading.lower()).strip("-")
+            known[slug] += 1
+            yield Document(
+                # By its heading, which is the same in a checkout of another day.
+                id=f"release:{release}:{slug}" + (f"-{known[slug]}" if known[slug] > 1 else ""),
+                title=heading if heading.startswith("ROOT") else f"ROOT {number} release notes › {heading}",
+                source=f"ROOT {number} release notes",
+                kind="release",
+                place=f"{place}:{section.line}",
+                url=f"https://root.cern/doc/{release}/release-notes.html",
+                text=section.text,
+                version=number,
+            )
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:

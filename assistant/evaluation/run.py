@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 from assistant import answer as answers
+from assistant.code_blocks import code_blocks
 from assistant.condense import search_query
 from assistant.errors import AssistantError
 from assistant.evaluation.golden import Golden
@@ -20,7 +20,6 @@ from assistant.retrieval import RetrievalOptions
 
 Progress = Callable[[float, str], None]
 _TITLE = 80  # characters of a question that name it
-_LANGUAGE = re.compile(r"^[ \t>*+\-\d.)]*`{3,}[ \t]*([\w+#-]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +148,9 @@ def _ask(golden: Golden, retriever: SupportsOptions, chosen: Configuration, run_
     outcome = _outcome(golden, looking.found, abstained=given.abstained, seconds=given.timings)
     segments = list(_segments(given.text))
     cited = [number for segment in segments for number in segment.numbers]
-    blocks = list(_blocks(segments))
-    runs = [run for language, code in blocks if (run := run_code(language, code)) is not None] if run_code else None
+    runs = (
+        [run for language, code in code_blocks(given.text) if (run := run_code(language, code)) is not None] if run_code else None
+    )
     return replace(
         outcome,
         terms_answer=None if golden.out_of_scope else golden.covered(given.text),
@@ -205,15 +205,3 @@ def _segments(markdown: str) -> Iterator[Segment]:
     scanner = Scanner()
     yield from scanner.feed(markdown)
     yield from scanner.finish()
-
-
-def _blocks(segments: Iterable[Segment]) -> Iterator[tuple[str, str]]:
-    """Language and text of each code block."""
-    lines: list[str] = []
-    for segment in segments:
-        if segment.kind == "code":
-            lines.append(segment.text)
-        elif segment.kind == "code-end" and lines:
-            opening = _LANGUAGE.match(lines[0])
-            yield (opening.group(1) if opening else "", "".join(lines[1:]))
-            lines = []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.corpus.config import list_sources
-from assistant.corpus.document import SourceEntry, ignore
+from assistant.corpus.document import RemoteSource, SourceEntry, ignore
 from assistant.corpus.registry import source_kind
 from assistant.errors import AssistantError, CorpusError
 from assistant.index import dense, generations, lexical, relations, store
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 Log = Callable[[str], None]
 
+CHECKOUTS = "checkouts"  # in the index's folder: what was cloned
 LEXICAL_SHARE = 0.2  # of the progress bar
 MAX_PASSAGES = 400_000
 
@@ -96,7 +97,7 @@ def build(
     with generations.lock(options.index_dir):
         began = time.monotonic()
         entries = list_sources(options.index_dir) if options.sources is None else options.sources
-        documents, sources = _read(entries, progress, log)
+        documents, sources = _read(entries, options.index_dir / CHECKOUTS, progress, log)
         if not documents:
             problems = "; ".join(f"{s.name}: {s.problem}" for s in sources if s.problem)
             raise CorpusError(
@@ -114,7 +115,9 @@ def build(
         return index_status(options.index_dir)
 
 
-def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple[list[CorpusDocument], list[SourceStatus]]:
+def _read(
+    entries: Sequence[SourceEntry], checkouts: Path, progress: Progress, log: Log
+) -> tuple[list[CorpusDocument], list[SourceStatus]]:
     """All documents of all entries; an entry that cannot be read is reported and left out."""
     documents: dict[str, CorpusDocument] = {}
     pages: dict[tuple[str, str], CorpusDocument] = {}
@@ -125,8 +128,9 @@ def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple
         try:
             kind = source_kind(entry.kind)
             kind.check(entry)
-            version = kind.version(entry)
-            for document in kind.documents(entry, log):
+            here = kind.fetch(entry, checkouts, log) if isinstance(kind, RemoteSource) else entry
+            version = kind.version(here)
+            for document in kind.documents(here, log):
                 if document.text.strip():
                     _keep(CorpusDocument(entry.name, document), documents, pages)
         except CorpusError as error:
@@ -138,10 +142,10 @@ def _read(entries: Sequence[SourceEntry], progress: Progress, log: Log) -> tuple
 
 
 def _keep(item: CorpusDocument, documents: dict[str, CorpusDocument], pages: dict[tuple[str, str], CorpusDocument]) -> None:
-    """Add a document, unless another source has the same class or tutorial with more to say about it."""
+    """Add a document, unless another source has the same page of the same release with more to say."""
     document = item.document
     page = (document.id, document.url)
-    other = pages.get(page) if document.url and document.kind in {"class", "namespace", "tutorial"} else None
+    other = pages.get(page) if document.url else None
     if other is not None:
         if len(other.document.text) >= len(document.text):
             return
@@ -196,6 +200,7 @@ def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sou
             f"The sources hold {len(ranges)} passages, more than {MAX_PASSAGES}", hint="Remove a source.", code="corpus.large"
         )
     member_tokens, member_documents = _members(documents, vocabulary)
+    message_tokens, phrases = _messages(documents, vocabulary)
     frequencies = [0] * len(vocabulary)
     for tokens in chunk_tokens:
         for token in set(tokens):
@@ -205,11 +210,13 @@ def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sou
 
     previous = generations.current(options.index_dir)
     folder = generations.start(options.index_dir)
-    store.write(folder, documents, ranges, vocabulary.numbers, frequencies, related.names)
+    store.write(folder, documents, ranges, vocabulary.numbers, frequencies, related.names, phrases)
     lexical.write(folder / "chunks", chunk_tokens, len(vocabulary))
     lexical.write(folder / "documents", document_tokens, len(vocabulary))
     if member_tokens:
         lexical.write(folder / "members", member_tokens, len(vocabulary), b=0.3)
+    if message_tokens:
+        lexical.write(folder / "messages", message_tokens, len(vocabulary))
     store.save_array(folder, "member_document", np.asarray(member_documents, dtype=np.int32))
     store.save_array(folder, "chunk_document", np.asarray(chunk_documents, dtype=np.int32))
     store.save_array(folder, "prior", np.asarray(related.prior, dtype=np.float32))
@@ -251,6 +258,13 @@ def _members(documents: Sequence[CorpusDocument], vocabulary: lexical.Vocabulary
             tokens.append(vocabulary.encode(f"{item.document.source}::{name} {name} {comment}"))
             owners.append(number)
     return tokens, owners
+
+
+def _messages(documents: Sequence[CorpusDocument], vocabulary: lexical.Vocabulary) -> tuple[list[list[int]], list[store.Message]]:
+    """Tokens of each error message, and its document; the place it comes from is a name, and found as one."""
+    found = [(message, number) for number, item in enumerate(documents) for message in item.document.messages]
+    phrases = [store.Message(message.rpartition(">: ")[2], number) for message, number in found]
+    return [vocabulary.encode(phrase.text) for phrase in phrases], phrases
 
 
 def _known_vectors(previous: Path | None, hashes: NDArray[np.uint8], log: Log) -> dict[int, NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from assistant.index import dense, generations
 from assistant.index.lexical import LexicalStore
 from assistant.index.status import StoredDocument, connect
 from assistant.index.store import load_array
-from assistant.index.tokens import looks_like_identifier
+from assistant.index.tokens import looks_like_identifier, tokenize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 CHUNK_CANDIDATES = 400
 DENSE_CANDIDATES = 200
+MESSAGE_CANDIDATES = 8
+MESSAGE_WORDS = 3  # a shorter quote could be of any message
+MESSAGE_SHARE = 0.6  # of a message that must be in the quote: values in it are left out, but formats change with the release
+MESSAGE_TELLING = 3  # words that nothing else has make a message unmistakable
 CHUNK_DECAY = (1.0, 0.5, 0.25)  # weights of a document's best, second and third chunk
 _WORD_NAME_PREFIXES = ("t", "roo", "r")
 
@@ -62,6 +66,7 @@ class Searcher:
             self._chunks = LexicalStore(folder / "chunks")
             self._documents = LexicalStore(folder / "documents")
             self._members = LexicalStore(folder / "members") if (folder / "members").is_dir() else None
+            self._messages = LexicalStore(folder / "messages") if (folder / "messages").is_dir() else None
             self._chunk_document = load_array(folder, "chunk_document")
             self._member_document = load_array(folder, "member_document")
             self.prior: Scores = load_array(folder, "prior")
@@ -95,6 +100,16 @@ class Searcher:
         columns = ", ".join(StoredDocument.__slots__)
         row = self._connection().execute(f"SELECT {columns} FROM documents WHERE number = ?", (number,)).fetchone()  # noqa: S608
         return StoredDocument(*row)
+
+    def releases(self, number: int) -> list[tuple[int, str]]:
+        """The same page in every release that the index has: numbers and versions of documents; none where there is one alone."""
+        rows = self._connection().execute(
+            "SELECT other.number, other.version FROM documents this JOIN documents other ON other.page = this.page "
+            "WHERE this.number = ? ORDER BY other.number",
+            (number,),
+        )
+        found = [(int(row[0]), str(row[1])) for row in rows]
+        return found if len(found) > 1 else []
 
     def terms(self, tokens: Mapping[str, float], limit: int = 48) -> list[Term]:
         """The known ones of `tokens` with their weights: the `limit` of them that say most, in their order."""
@@ -140,6 +155,36 @@ class Searcher:
             best = _largest(scores, DENSE_CANDIDATES)
             np.maximum.at(result, self._member_document[best], scores[best])
         return _normalised(result)
+
+    def by_messages(self, quoted: Sequence[str]) -> Scores:
+        """Classes that print what the question quotes: how much of a message, by the rarity of its words, stands in one quote.
+
+        Not scaled to 1: a quote that shares some words with a message is not that message. One of a few common words says less.
+        """
+        import numpy as np
+
+        result = np.zeros(self.n_documents, dtype=np.float32)
+        if self._messages is None:
+            return result
+        telling = MESSAGE_TELLING * log(1 + self.n_chunks)
+        for quote in quoted:
+            said = set(tokenize(quote))
+            terms = self.terms(dict.fromkeys(said, 1.0))
+            if len(terms) < MESSAGE_WORDS:
+                continue
+            for number in _largest(self._messages.scores(_numbers(terms)), MESSAGE_CANDIDATES):
+                text, document = (
+                    self._connection().execute("SELECT text, document FROM messages WHERE number = ?", (int(number),)).fetchone()
+                )
+                rarity = {
+                    term.token: log(1 + self.n_chunks / max(1, term.documents))
+                    for term in self.terms(dict.fromkeys(tokenize(text), 1.0))
+                }
+                whole = sum(rarity.values())
+                share = sum(rarity[token] for token in rarity.keys() & said) / whole if whole else 0.0
+                if share >= MESSAGE_SHARE:
+                    result[document] = max(result[document], share * min(1.0, whole / telling))
+        return result
 
     def by_names(self, mentioned: Mapping[str, float]) -> Scores:
         """Documents that the question mentions by name, by how rare the name is.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant.corpus.document import Document
+from assistant.corpus.versions import release
 from assistant.index.chunks import Chunk
 from assistant.index.status import DOCUMENTS
 
@@ -22,10 +23,11 @@ HASH_BYTES = 16
 _SCHEMA = """
 CREATE TABLE documents (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL,
-  place TEXT NOT NULL, url TEXT NOT NULL, text TEXT NOT NULL, corpus TEXT NOT NULL, version TEXT NOT NULL
+  place TEXT NOT NULL, url TEXT NOT NULL, text TEXT NOT NULL, corpus TEXT NOT NULL, version TEXT NOT NULL, page TEXT
 );
 CREATE TABLE chunks (number INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL);
 CREATE TABLE vocabulary (token TEXT PRIMARY KEY, number INTEGER NOT NULL, documents INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE messages (number INTEGER PRIMARY KEY, text TEXT NOT NULL, document INTEGER NOT NULL);
 CREATE TABLE names (lower TEXT NOT NULL, name TEXT NOT NULL, document INTEGER NOT NULL, weight REAL NOT NULL);
 """
 
@@ -52,6 +54,14 @@ class Name:
     weight: float
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An error message and the document of the class that prints it."""
+
+    text: str
+    document: int
+
+
 def write(
     folder: Path,
     documents: Sequence[CorpusDocument],
@@ -59,6 +69,7 @@ def write(
     vocabulary: dict[str, int],
     frequencies: Sequence[int],
     names: Sequence[Name],
+    messages: Sequence[Message] = (),
 ) -> None:
     """Write `documents.sqlite` into an empty generation folder.
 
@@ -72,11 +83,24 @@ def write(
     with closing(sqlite3.connect(folder / DOCUMENTS)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _SCHEMA)
         rows = (
-            (number, item.id, d.title, d.source, d.kind, d.place, d.url, d.text, item.corpus, d.version)
+            # A page is the same in several releases; what has no release has no other.
+            (
+                number,
+                item.id,
+                d.title,
+                d.source,
+                d.kind,
+                d.place,
+                d.url,
+                d.text,
+                item.corpus,
+                d.version,
+                d.id if release(d.version) else None,
+            )
             for number, item in enumerate(documents)
             for d in [item.document]
         )
-        connection.executemany("INSERT INTO documents VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+        connection.executemany("INSERT INTO documents VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
         connection.executemany(
             "INSERT INTO chunks VALUES (?,?,?,?)", ((n, document, c.start, c.end) for n, (document, c) in enumerate(chunks))
         )
@@ -86,7 +110,12 @@ def write(
         connection.executemany(
             "INSERT INTO names VALUES (?,?,?,?)", ((n.name.lower(), n.name, n.document, n.weight) for n in names)
         )
-        connection.executescript("CREATE INDEX names_lower ON names (lower); ANALYZE;")
+        connection.executemany(
+            "INSERT INTO messages VALUES (?,?,?)", ((n, message.text, message.document) for n, message in enumerate(messages))
+        )
+        connection.executescript(
+            "CREATE INDEX names_lower ON names (lower); CREATE INDEX documents_page ON documents (page); ANALYZE;"
+        )
         connection.commit()
 
 

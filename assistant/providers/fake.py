@@ -7,9 +7,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from assistant.errors import ProviderError
 from assistant.providers.base import Chunk, Message, Usage
+
+if TYPE_CHECKING:
+    from assistant.tools.base import Call, ToolSpec
 
 Reply = str | ProviderError | Sequence[str | ProviderError]
 
@@ -34,6 +38,9 @@ class FakeProvider:
     prompt_tokens: int = 600
     delay: float = 0.0
     requests: list[tuple[Message, ...]] = field(default_factory=list)
+    choices: deque[list[Call] | ProviderError] = field(default_factory=deque)
+    """What tools to call, in each round; none where the queue is empty."""
+    offered: list[tuple[tuple[Message, ...], tuple[ToolSpec, ...], tuple[tuple[Call, str], ...]]] = field(default_factory=list)
     closed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -64,6 +71,17 @@ class FakeProvider:
             yield Chunk(usage=Usage(sum(len(message.content.split()) for message in messages), sent))
         finally:
             self.closed += 1
+
+    def choose(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], done: Sequence[tuple[Call, str]] = (), *, max_tokens: int
+    ) -> list[Call]:
+        """The next choice of the queue."""
+        with self._lock:
+            self.offered.append((tuple(messages), tuple(tools), tuple(done)))
+            choice = self.choices.popleft() if self.choices else []
+        if isinstance(choice, ProviderError):
+            raise choice
+        return choice
 
 
 def _words(text: str) -> list[str]:

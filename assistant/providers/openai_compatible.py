@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage, BaseMessageChunk
     from langchain_openai import ChatOpenAI
 
+    from assistant.tools.base import Call, ToolSpec
+
 _CONNECT_SECONDS = 5.0
 
 
@@ -87,6 +89,40 @@ class OpenAICompatible:
                 hint="Ask again; if it goes on, see the model server's log.",
                 code="provider.cut-off",
             )
+
+    def choose(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], done: Sequence[tuple[Call, str]] = (), *, max_tokens: int
+    ) -> list[Call]:
+        """Ask which tools to call next; none where the model wants none.
+
+        Raises
+        ------
+        ProviderError
+            As `stream`; permanent also where the server knows no tools.
+        """
+        from langchain_core.messages import AIMessage, ToolMessage
+
+        from assistant.tools.base import Call
+
+        talk = [_langchain_message(message) for message in messages]
+        for number, (call, said) in enumerate(done):
+            name = call.id or f"call_{number}"
+            made = {"name": call.name, "args": dict(call.arguments), "id": name, "type": "tool_call"}
+            talk += [AIMessage(content="", tool_calls=[made]), ToolMessage(content=said, tool_call_id=name)]
+        specs = [
+            {
+                "type": "function",
+                "function": {"name": each.name, "description": each.description, "parameters": dict(each.parameters)},
+            }
+            for each in tools
+        ]
+        try:
+            answer = self._model().bind_tools(specs).invoke(talk, **self._limit(max_tokens))
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise self._translate(error) from error
+        return [Call(str(each["name"]), each["args"], str(each["id"] or "")) for each in getattr(answer, "tool_calls", ())]
 
     def check(self, timeout: float = 2.0) -> None:
         """See whether the server answers and knows the model, without asking it anything.

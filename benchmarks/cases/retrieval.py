@@ -19,7 +19,10 @@ from benchmarks.measure import Comparison, Measured, Settings, summary
 
 TITLE = "Search in the documentation of the installed ROOT and scientific packages"
 
-QUESTIONS = Path(__file__).parents[2] / "tests" / "data" / "assistant" / "golden.jsonl"
+# The half of the forum's questions that nothing was tuned on.
+QUESTIONS = Path(__file__).parents[2] / "tests" / "data" / "assistant" / "forum_held_out.jsonl"
+GOALS = {1: 55.0, 5: 85.0, 10: 90.0}  # % of questions with a gold source among the first so many
+SLOWEST = 300.0  # ms, 95 % of the questions
 OURS, WORDS = "ours, by words and meaning", "ours, by words"
 TIMES = "times.json"
 K = 10
@@ -48,16 +51,17 @@ def run(settings: Settings) -> list[Comparison]:
     comparisons = [
         Comparison(
             task=f"a source that answers the question among the first {depth}",
-            goal="better than plain BM25 over the same passages",
+            goal=f"at least {goal:.0f} %, and better than plain BM25 over the same passages",
             unit="% of questions",
             ours=ours,
             measured={name: _exactly(_hits(lists, answerable, depth)) for name, lists in found.items()},
             least_ratio=1.0,
+            bound=goal,
             peers=(peer,),
             lower_is_better=False,
             facts=facts,
         )
-        for depth in (1, 5, 10)
+        for depth, goal in GOALS.items()
     ]
     return [*comparisons, *_latency(searches, texts, settings, ours, facts), *_building(times)]
 
@@ -83,11 +87,11 @@ def _latency(
     return [
         Comparison(
             task=f"time of a question, {title}",
-            goal="well under a second",
+            goal=f"95 % within {SLOWEST:.0f} ms",
             unit="ms",
             ours=ours,
             measured={name: summary(values) for name, values in rounds_of.items()},
-            bound=200.0,
+            bound=SLOWEST,
             peers=(),
             facts=facts | {"ours": "with the passages' text, cut to the best lines"},
         )

@@ -43,8 +43,8 @@ kernels::NumberType number_type(int code) {
 kernels::DecompressorTable table_of(const Addresses& addresses, const nb::callable& fallback) {
   kernels::DecompressorTable table;
   void** const places[] = {&table.deflate_make, &table.deflate_run, &table.deflate_free, &table.lz4_run,
-                           &table.zstd_make,    &table.zstd_run,    &table.zstd_free,    &table.lzma_run};
-  if (addresses.size() != std::size(places)) throw std::invalid_argument("the decompressors have eight functions");
+                           &table.zstd_make,    &table.zstd_run,    &table.zstd_free,    &table.lzma_run, &table.xxh3_run};
+  if (addresses.size() != std::size(places)) throw std::invalid_argument("the decompressors have nine functions");
   for (std::size_t i = 0; i < addresses.size(); ++i) *places[i] = reinterpret_cast<void*>(addresses[i]);
   table.fallback = [fallback](kernels::Codec codec, const std::uint8_t* in, std::size_t n, std::uint8_t* out, std::size_t raw) {
     const nb::gil_scoped_acquire held;
@@ -125,11 +125,11 @@ View view_of(const void* data, std::size_t rank, const std::size_t* shape, std::
 std::vector<kernels::Stream> streams_of(const std::vector<StreamParts>& parts) {
   std::vector<kernels::Stream> streams;
   for (const auto& [kind, type, encoding, items, jagged, header_bytes, pages] : parts) {
-    if (kind < 0 || kind > 1 || encoding < 0 || encoding > 4 || pages.shape(1) != 6) throw std::invalid_argument("there is no such plan");
+    if (kind < 0 || kind > 1 || encoding < 0 || encoding > 4 || pages.shape(1) != 7) throw std::invalid_argument("there is no such plan");
     kernels::Stream stream{static_cast<kernels::PageKind>(kind), number_type(type), static_cast<kernels::Encoding>(encoding), items, jagged, header_bytes, {}};
     stream.pages.reserve(pages.shape(0));
     for (std::size_t i = 0; i < pages.shape(0); ++i) {
-      stream.pages.push_back({pages(i, 0), pages(i, 1), pages(i, 2), pages(i, 3), pages(i, 4), pages(i, 5)});
+      stream.pages.push_back({pages(i, 0), pages(i, 1), pages(i, 2), pages(i, 3), pages(i, 4), pages(i, 5), pages(i, 6) != 0});
     }
     streams.push_back(std::move(stream));
   }

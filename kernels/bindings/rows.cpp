@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <limits>
@@ -24,6 +25,7 @@ namespace {
 using Records = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using WritableRecords = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<const std::uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using WritableKeys = nb::ndarray<std::uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Order = nb::ndarray<const std::uint32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<nb::device::cpu, nb::c_contig>;
 
@@ -58,6 +60,17 @@ auto order_of_range(std::uint64_t first, std::size_t count, std::uint64_t seed, 
   return ordered({nullptr, 0, 8, first}, count, seed, epoch);
 }
 
+auto order_of_keys(const Ids& keys, std::uint64_t buckets) {
+  if (keys.shape(0) >= std::numeric_limits<std::uint32_t>::max()) throw nb::value_error("there are 2**32 rows or more");
+  if (buckets == 0 || buckets > std::numeric_limits<std::uint32_t>::max()) throw nb::value_error("there are no buckets, or 2**32 or more");
+  std::unique_ptr<std::uint32_t[]> result(new std::uint32_t[keys.shape(0)]);
+  {
+    const nb::gil_scoped_release release;
+    kernels::order_keys(keys.data(), keys.shape(0), buckets, result.get());
+  }
+  return vector(std::move(result), keys.shape(0));
+}
+
 void check_id(std::size_t record_bytes, std::size_t id_offset, int id_bytes) {
   if (id_bytes != 4 && id_bytes != 8) throw nb::value_error("id_bytes is neither 4 nor 8");
   if (record_bytes < static_cast<std::size_t>(id_bytes) || id_offset > record_bytes - id_bytes) {
@@ -73,9 +86,9 @@ auto order_of_records(const Records& records, std::size_t id_offset, int id_byte
 void gather(const Records& records, const Order& order, const std::vector<std::size_t>& offsets, const std::vector<Output>& outputs) {
   if (offsets.size() != outputs.size()) throw nb::value_error("there are not as many offsets as outputs");
   const std::size_t count = order.shape(0), width = records.shape(1);
-  for (std::size_t i = 0; i < count; ++i) {
-    if (order.data()[i] >= records.shape(0)) throw nb::index_error("the order names a record that is not there");
-  }
+  std::uint32_t largest = 0;
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, order.data()[i]);
+  if (count > 0 && largest >= records.shape(0)) throw nb::index_error("the order names a record that is not there");
   std::vector<kernels::GatherField> fields;
   for (std::size_t i = 0; i < offsets.size(); ++i) {
     const Output& output = outputs[i];
@@ -90,10 +103,11 @@ void gather(const Records& records, const Order& order, const std::vector<std::s
 
 class Spill {
  public:
-  Spill(const std::string& directory, std::size_t record_bytes, std::size_t id_offset, int id_bytes, std::size_t block_bytes) {
+  Spill(const std::string& directory, std::size_t record_bytes, std::size_t id_offset, int id_bytes, std::size_t block_bytes,
+        std::size_t memory_bytes) {
     check_id(record_bytes, id_offset, id_bytes);
     if (block_bytes < record_bytes) throw nb::value_error("a block holds no record");
-    file_ = std::make_shared<kernels::SpillFile>(directory, record_bytes, id_offset, id_bytes, block_bytes);
+    file_ = std::make_shared<kernels::SpillFile>(directory, record_bytes, id_offset, id_bytes, block_bytes, memory_bytes);
   }
 
   void begin(std::size_t buckets, std::uint64_t seed, std::uint64_t epoch) {
@@ -129,6 +143,11 @@ class SpillWriter {
     const nb::gil_scoped_release release;
     writer_.add(records.data(), records.shape(0));
   }
+  std::size_t take(std::size_t bucket, const WritableRecords& out, const WritableKeys& keys) {
+    if (out.shape(1) != file_->record_bytes()) throw nb::value_error("the records to be filled are of another size");
+    const nb::gil_scoped_release release;
+    return writer_.take(bucket, out.data(), keys.data(), std::min(out.shape(0), keys.shape(0)));
+  }
   void flush() {
     const nb::gil_scoped_release release;
     writer_.flush();
@@ -156,11 +175,12 @@ void bind_rows(nb::module_& module) {
              "The same of the rows first to first + count.");
   module.def("order_of_records", &order_of_records, nb::arg("records"), nb::arg("id_offset"), nb::arg("id_bytes"), nb::arg("seed"),
              nb::arg("epoch"), "The same of records that hold their numbers.");
+  module.def("order_of_keys", &order_of_keys, nb::arg("keys"), nb::arg("buckets"), "The same of keys that all lie in one of so many buckets.");
   module.def("gather_rows", &gather, nb::arg("records"), nb::arg("order"), nb::arg("offsets"), nb::arg("outputs"),
              "Fill arrays with parts of the records, in the order given.");
   nb::class_<Spill>(module, "SpillFile", "Records on disk, in buckets by the keys of an epoch.")
-      .def(nb::init<const std::string&, std::size_t, std::size_t, int, std::size_t>(), nb::arg("directory"), nb::arg("record_bytes"),
-           nb::arg("id_offset"), nb::arg("id_bytes"), nb::arg("block_bytes"))
+      .def(nb::init<const std::string&, std::size_t, std::size_t, int, std::size_t, std::size_t>(), nb::arg("directory"), nb::arg("record_bytes"),
+           nb::arg("id_offset"), nb::arg("id_bytes"), nb::arg("block_bytes"), nb::arg("memory_bytes") = 0)
       .def("begin", &Spill::begin, nb::arg("buckets"), nb::arg("seed"), nb::arg("epoch"))
       .def("turn", &Spill::turn)
       .def("counts", &Spill::counts)
@@ -170,5 +190,6 @@ void bind_rows(nb::module_& module) {
   nb::class_<SpillWriter>(module, "SpillWriter", "One thread's buffers in front of a `SpillFile`.")
       .def(nb::init<const Spill&>(), nb::arg("file"))
       .def("add", &SpillWriter::add, nb::arg("records"))
+      .def("take", &SpillWriter::take, nb::arg("bucket"), nb::arg("out"), nb::arg("keys"))
       .def("flush", &SpillWriter::flush);
 }

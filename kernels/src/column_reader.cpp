@@ -10,6 +10,7 @@ namespace {
 __extension__ typedef __int128 Wide;
 
 constexpr std::int64_t largest_raw = std::int64_t{1} << 31;  // of a basket or page, uncompressed
+constexpr std::int64_t checksum_bytes = 8;
 
 std::int64_t big16(const std::uint8_t* p) { return p[0] << 8 | p[1]; }
 
@@ -22,11 +23,37 @@ std::int64_t big32(const std::uint8_t* p) {
   return static_cast<std::int32_t>(word);
 }
 
+std::uint64_t little64(const std::uint8_t* p) {
+  std::uint64_t word = 0;
+  for (int i = 0; i < 8; ++i) word |= std::uint64_t{p[i]} << (8 * i);
+  return word;
+}
+
 template <class T>
 T little(const std::uint8_t* p) {
   T x;
   std::memcpy(&x, p, sizeof x);
   return x;
+}
+
+constexpr std::int64_t slack = 32;  // bytes behind what is read or written of short rows that may be touched as well
+
+// Big-endian numbers of four or eight bytes in so many bytes, without a branch where they are no more than `slack`.
+template <int size>
+inline void swap_short(const std::uint8_t* in, std::int64_t bytes, std::uint8_t* out) {
+  for (std::int64_t at = 0;;) {
+    for (std::int64_t i = 0; i < slack; i += 8) {
+      std::uint64_t x;
+      std::memcpy(&x, in + at + i, 8);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+      x = __builtin_bswap64(x);
+      if (size == 4) x = x << 32 | x >> 32;
+#endif
+      std::memcpy(out + at + i, &x, 8);
+    }
+    at += slack;
+    if (at >= bytes) return;
+  }
 }
 
 }  // namespace
@@ -68,6 +95,9 @@ ColumnReader::ColumnReader(std::vector<std::shared_ptr<SourceFile>> files, std::
         throw std::invalid_argument("a page has a number that no file can have, or does not follow the one before");
       }
       next = page.end();
+    }
+    for (const Page& page : stream.pages) {
+      if (page.checksum && stream.kind != PageKind::kPage) throw std::invalid_argument("only pages are followed by a checksum");
     }
     if (stream.jagged && stream.kind != PageKind::kBasket) throw std::invalid_argument("pages are jagged by a plan of offsets");
     const bool index = stream.kind == PageKind::kPage && (stream.type == NumberType::kUint32 || stream.type == NumberType::kUint64);
@@ -133,7 +163,11 @@ void ColumnReader::load(State& state, std::size_t number) {
     state.ends.clear();
   }
   state.loaded = -1;
-  const std::uint8_t* in = files_[static_cast<std::size_t>(page.file)]->fetch(page.offset, page.bytes, fetched_);
+  const std::int64_t behind = page.checksum ? checksum_bytes : 0;
+  const std::uint8_t* in = files_[static_cast<std::size_t>(page.file)]->fetch(page.offset, page.bytes + behind, fetched_);
+  if (page.checksum && decompressor_.xxh3(in, static_cast<std::size_t>(page.bytes)) != little64(in + page.bytes)) {
+    throw DamagedBytes("the page does not match its checksum");
+  }
   std::int64_t n = page.bytes, raw = 0, key_bytes = 0;
   if (stream.kind == PageKind::kBasket) {
     constexpr std::int64_t shortest = 18 + 19;  // the numbers in front of a key's names, and those of the basket behind them
@@ -152,7 +186,7 @@ void ColumnReader::load(State& state, std::size_t number) {
     if (raw > largest_raw) throw DamagedBytes("the page has more values than any page");
   }
   Decompressor::check(in, static_cast<std::size_t>(n), static_cast<std::size_t>(raw));
-  decompressor_.run(in, static_cast<std::size_t>(n), state.raw.room(raw), static_cast<std::size_t>(raw));
+  decompressor_.run(in, static_cast<std::size_t>(n), state.raw.room(raw + slack), static_cast<std::size_t>(raw));
   if (stream.kind == PageKind::kBasket) check_basket(state, page, raw);
   state.loaded = static_cast<std::int64_t>(number);
 }
@@ -262,14 +296,31 @@ void ColumnReader::read_baskets(std::size_t column, State& state, std::int64_t s
     // Values of the block so far are kept where it grows: all that one basket can add is made room for at once.
     const std::int64_t most = (begin(from + n) - begin(from)) / row_bytes;
     const Buffer before = state.values;
-    std::uint8_t* const values = state.values.room((have + most) * row_bytes);
+    std::uint8_t* const values = state.values.room((have + most) * row_bytes + slack);
     if (values != before.data() && have > 0) std::memcpy(values, before.data(), static_cast<std::size_t>(have * row_bytes));
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t at = begin(from + i) + stream.header_bytes;
-      const std::int64_t count = (begin(from + i + 1) - at) / row_bytes;
-      ops_.swap[size_log2(stream.type)](state.raw.data() + at, count * stream.items, values + have * row_bytes);
-      have += count;
-      offsets[row - start + i + 1] = have;
+    // Rows of a few numbers, most of them: where all of them are swapped at once, and more than they are.
+    const auto swap_rows = [&](auto swap, int log2) {
+      std::int64_t at = begin(from);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t next = begin(from + i + 1), bytes = next - at - stream.header_bytes;
+        swap(state.raw.data() + at + stream.header_bytes, bytes, values + (have << log2));
+        have += bytes >> log2;
+        offsets[row - start + i + 1] = have;
+        at = next;
+      }
+    };
+    if (row_bytes == 4 && state.size == 4) {
+      swap_rows([](const std::uint8_t* in, std::int64_t bytes, std::uint8_t* out) { swap_short<4>(in, bytes, out); }, 2);
+    } else if (row_bytes == 8 && state.size == 8) {
+      swap_rows([](const std::uint8_t* in, std::int64_t bytes, std::uint8_t* out) { swap_short<8>(in, bytes, out); }, 3);
+    } else {
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t at = begin(from + i) + stream.header_bytes;
+        const std::int64_t count = (begin(from + i + 1) - at) / row_bytes;
+        ops_.swap[size_log2(stream.type)](state.raw.data() + at, count * stream.items, values + have * row_bytes);
+        have += count;
+        offsets[row - start + i + 1] = have;
+      }
     }
     if (stream.type == NumberType::kBool) ops_.truth(values, have * stream.items);
     row += n;

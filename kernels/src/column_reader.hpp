@@ -21,6 +21,7 @@ enum class Encoding { kPlain, kSplit, kZigzag, kDelta, kBits };
 // See `ColumnPlan` in kernels/columns.py.
 struct Page {
   std::int64_t file, offset, bytes, first, count, base;
+  bool checksum;  // follows the page
   std::int64_t end() const { return first + count; }
 };
 struct Stream {

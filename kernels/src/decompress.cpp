@@ -100,6 +100,13 @@ void Decompressor::check(const std::uint8_t* in, std::size_t n, std::size_t raw)
   }
 }
 
+std::uint64_t Decompressor::xxh3(const std::uint8_t* in, std::size_t n) const {
+  if (table_.xxh3_run != nullptr) return as<std::uint64_t(const void*, std::size_t)>(table_.xxh3_run)(in, n);
+  std::uint8_t found[8];
+  table_.fallback(Codec::kChecksum, in, n, found, sizeof found);
+  return little(found, 8);
+}
+
 void Decompressor::run(const std::uint8_t* in, std::size_t n, std::uint8_t* out, std::size_t raw) {
   if (n == raw) {
     if (n != 0) std::memcpy(out, in, n);

@@ -9,7 +9,7 @@
 
 namespace kernels {
 
-enum class Codec : int { kZlib, kLzma, kLz4, kZstd };
+enum class Codec : int { kZlib, kLzma, kLz4, kZstd, kChecksum };
 
 // What is wrong with some bytes, in words for a user.
 class DamagedBytes : public std::runtime_error {
@@ -26,7 +26,8 @@ struct DecompressorTable {
   void* zstd_run = nullptr;      // ZSTD_decompressDCtx
   void* zstd_free = nullptr;     // ZSTD_freeDCtx
   void* lzma_run = nullptr;      // lzma_stream_buffer_decode
-  // Fills `out` or throws.
+  void* xxh3_run = nullptr;      // XXH3_64bits
+  // Fills `out` or throws; for kChecksum with the eight bytes of XXH3, least significant first.
   std::function<void(Codec codec, const std::uint8_t* in, std::size_t n, std::uint8_t* out, std::size_t raw)> fallback;
 };
 
@@ -40,6 +41,9 @@ class Decompressor {
 
   // Whether n bytes can hold `raw` bytes, by their headers alone: asked before memory is taken for them. Throws DamagedBytes.
   static void check(const std::uint8_t* in, std::size_t n, std::size_t raw);
+
+  // The hash that RNTuple puts behind its pages: XXH3 of 64 bits, without a seed.
+  std::uint64_t xxh3(const std::uint8_t* in, std::size_t n) const;
 
   // Exactly `raw` bytes; n == raw means that they are stored as they are. Throws DamagedBytes.
   void run(const std::uint8_t* in, std::size_t n, std::uint8_t* out, std::size_t raw);

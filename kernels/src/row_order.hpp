@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace kernels {
 
@@ -37,10 +38,20 @@ struct RowIds {
   int width = 8;                        // bytes of each: 4 or 8
   std::uint64_t first = 0;
 
-  std::uint64_t operator[](std::size_t position) const;
+  std::uint64_t operator[](std::size_t position) const {
+    if (data == nullptr) return first + position;
+    std::uint64_t wide;
+    std::uint32_t narrow;
+    const unsigned char* const place = data + position * stride;
+    if (width == 4) return std::memcpy(&narrow, place, sizeof narrow), narrow;
+    return std::memcpy(&wide, place, sizeof wide), wide;
+  }
 };
 
 // The positions of `count` rows (fewer than 2^32) in the order of their keys.
 void order_rows(const RowKeys& keys, const RowIds& ids, std::size_t count, std::uint32_t* order);
+
+// The same of keys that are there, all of one of `buckets` buckets.
+void order_keys(const std::uint64_t* keys, std::size_t count, std::uint64_t buckets, std::uint32_t* order);
 
 }  // namespace kernels

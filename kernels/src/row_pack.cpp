@@ -12,11 +12,26 @@ void fill(const std::uint8_t* number, std::int64_t size, std::int64_t n, std::ui
   for (std::int64_t i = 0; i < n; ++i) std::memcpy(out + i * size, number, static_cast<std::size_t>(size));
 }
 
-// Copies of a few numbers, of a size that the compiler knows.
+// `width` numbers of a size that the compiler knows: the first ones are copies, the others the pad.
 template <std::int64_t size>
-void copy_numbers(const std::uint8_t* in, std::int64_t n, std::uint8_t* out) {
-  for (std::int64_t i = 0; i < n; ++i) std::memcpy(out + i * size, in + i * size, size);
-}
+struct Cut {
+  bool jagged;
+
+  void operator()(const std::uint8_t* in, std::int64_t count, std::int64_t width, const std::uint8_t* pad, std::uint8_t* out) const {
+    if (!jagged || width > 16) {
+      for (std::int64_t i = 0; i < count; ++i) std::memcpy(out + i * size, in + i * size, size);
+      for (std::int64_t i = count; i < width; ++i) std::memcpy(out + i * size, pad, size);
+      return;
+    }
+    // Which of them are copies changes from row to row: the place that is read is chosen without a branch.
+    const auto padded = reinterpret_cast<std::uintptr_t>(pad);
+    for (std::int64_t i = 0; i < width; ++i) {
+      const std::uintptr_t copied = reinterpret_cast<std::uintptr_t>(in) + static_cast<std::uintptr_t>(i * size);
+      const std::uintptr_t chosen = padded ^ ((copied ^ padded) & (0 - static_cast<std::uintptr_t>(i < count)));
+      std::memcpy(out + i * size, reinterpret_cast<const std::uint8_t*>(chosen), size);
+    }
+  }
+};
 
 }  // namespace
 
@@ -72,26 +87,28 @@ void RowPacker::several(const RowField& field, const ColumnView& column, const R
     convert(values, end - begin, wide);
     values = wide;
   }
-  const auto copy = [size](const std::uint8_t* in, std::int64_t n, std::uint8_t* to) {
-    if (size == 4) copy_numbers<4>(in, n, to);
-    else if (size == 8) copy_numbers<8>(in, n, to);
-    else if (n > 0) std::memcpy(to, in, static_cast<std::size_t>(n * size));
+  const auto pack = [&, width = field.width](auto cut) {
+    for (std::int64_t i = 0; i < rows.kept; ++i) {
+      const std::int64_t row = rows.index == nullptr ? i : rows.index[i];
+      std::int64_t at = row * items, count = items;
+      if (offsets != nullptr) {
+        at = offsets[row] * items - begin;
+        count = (offsets[row + 1] - offsets[row]) * items;
+      }
+      count = std::min(count, width);
+      std::uint8_t* const to = out + i * stride;
+      cut(values + at * size, count, width, field.pad, to + field.offset);
+      if (field.mask >= 0) {
+        std::memset(to + field.mask, 1, static_cast<std::size_t>(count));
+        std::memset(to + field.mask + count, 0, static_cast<std::size_t>(width - count));
+      }
+    }
   };
-  for (std::int64_t i = 0; i < rows.kept; ++i) {
-    const std::int64_t row = rows.index == nullptr ? i : rows.index[i];
-    std::int64_t at = row * items, count = items;
-    if (offsets != nullptr) {
-      at = offsets[row] * items - begin;
-      count = (offsets[row + 1] - offsets[row]) * items;
-    }
-    count = std::min(count, field.width);
-    std::uint8_t* const to = out + i * stride;
-    copy(values + at * size, count, to + field.offset);
-    fill(field.pad, size, field.width - count, to + field.offset + count * size);
-    if (field.mask >= 0) {
-      std::memset(to + field.mask, 1, static_cast<std::size_t>(count));
-      std::memset(to + field.mask + count, 0, static_cast<std::size_t>(field.width - count));
-    }
+  switch (size) {
+    case 1: return pack(Cut<1>{offsets != nullptr});
+    case 2: return pack(Cut<2>{offsets != nullptr});
+    case 4: return pack(Cut<4>{offsets != nullptr});
+    default: return pack(Cut<8>{offsets != nullptr});
   }
 }
 

@@ -2,7 +2,7 @@
 // Records on disk, in buckets: each bucket holds the rows whose keys of one epoch lie in one range.
 //
 // A generation is what is bucketed for one epoch. While a bucket of it is read, its rows are written to the buckets of the next
-// generation, into the blocks of the file that the bucket has left.
+// generation, into the blocks that the bucket has left. The first blocks lie in memory, all others in a file.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,7 +24,8 @@ struct SystemFailure {
 class SpillFile {
  public:
   // A file without a name in the directory: it is gone with the process, however that ends.
-  SpillFile(const std::string& directory, std::size_t record_bytes, std::size_t id_offset, int id_bytes, std::size_t block_bytes);
+  SpillFile(const std::string& directory, std::size_t record_bytes, std::size_t id_offset, int id_bytes, std::size_t block_bytes,
+            std::size_t memory_bytes);
   ~SpillFile();
   SpillFile(const SpillFile&) = delete;
   SpillFile& operator=(const SpillFile&) = delete;
@@ -44,9 +45,13 @@ class SpillFile {
    public:
     explicit Writer(SpillFile& file);
     void add(const unsigned char* records, std::size_t count);
+    // The same of a bucket of the file, which is read into `out` on the way and released; with the keys of its rows in the epoch
+    // that it is bucketed for. Blocks are passed on while the nearest caches have them.
+    std::size_t take(std::size_t bucket, unsigned char* out, std::uint64_t* keys, std::size_t capacity);
     void flush();
 
    private:
+    void begin();
     void write(std::size_t bucket);
 
     SpillFile& file_;
@@ -62,17 +67,26 @@ class SpillFile {
   struct Extent {
     std::size_t block, rows;
   };
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(unsigned char* memory) const;
+  };
 
   std::size_t take_block();
+  void give_back(std::size_t block);  // with the mutex held
+  void load(const Extent& extent, unsigned char* out) const;
+  void store(std::size_t block, const unsigned char* data, std::size_t bytes);
 
   std::size_t record_bytes_, id_offset_, block_bytes_, block_rows_;
   int id_bytes_;
   int file_ = -1;
-  RowKeys keys_{0, 0};
+  RowKeys keys_{0, 0}, readable_keys_{0, 0};
   std::size_t buckets_ = 0, generation_ = 0;
   std::vector<std::vector<Extent>> written_, readable_;
-  std::vector<std::size_t> free_;
-  std::size_t blocks_ = 0;
+  std::size_t held_ = 0;  // blocks in memory, which have the first numbers
+  std::unique_ptr<unsigned char, Unmap> memory_;
+  std::vector<std::size_t> free_[2];  // of memory, of the file
+  std::size_t fresh_[2] = {0, 0};     // the first block that was never used, of each
   mutable std::mutex mutex_;
 };
 

@@ -18,7 +18,8 @@ from mlcore.batches.feeding import Arena, Extents, Feed, Sink, SourceFeed
 from mlcore.batches.filling import BLOCK_ROWS, TASK_ROWS, Packer, Progress, Records, Task, affordable_threads, tasks
 from mlcore.batches.selection import Selection
 from mlcore.batches.sources import Source
-from mlcore.batches.stores import ORDER_BYTES, MemoryStore, Order, SpillStore, Store, StreamStore, between, packed
+from mlcore.batches.spilling import SpillStore
+from mlcore.batches.stores import ORDER_BYTES, MemoryStore, Order, Store, StreamStore, between, packed
 
 READING = 40_000_000
 """Bytes beside the budget that readers may keep of pages."""

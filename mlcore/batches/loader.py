@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import cache as cache_of
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mlcore.batches.amounts import memory_bytes
 from mlcore.batches.balancing import Balance, Draw
@@ -29,7 +29,7 @@ from mlcore.batches.saving import Savable
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Form as Layout
 from mlcore.batches.selection import JaggedForm, Names, Precision, Selection
-from mlcore.batches.skipping import Skipped
+from mlcore.batches.skipping import OnError, Skipped, check_on_error
 from mlcore.batches.splitting import RowChoice, check_columns, folds, shares
 from mlcore.batches.statistics import Statistics
 from mlcore.batches.stores import StorageError, Store, gathered
@@ -38,8 +38,6 @@ from mlcore.errors import InputError
 if TYPE_CHECKING:
     from mlcore.batches.torch_dataset import BatchDataset
     from mlcore.batches.transforms import Pipeline, Step
-
-OnError = Literal["raise", "skip"]
 
 GROUP_ROWS = 8192
 """About as many rows are gathered at a time; batches are parts of them."""
@@ -164,8 +162,7 @@ class BatchLoader(Libraries, Savable):
             raise InputError(f"a batch of {batch_size} rows is none", hint="Give 1 or more.", code="batches.batch_size")
         if seed is not None and not 0 <= seed < 2**64:
             raise InputError(f"{seed} is no seed", hint="Give a whole number from 0 to 2**64 - 1.", code="batches.seed")
-        if on_error not in ("raise", "skip"):
-            raise InputError(f"on_error={on_error!r} is unknown", hint='Choose "raise" or "skip".', code="batches.on_error")
+        check_on_error(on_error)
         if not isinstance(shuffle, bool) and shuffle != "buffer":
             raise InputError(f"shuffle={shuffle!r} is unknown", hint='Give True, False or "buffer".', code="batches.shuffle")
         if shard is not None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from mlcore.batches.blocks import Block
 from mlcore.batches.sources import BlockReader, DamagedDataError, Failures
+from mlcore.errors import InputError
+
+OnError: TypeAlias = Literal["raise", "skip"]
 
 _SHOWN = 3
 """Messages that a warning repeats."""
@@ -44,11 +48,15 @@ class Skipped:
             return sum(stop - start for (_, start), (stop, _) in self._lost.items())
 
     @property
+    def ranges(self) -> tuple[tuple[str, int, int, str], ...]:
+        """The rows that were left out, in order: the part, the first of them, the one behind the last, and why."""
+        with self._lock:
+            return tuple(sorted((part, start, stop, message) for (part, start), (stop, message) in self._lost.items()))
+
+    @property
     def messages(self) -> tuple[str, ...]:
         """What is damaged: the file, the column and the basket or page, each once."""
-        with self._lock:
-            lost = sorted((*place, message) for place, (_, message) in self._lost.items())
-        return (*self.files.values(), *dict.fromkeys(message for *_, message in lost))
+        return (*self.files.values(), *dict.fromkeys(message for *_, message in self.ranges))
 
     def __bool__(self) -> bool:
         return bool(self.failures or self._lost)
@@ -67,12 +75,26 @@ class Skipped:
         if count == self._warned:
             return
         self._warned = count
-        messages = self.messages
-        more = f"; and {len(messages) - _SHOWN} more" if len(messages) > _SHOWN else ""
-        what = [f"{self.rows} rows"] * bool(self._lost) + [f"{len(self.failures)} files"] * bool(self.failures)
-        warnings.warn(
-            f"{' and '.join(what)} were skipped: {'; '.join(messages[:_SHOWN])}{more}", SkippedRowsWarning, stacklevel=2
-        )
+        warnings.warn(skipping(self.rows, self.failures, self.messages), SkippedRowsWarning, stacklevel=2)
+
+
+def skipping(rows: int, files: Collection[str], messages: Sequence[str]) -> str:
+    """What was skipped, in a sentence."""
+    more = f"; and {len(messages) - _SHOWN} more" if len(messages) > _SHOWN else ""
+    what = [f"{rows} rows"] * bool(rows) + [f"{len(files)} files"] * bool(files)
+    return f"{' and '.join(what)} were skipped: {'; '.join(messages[:_SHOWN])}{more}"
+
+
+def check_on_error(on_error: str) -> None:
+    """Make sure that it is known what is meant.
+
+    Raises
+    ------
+    InputError
+        It is neither ``"raise"`` nor ``"skip"``.
+    """
+    if on_error not in ("raise", "skip"):
+        raise InputError(f"on_error={on_error!r} is unknown", hint='Choose "raise" or "skip".', code="batches.on_error")
 
 
 def readable(reader: BlockReader, part: str, start: int, stop: int, skipped: Skipped) -> Iterator[tuple[int, int, Block]]:

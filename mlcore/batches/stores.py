@@ -1,12 +1,9 @@
-"""Where records lie between epochs: in memory, on disk in buckets of the epoch's order, or nowhere."""
+"""Where records lie between epochs: in memory, or nowhere; on disk they are `mlcore.batches.spilling`'s."""
 
 from __future__ import annotations
 
 import itertools
 import mmap
-import os
-import tempfile
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,21 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels import SpillFile, SpillWriter, gather_rows, order_of_range, order_of_records
-from mlcore.batches.balancing import DRAW_BYTES, Draw
-from mlcore.batches.feeding import Extents, Sink
+from kernels import gather_rows, order_of_range, order_of_records
+from mlcore.batches.balancing import Draw
+from mlcore.batches.feeding import Extents
 from mlcore.batches.filling import Packer, Progress, Records, Task, each
 from mlcore.batches.selection import ID_BYTES, Selection
-from mlcore.errors import InputError, MLCoreError
+from mlcore.errors import MLCoreError
 
 Order = npt.NDArray[np.uint32]
 
 ORDER_BYTES = 12
 """Memory that ordering a row takes: 4 bytes of the order, 8 while it is sorted."""
-POOL_SHARE = 0.55
-"""Of the budget, for the rows of one bucket and their order."""
-BUFFER_SHARE = 0.2
-"""Of the budget, for rows on their way to the disk."""
 PAGE = 4096
 
 
@@ -243,184 +236,6 @@ class StreamStore(Store):
             for task in work:
                 for records in packer.blocks(task):
                     yield records, np.arange(len(records), dtype=np.uint32)
-
-
-class SpillStore(Store):
-    """Records on disk, in buckets by their keys of the epoch that comes next; only a bucket at a time is in memory.
-
-    While a bucket is consumed, its rows go to the buckets of the epoch after, so that epochs are independent of each other.
-
-    It is filled by sinks, one for each thread, and ready after `filled`.
-
-    Parameters
-    ----------
-    selection, seed, draw
-        As of `MemoryStore`; there is an order always.
-    total
-        At most so many records.
-    threads
-        That fill it.
-    budget
-        Bytes of memory.
-    directory
-        Where the file is; a temporary one by default.
-    epoch
-        The one that is to be consumed first.
-
-    Raises
-    ------
-    StorageError
-        The disk is full, or fails.
-    """
-
-    mode = "spill"
-
-    def __init__(
-        self,
-        selection: Selection,
-        seed: int,
-        *,
-        total: int,
-        threads: int,
-        budget: int,
-        directory: Path | None = None,
-        epoch: int = 0,
-        draw: Draw | None = None,
-    ) -> None:
-        self.seed, self.epoch, self.draw = seed, epoch, draw
-        self.directory = Path(tempfile.gettempdir() if directory is None else directory)
-        self._lock = threading.Lock()
-        self._turns = 0
-        self._id_offset = selection.id_offset
-        self._width = width = selection.id_offset + ID_BYTES
-        self._pool = max(1, int(budget * POOL_SHARE) // (width + ORDER_BYTES + (DRAW_BYTES if draw is not None else 0)))
-        self.buckets = self._buckets(total)
-        buffers = int(budget * BUFFER_SHARE) // (threads * self.buckets)
-        block = max(PAGE, -(-width // PAGE) * PAGE, min(16 * PAGE, buffers // PAGE * PAGE))
-        self._writers: list[SpillWriter] = []
-        self._left: list[int] | None = None
-        with disk(self.directory):
-            self._file = SpillFile(os.fspath(self.directory), width, self._id_offset, ID_BYTES, block)
-            self._file.begin(self.buckets, seed, epoch)
-
-    def _buckets(self, rows: int) -> int:
-        return -(-rows * 10 // (self._pool * 9)) or 1  # rows of a bucket vary a little
-
-    def sink(self) -> Sink:
-        """What one thread fills it by."""
-        writer = SpillWriter(self._file)
-        self._writers.append(writer)
-
-        def sink(records: Records) -> None:
-            if self.draw is not None:
-                self.draw.see(self.draw.ids(records), self.draw.classes(records))
-            with disk(self.directory):
-                writer.add(records)
-
-        return sink
-
-    def filled(self) -> None:
-        """All records are there."""
-        with disk(self.directory):
-            for writer in self._writers:
-                writer.flush()
-            self._writers.clear()
-            self._file.turn()
-            self._rows = int(self._file.counts().sum())
-            if self.draw is not None:
-                self.draw.seen()
-                if self.draw.copies:
-                    self.buckets = self._buckets(self._rows + self.draw.copies)
-                    self._go_to(self.epoch)
-
-    @property
-    def rows(self) -> int:
-        return self._rows if self.draw is None else self.draw.rows
-
-    def pieces(self, epoch: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Records, Order]]:
-        with self._guarded():
-            self._turns += 1
-            turn = self._turns
-            self._finish()
-            if epoch != self.epoch:
-                self._go_to(epoch)
-            counts = self._file.counts()
-            records = np.empty((int(counts.max(initial=0)), self._width), np.uint8)
-            self._begin(epoch + 1)
-        at = 0
-        while True:
-            with self._guarded():
-                self._check_turn(turn)
-                if not self._left:
-                    self._finish()
-                    return
-                if stop is not None and at >= stop:
-                    return  # the next epoch begins by passing on the rest
-                some = records[: self._file.read(self._left[0], records)]
-                order = self._order(some, epoch, skip=at + len(some) <= start)
-            here = order[max(start - at, 0) : None if stop is None else stop - at]
-            at += len(order)
-            if len(here):
-                yield some, here
-            with self._guarded():
-                self._check_turn(turn)
-                self._pass_on(some)
-
-    def _order(self, records: Records, epoch: int, *, skip: bool) -> Order:
-        """The order of a bucket, or any of the same length."""
-        if self.draw is not None:
-            order = order_of_records(records, self._id_offset, ID_BYTES, self.seed, epoch)
-            return self.draw.come(records, order, epoch)
-        if skip:
-            return np.zeros(len(records), np.uint32)
-        return order_of_records(records, self._id_offset, ID_BYTES, self.seed, epoch)
-
-    def _check_turn(self, turn: int) -> None:
-        if turn != self._turns:
-            raise InputError(
-                "another epoch of this loader was begun: rows on disk are in the order of one epoch at a time",
-                hint="Finish an epoch before the next, give more memory, or make a loader for each.",
-                code="batches.turn",
-            )
-
-    def _pass_on(self, records: Records) -> None:
-        """The rows of the bucket that was read go to the next epoch's buckets."""
-        if self._left:
-            self._file.release(self._left.pop(0))
-            for some in [records] if self.draw is None else self.draw.spread(records, self._written):
-                self._writer.add(some)
-
-    def _finish(self) -> None:
-        """Pass on what an iteration that was left has not consumed, and turn to the next epoch."""
-        if self._left is None:
-            return
-        if self._left:
-            records = np.empty((int(self._file.counts().max(initial=0)), self._width), np.uint8)
-            while self._left:
-                self._pass_on(records[: self._file.read(self._left[0], records)])
-        self._writer.flush()
-        del self._writer
-        self._file.turn()
-        self._left = None
-        self.epoch += 1
-
-    def _go_to(self, epoch: int) -> None:
-        """Bucket all rows for another epoch than the next."""
-        self._begin(epoch)
-        self._finish()
-        self.epoch = epoch
-
-    def _begin(self, epoch: int) -> None:
-        """Begin to move all rows to the buckets of an epoch."""
-        self._left = list(range(len(self._file.counts())))
-        self._file.begin(self.buckets, self.seed, epoch)
-        self._writer, self._written = SpillWriter(self._file), epoch
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """For one thread at a time."""
-        with self._lock, disk(self.directory):
-            yield
 
 
 @contextmanager

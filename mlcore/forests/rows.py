@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mlcore import filetypes
 from mlcore.errors import InputError
 from mlcore.forests.ir import TreeModel
+from mlcore.root_classes import own_classes
 
 KINDS: tuple[filetypes.Kind, ...] = ("numpy", "text", "root", "parquet")
 MOST_ROWS = 200_000
@@ -111,7 +112,7 @@ def _is_number(word: str) -> bool:
 def _root(path: Path, model: TreeModel, most: int) -> Rows:
     import uproot
 
-    with uproot.open(path) as file:
+    with uproot.open(path, custom_classes=own_classes(), object_cache=None, array_cache=None) as file:
         trees = [name for name, kind in file.classnames().items() if kind == "TTree" or kind.endswith("RNTuple")]
         if not trees:
             raise InputError("the ROOT file holds no tree", hint="Give one with a tree of numbers.", code="rows.empty")

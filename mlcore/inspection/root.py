@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mlcore.errors import DataError, InputError
 from mlcore.inspection.report import Histogram, Inspection, Rows, Table, clean, size_text, tables
+from mlcore.root_classes import own_classes
 
 MAX_TREES = 50
 MAX_BINS = 1000
@@ -24,7 +25,7 @@ def _opened(path: Path) -> Iterator[Any]:
     import uproot
 
     # As a dictionary's key, since a colon in a plain name would part it into file and object.
-    with uproot.open({str(path): None}) as file:
+    with uproot.open({str(path): None}, custom_classes=own_classes(), object_cache=None, array_cache=None) as file:
         yield file
 
 

@@ -12,9 +12,13 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_SECCOMP = 22
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
 PR_SET_CHILD_SUBREAPER = 36
 EXIT_REFUSED = 126  # the shell's number for a program that is there and cannot be run
 EXIT_NOT_FOUND = 127
@@ -25,10 +29,15 @@ def main(arguments: list[str]) -> int:
     split = arguments.index("--")
     parent, settings, program = int(arguments[0]), arguments[1:split], arguments[split + 1 :]
     try:
-        tie_to_parent(parent)
-        for setting in settings:
-            name, _, value = setting.partition("=")
+        values = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
+        if user := values.pop("USER", ""):
+            become(int(user))
+        tie_to_parent(parent)  # a change of user unties
+        refused_calls = bytes.fromhex(values.pop("FILTER", ""))
+        for name, value in values.items():
             limit(name, int(value))
+        if refused_calls:
+            refuse_calls(refused_calls)
     except (OSError, ValueError) as error:
         print(f"sandbox: cannot set the limits: {error}", file=sys.stderr)
         return EXIT_REFUSED
@@ -43,6 +52,24 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"sandbox: cannot run {program[0]!r}: {error.strerror}", file=sys.stderr)
         return EXIT_REFUSED
+
+
+def become(user: int) -> None:
+    """Turn from root into another user for good, with none of root's groups and capabilities."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def refuse_calls(program: bytes) -> None:
+    """Install a filter of system calls, for this process and all that come from it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    steps = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(steps))
+    for option, mode, argument in ((PR_SET_NO_NEW_PRIVS, 1, 0), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header)):
+        if libc.prctl(option, mode, argument, 0, 0) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
 
 def tie_to_parent(parent: int) -> None:

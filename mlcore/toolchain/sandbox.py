@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -23,13 +24,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
+from mlcore.toolchain import filters
 from mlcore.toolchain.processes import Watch, kill_tree
 
-__all__ = ["RLIMITS", "Isolation", "Limits", "Outcome", "Watch", "isolation", "kill_tree", "run", "spawn"]
+__all__ = [
+    "RLIMITS",
+    "Isolation",
+    "Limits",
+    "Outcome",
+    "View",
+    "Watch",
+    "foreign_isolation",
+    "isolation",
+    "kill_tree",
+    "programs_only",
+    "run",
+    "signal_name",
+    "spawn",
+]
 
 GIB = 1024**3
 MARK = "ML4EP_SANDBOXED"
@@ -43,6 +59,13 @@ CREDENTIALS = (".ssh", ".aws", ".azure", ".config", ".docker", ".globus", ".gnup
 # Names are resolved through these where the network is allowed; NixOS keeps its programs and drivers in the other two.
 RESOLVER = (Path("/run/systemd/resolve"), Path("/run/resolvconf"), Path("/run/nscd"))
 ALWAYS_IN_RUN = (Path("/run/current-system"), Path("/run/opengl-driver"))
+# What code of strangers gets to see: programs and libraries, and of /etc what these look up.
+PROGRAM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt", "nix", "gnu", "dev", "proc")
+NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session")
+CAP_SETUID = 7
+USERS = (61184, 64999)  # numbers that no person has; one of them by chance is what unprivileged code of root runs as
+NOT_AS_ROOT = "Root's processes cannot be counted here, so code of strangers is not run: start the portal as an ordinary user."
+LOOKED_UP = ("alternatives", "fonts", "group", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf", "passwd")
 
 Stream = int | IO[bytes] | None
 
@@ -115,11 +138,25 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Isolation:
-    """What keeps a child in: its name, a sentence for the status page, and bubblewrap's command line up to its mounts."""
+    """What keeps a child in: its name, a sentence for the status page, and bubblewrap's command line up to its mounts.
+
+    ``fenced`` is whether there are walls around the child, these or those that this process lives within: code of strangers is
+    run nowhere else.
+    """
 
     name: Literal["bubblewrap", "rlimits"]
     detail: str
     command: tuple[str, ...] = ()
+    fenced: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """What a child sees: the `hidden`, `readable` and `writable` of `spawn`."""
+
+    hidden: tuple[Path, ...]
+    readable: tuple[Path, ...]
+    writable: tuple[Path, ...] = ()
 
 
 RLIMITS = Isolation("rlimits", "Resource limits only: files and network are not cut off.")
@@ -127,32 +164,92 @@ RLIMITS = Isolation("rlimits", "Resource limits only: files and network are not 
 
 def isolation() -> Isolation:
     """The strongest isolation that works here; found out once, by really running bubblewrap."""
-    return _probe(MARK in os.environ)
+    return _probe(os.environ.get(MARK, ""))
+
+
+def programs_only() -> View:
+    """The view for code of strangers: programs and libraries, nobody's files, nothing of the machine's configuration.
+
+    What stays visible wherever it lies (the interpreter, this project) still does.
+    """
+    hidden = [path for path in sorted(Path("/").iterdir()) if path.name not in PROGRAM_FOLDERS and not path.is_symlink()]
+    private = [PROJECT / ".git", PROJECT / ".env"]
+    return View((*hidden, *private), tuple(Path("/etc") / name for name in LOOKED_UP))
+
+
+def foreign_isolation() -> Isolation:
+    """The isolation that code of strangers is run in; where it is not ``fenced`` there is none, and it must not be run.
+
+    The kernel counts no processes of root, and whoever forks fast enough takes the machine before a watch can look. So root's
+    sandbox keeps the right to become somebody else, which `spawn` does with ``unprivileged``; an ordinary user's needs none.
+    """
+    found = isolation()
+    if os.getuid() != 0 or not found.fenced:
+        return found
+    if found.name == "bubblewrap":
+        return _probe_as_root()
+    return found if _may_change_user() else replace(found, fenced=False, detail=NOT_AS_ROOT)
+
+
+def _may_change_user() -> bool:
+    """Whether this process has the capability to become another user."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    return bool(held >> CAP_SETUID & 1)
 
 
 @functools.cache
-def _probe(nested: bool) -> Isolation:
-    if nested:
-        return Isolation("rlimits", "Resource limits within the sandbox that this process runs in.")
+def _probe_as_root() -> Isolation:
+    """Bubblewrap without a user namespace, in which root may become another user."""
+    kept = [part for name in ("SETUID", "SETGID", "KILL") for part in ("--cap-add", f"CAP_{name}")]
+    command = (shutil.which("bwrap") or "bwrap", *NAMESPACES, "--cap-drop", "ALL", *kept)
+    become = "import os; os.setgroups([]); os.setresgid(*[61184] * 3); os.setresuid(*[61184] * 3)"
+    if _complaint(command, (sys.executable, "-I", "-S", "-c", become)):
+        return replace(RLIMITS, detail=NOT_AS_ROOT)
+    return replace(isolation(), command=command)
+
+
+@functools.cache
+def _probe(around: str) -> Isolation:
+    if around:
+        detail = "Resource limits within the sandbox that this process runs in."
+        return Isolation("rlimits", detail, fenced=around == "bubblewrap" and _first_process() == "bwrap")
     program = shutil.which("bwrap")
     if program is None:
         return Isolation("rlimits", f"{RLIMITS.detail} Install bubblewrap (the program bwrap) for full isolation.")
-    namespaces = ("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session")
     complaint = ""
     # A user namespace of its own, with no further ones inside, is the stronger form; some containers refuse it to root.
     for user in (("--unshare-user", "--disable-userns"), ()):
-        command = (program, *user, *namespaces, "--cap-drop", "ALL")
-        trial = [*command, "--unshare-net", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--", "/bin/sh", "-c", ":"]
-        try:
-            result = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            complaint = complaint or str(error)
-            continue
-        if result.returncode == 0:
+        command = (program, *user, *NAMESPACES, "--cap-drop", "ALL")
+        said = _complaint(command, ("/bin/sh", "-c", ":"))
+        if not said:
             detail = "bubblewrap: read-only files, own processes, private /tmp, no network unless a job needs it."
-            return Isolation("bubblewrap", detail, command)
-        complaint = complaint or result.stderr.decode(errors="replace").strip()[-200:]
+            return Isolation("bubblewrap", detail, command, fenced=True)
+        complaint = complaint or said
     return Isolation("rlimits", f"{RLIMITS.detail} bubblewrap is installed and does not work here: {complaint}")
+
+
+def _complaint(command: Sequence[str], program: Sequence[str]) -> str:
+    """What bubblewrap says when it is tried with a program; empty where that works."""
+    trial = [*command, "--unshare-net", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--", *program]
+    try:
+        result = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if result.returncode == 0:
+        return ""
+    return result.stderr.decode(errors="replace").strip()[-200:] or f"exit code {result.returncode}"
+
+
+def _first_process() -> str:
+    """The program of process 1: inside bubblewrap that is bubblewrap, whatever a variable says."""
+    try:
+        return Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def spawn(
@@ -170,6 +267,7 @@ def spawn(
     stderr: Stream = None,
     pass_fds: Sequence[int] = (),
     within: Isolation | None = None,
+    unprivileged: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program in the sandbox and return at once.
 
@@ -199,7 +297,10 @@ def spawn(
     stdin, stdout, stderr, pass_fds
         As in `subprocess.Popen`.
     within
-        The isolation to use instead of `isolation`, for tests.
+        The isolation to use instead of `isolation`: `foreign_isolation`, or another one for tests.
+    unprivileged
+        For code of strangers, started within the walls: system calls that it has no need of are refused, and root's child becomes
+        another user, whom the kernel's limits bind. It must be able to read what it needs.
 
     Raises
     ------
@@ -214,18 +315,21 @@ def spawn(
         if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a path beneath a closed folder
             raise ValueError(f"{path} does not exist or is closed to this user; make it before the child starts")
     within = isolation() if within is None else within
+    if unprivileged and within.name == "bubblewrap":
+        raise ValueError("bubblewrap needs what an unprivileged child may not do; start that one within it")
     devices = list(devices)
     temporary = cwd
     prefix: list[str] = []
     if within.name == "bubblewrap":
-        prefix = [*within.command, *_mounts(cwd, limits, writable, readable, hidden, devices), "--chdir", str(cwd), "--"]
+        mounts = _mounts(cwd, limits, writable, readable, hidden, devices, for_others="--cap-add" in within.command)
+        prefix = [*within.command, *mounts, "--chdir", str(cwd), "--"]
         temporary = Path("/tmp")  # noqa: S108 - private to the child
     environment = {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),
         "HOME": str(cwd),
         "LANG": "C.UTF-8",
         "TMPDIR": str(temporary),
-        MARK: "1",
+        MARK: _walls(within),
         **(env or {}),
     }
     settings = [
@@ -235,6 +339,10 @@ def spawn(
         f"TASKS={limits.processes + 8 * (os.cpu_count() or 1)}",
         "CORE=0",
     ]
+    if unprivileged and (refused := filters.for_strangers()):
+        settings.append(f"FILTER={refused.hex()}")
+    if unprivileged and os.getuid() == 0:
+        settings.append(f"USER={random.randint(*USERS)}")  # noqa: S311 - two with the same number share a limit, no more
     if not devices:
         settings.append(f"AS={limits.address_space}")
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *settings, "--"]
@@ -250,16 +358,28 @@ def spawn(
     )
 
 
+def _walls(within: Isolation) -> str:
+    """What a child is told of the walls around it, which may be those around this process."""
+    return "bubblewrap" if within.fenced else "rlimits"
+
+
 def _mounts(
-    cwd: Path, limits: Limits, writable: Iterable[Path], readable: Iterable[Path], hidden: Iterable[Path], devices: Iterable[Path]
+    cwd: Path,
+    limits: Limits,
+    writable: Iterable[Path],
+    readable: Iterable[Path],
+    hidden: Iterable[Path],
+    devices: Iterable[Path],
+    *,
+    for_others: bool = False,
 ) -> list[str]:
-    """Bubblewrap's arguments for what the child sees."""
+    """Bubblewrap's arguments for what the child sees; ``for_others``: and what another user within sees."""
     rules = {Path("/"): "read"}
     rules.update((path.resolve(), "hide") for path in (*MASKED, *_credentials()))
+    rules.update((path.resolve(), "hide") for path in hidden)
     interpreter = {Path(name) for name in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
     needed = {*interpreter, PROJECT, *ALWAYS_IN_RUN, *(RESOLVER if limits.network else ())}
     _put_back(rules, {path for each in needed for path in (each, each.resolve())})
-    rules.update((path.resolve(), "hide") for path in hidden)
     rules.update((path.resolve(), "read") for path in readable)
     rules.update((path, "write") for path in writable)
     _put_back(rules, [cwd])
@@ -269,6 +389,10 @@ def _mounts(
     masks = []
     # From the outside in, so that an inner rule is laid over an outer one.
     for path, rule in sorted(rules.items(), key=lambda item: len(item[0].parts)):
+        if for_others and path.parent not in rules and os.path.exists(path):  # noqa: PTH110 - as below
+            # Bubblewrap makes the folders that lead to what is shown beneath a mask for its own user alone.
+            for parent in reversed([each for each in path.parents if rules[_outer(rules, each)] == "hide" and each not in rules]):
+                arguments += ["--perms", "0755", "--dir", str(parent)]
         if rule == "write":
             arguments += ["--bind", str(path), str(path)]
         elif not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a path beneath a closed folder
@@ -301,9 +425,13 @@ def _credentials() -> list[Path]:
 def _put_back(rules: dict[Path, str], paths: Iterable[Path]) -> None:
     """Show those paths, read-only, that a mask covers; a rule for what is visible anyway might undo one further out."""
     for path in sorted(paths):
-        outer = next(parent for parent in (path, *path.parents) if parent in rules)
-        if rules[outer] == "hide":
+        if rules[_outer(rules, path)] == "hide":
             rules[path] = "read"
+
+
+def _outer(rules: Mapping[Path, str], path: Path) -> Path:
+    """The path whose rule holds for another one."""
+    return next(parent for parent in (path, *path.parents) if parent in rules)
 
 
 def run(
@@ -320,12 +448,13 @@ def run(
     cancelled: Callable[[], bool] | None = None,
     output_bytes: int = 1024**2,
     within: Isolation | None = None,
+    unprivileged: bool = False,
 ) -> Outcome:
     """Run a program in the sandbox to its end, or to that of its limits.
 
     Parameters
     ----------
-    argv, cwd, limits, writable, readable, hidden, devices, env, within
+    argv, cwd, limits, writable, readable, hidden, devices, env, within, unprivileged
         As for `spawn`.
     input
         Bytes for its standard input.
@@ -354,6 +483,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         within=within,
+        unprivileged=unprivileged,
     )
     captures = [_Capture(stream, output_bytes) for stream in (process.stdout, process.stderr) if stream is not None]
     threads = [threading.Thread(target=capture.drain, daemon=True) for capture in captures]
@@ -385,6 +515,11 @@ def run(
         reason = reason or "cpu"
     stdout, stderr = (capture.text() for capture in captures)
     return Outcome(code, stdout, stderr, time.monotonic() - start, reason)
+
+
+def signal_name(number: int) -> str:
+    """What a signal is called, for people."""
+    return signal.strsignal(number) or f"signal {number}"
 
 
 def _feed(stream: IO[bytes], data: bytes) -> None:

@@ -40,6 +40,7 @@ class Question(Schema):
     question: str = Field(min_length=1, max_length=services.QUESTION_LIMIT)
     conversation: uuid.UUID | None = Field(None, description="The conversation it goes on with; none: a new one")
     options: AskOptions = AskOptions(k=0, use_model=True)
+    files: list[str] = Field([], max_length=services.FILES, description="Ids of your files that the question is about")
 
 
 class Search(Schema):
@@ -82,7 +83,14 @@ class TurnOut(Schema):
     state: Literal["QUEUED", "SEARCHING", "WRITING", "DONE", "STOPPED", "FAILED"]
     passages: list[PassageOut] | None = Field(description="None until they are found")
     text: str = Field(description="Markdown; [n] cites passage n")
-    answer: dict[str, Any] = Field(description="citations, abstained, extractive, provider, timings, tokens, versions")
+    answer: dict[str, Any] = Field(
+        description="citations, abstained, extractive, provider, timings, tokens, versions, code (jobs of its blocks)"
+    )
+    attached: list[dict[str, Any]] = Field(description="Files that the question is about: id, name, kind")
+    steps: list[dict[str, Any]] = Field(
+        description="Tools that were called: tool, title, state, summary, url, seconds; one that is “offered” has an "
+        "offer, which starts by POST …/steps/{number}, one that is “started” its job"
+    )
     offer: dict[str, Any] | None = Field(description="A job that the question asks for; submitting it is up to you")
     error: str
     hint: str
@@ -121,7 +129,7 @@ def ask(request: HttpRequest, payload: Question) -> Any:
         conversation = Conversation.objects.filter(pk=payload.conversation, owner=owner).first()
         if conversation is None:
             raise not_found("conversation")
-    return Status(202, show(services.ask(owner, payload.question, conversation, payload.options.model_dump())))
+    return Status(202, show(services.ask(owner, payload.question, conversation, payload.options.model_dump(), payload.files)))
 
 
 @router.get("/{uuid:turn_id}", response={200: TurnOut} | refusals(404), operation_id="get_question", summary="Get an answer")
@@ -167,6 +175,18 @@ def stop(request: HttpRequest, turn_id: uuid.UUID) -> Any:
 def regenerate(request: HttpRequest, turn_id: uuid.UUID) -> Any:
     """Answer the same question again."""
     return Status(202, show(services.regenerate(find(request, turn_id))))
+
+
+@router.post(
+    "/{uuid:turn_id}/steps/{int:number}",
+    response={202: TurnOut} | refusals(404, 409, 422, 429),
+    operation_id="start_offered_job",
+    summary="Start a job that an answer offers",
+)
+def start_step(request: HttpRequest, turn_id: uuid.UUID, number: int) -> Any:
+    """Start the job of an offered step; nothing that an answer offers starts by itself."""
+    services.start_step(find(request, turn_id), number)
+    return Status(202, show(find(request, turn_id)))
 
 
 @router.post(

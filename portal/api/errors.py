@@ -35,6 +35,7 @@ STATUS = {
     "quota.jobs": 429,
     "quota.disk": 413,
     "chat.busy": 409,
+    "chat.started": 409,
     "chat.open": 429,
     "chat.forbidden": 404,
 }

@@ -21,7 +21,7 @@ def document() -> Mapping[str, Any]:
     made: dict[str, Any] = json.loads(json.dumps(api.get_openapi_schema(path_prefix=PREFIX)))
     made["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     made["servers"] = [{"url": "/", "description": "This portal"}]
-    made["tags"] = [{"name": name} for name in ("job types", "jobs", "files", "ask", "portal")]
+    made["tags"] = [{"name": name} for name in ("job types", "jobs", "files", "ask", "conversations", "portal")]
     _add_job_types(made)
     return made
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from portal.celery import stopping
-from portal.chat import services
+from portal.chat import code, services
 from portal.chat.models import Turn
 
 if TYPE_CHECKING:
@@ -208,19 +208,20 @@ def _search(turn: Turn) -> None:
 
 
 def _answer(turn: Turn) -> None:
-    """Find passages, write the answer as it comes, end as the run ended."""
+    """Look into what was handed in, find passages, write the answer as it comes, end as the run ended."""
     from assistant.answer import Finished, PassagesFound, Token, answer
     from assistant.answer import Turn as EarlierTurn
+    from assistant.tools import given
+    from portal.chat import colleague
 
     run = Run(turn)
-    events = answer(
-        turn.question,
-        retriever=retriever(),
-        provider=provider() if turn.options.get("use_model", True) else None,
-        history=[EarlierTurn(question, said) for question, said in services.history(turn)],
-        options=options(turn),
-        cancelled=run.ends,
-    )
+    model = provider() if turn.options.get("use_model", True) else None
+    history = [EarlierTurn(question, said) for question, said in services.history(turn)]
+    # A small model cannot be trusted with tools: what it would need is looked into all the same.
+    caller = model if settings.ENV.model_url else None
+    found = colleague.prepare(turn, retriever=retriever(), provider=caller, history=history, cancelled=run.ends)
+    known = given(given(retriever(), found.looked_up), found.handed_in, enough=True)
+    events = answer(turn.question, retriever=known, provider=model, history=history, options=options(turn), cancelled=run.ends)
     for event in events:
         match event:
             case PassagesFound():
@@ -257,7 +258,9 @@ def _end(run: Run, answer: Answer) -> None:
     elif answer.cancelled:
         services.stopped(turn, answer.text, record)
     else:
-        services.finish(turn, answer.text, record)
+        checks = {} if answer.extractive else code.planned(answer.text, answer.written)
+        if services.finish(turn, answer.text, record | checks) and checks:
+            code.advance(str(turn.pk), checks["code"]["chain"])
 
 
 def stored(passages: Sequence[Passage]) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ only read. States of a turn::
        |                  '------------'------> FAILED   (with a hint; also where the worker died)
        '-----------------> STOPPED
 
-Only `portal.chat.services` writes these tables. QUEUED -> SEARCHING is one conditional UPDATE that stores a fresh `claim`; every
-later write of that run names its claim, so a run that was given up cannot overwrite the one that replaced it.
+Only `portal.chat.services` writes these tables, and `portal.chat.usage` the last of them. QUEUED -> SEARCHING is one conditional
+UPDATE that stores a fresh `claim`; every later write of that run names its claim, so a run that was given up cannot overwrite the
+one that replaced it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 
 class TurnState(models.TextChoices):
@@ -61,6 +63,7 @@ class Turn(models.Model):
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, null=True, related_name="turns")
     question = models.TextField()
     options = models.JSONField(default=dict, help_text="{k, retrieve_only, use_model}")
+    attached = models.JSONField(default=list, help_text="Files of the library that the question is about: [{id, name, kind}]")
     state = models.CharField(max_length=10, choices=TurnState.choices, default=TurnState.QUEUED)
     created_at = models.DateTimeField(auto_now_add=True)
     asked_at = models.DateTimeField(help_text="When it was asked, or asked again")
@@ -79,6 +82,11 @@ class Turn(models.Model):
         default=dict, help_text="{citations, abstained, extractive, provider, timings, tokens, versions, note}"
     )
     offer = models.JSONField(null=True, help_text="A job the question asks for: {type, title, summary, url, files, why}")
+    steps = models.JSONField(
+        default=list,
+        help_text="Tools that were called: [{tool, title, state, summary, url, seconds, offer, job}]; state: running, done, "
+        "failed, offered, started",
+    )
     error = models.TextField(blank=True)
     hint = models.TextField(blank=True)
     earlier = models.JSONField(default=list, help_text="[{text, answer, finished_at, feedback}] of answers that were regenerated")
@@ -134,3 +142,53 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return f"{'useful' if self.useful else 'not useful'}: {self.turn}"
+
+
+class Share(models.Model):
+    """A link by which anybody reads a conversation, as it was when it was shared; deleting the row ends it."""
+
+    conversation = models.OneToOneField(Conversation, on_delete=models.CASCADE, related_name="share")
+    token = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    until = models.DateTimeField(help_text="Answers asked for later are not shown")
+
+    def __str__(self) -> str:
+        return f"shared: {self.conversation}"
+
+
+class UsageKind(models.TextChoices):
+    ANSWER = "answer", "answers"
+    SEARCH = "search", "searches"
+    FORUM = "forum", "forum drafts"
+
+
+class Outcome(models.TextChoices):
+    WRITTEN = "written", "written by the model"
+    QUOTED = "quoted", "quoted from passages"
+    ABSTAINED = "abstained", "no answer found"
+    STOPPED = "stopped", "stopped by the reader"
+    FAILED = "failed", "failed"
+
+
+class Usage(models.Model):
+    """What one answer or search took, without a word of it: stays when its conversation is deleted."""
+
+    at = models.DateTimeField(default=timezone.now)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    kind = models.CharField(max_length=6, choices=UsageKind.choices)
+    outcome = models.CharField(max_length=9, choices=Outcome.choices)
+    model = models.CharField(max_length=200, blank=True)
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    cost = models.FloatField(default=0.0, help_text="By the prices that were set at the time")
+    wait = models.FloatField(null=True, help_text="Seconds before it began")
+    retrieve = models.FloatField(null=True, help_text="Seconds of the search")
+    first_text = models.FloatField(null=True, help_text="Seconds from its beginning to the first word")
+    generate = models.FloatField(null=True, help_text="Seconds of the model")
+    total = models.FloatField(null=True, help_text="Seconds from asking to the end")
+
+    class Meta:
+        indexes = [models.Index(fields=["at"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.outcome} {self.at:%Y-%m-%d}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from mlcore.filetypes import FOREST_HOLDERS, FORESTS
 from portal.accounts.models import User
@@ -22,8 +24,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in WORD.findall(text.lower()))
 
 
-def find(owner: User, question: str) -> dict[str, Any] | None:
+def find(owner: User, question: str, attached: Sequence[LibraryFile] = ()) -> dict[str, Any] | None:
     """The job that ``question`` asks for, as stored in `Turn.offer`; None where it asks for none.
+
+    Files that were ``attached`` are filled in before any other, and decide between job types as a named file does.
 
     A job type matches where all words of one of its phrases occur. Of several, the longest phrase wins; where two have equal
     ones, the file decides that would be filled in: *my model to C++* means a forest or a network.
@@ -41,13 +45,17 @@ def find(owner: User, question: str) -> dict[str, Any] | None:
             best.append(job_type)
     if not best:
         return None
-    return _offer(owner, question, best[0] if len(best) == 1 else _meant(owner, question, best))
+    files = frozenset(file.pk for file in attached)
+    job_type = best[0] if len(best) == 1 else _meant(owner, question, best, files)
+    return _offer(owner, question, job_type, files)
 
 
-def _meant(owner: User, question: str, job_types: list[registry.JobType[Any]]) -> registry.JobType[Any]:
+def _meant(
+    owner: User, question: str, job_types: list[registry.JobType[Any]], attached: frozenset[UUID]
+) -> registry.JobType[Any]:
     """Of job types that a question may mean, the one that takes the file it names, else the newest file that one takes."""
     kinds = {kind for job_type in job_types for fitting in job_type.file_kinds().values() for kind in fitting}
-    for file in _ranked(owner, question, tuple(kinds)):
+    for file in _ranked(owner, question, tuple(kinds), attached):
         for job_type in job_types:
             if any(_suits(file, fitting) for fitting in job_type.file_kinds().values()):
                 return job_type
@@ -66,12 +74,12 @@ def _suits(file: LibraryFile, kinds: tuple[str, ...]) -> bool:
     return bool(found) if takes_forests else not found
 
 
-def _offer(owner: User, question: str, job_type: registry.JobType[Any]) -> dict[str, Any]:
+def _offer(owner: User, question: str, job_type: registry.JobType[Any], attached: frozenset[UUID]) -> dict[str, Any]:
     form = f"/jobs/new/{job_type.slug}"
     required = job_type.schema().get("required", ())
     # What may be left out is left to the person: a file that fits is not one that is meant.
     kinds = {field: fitting for field, fitting in job_type.file_kinds().items() if field in required}
-    choices = {field: _fitting(owner, question, fitting) for field, fitting in kinds.items()}
+    choices = {field: _fitting(owner, question, fitting, attached) for field, fitting in kinds.items()}
     first = {field: files[0] for field, files in choices.items() if files}
     others = [(field, file) for field, files in choices.items() for file in files[1:]]
     return {
@@ -93,22 +101,23 @@ def _address(form: str, files: dict[str, LibraryFile]) -> str:
     return f"{form}?{query}" if query else form
 
 
-def _fitting(owner: User, question: str, kinds: tuple[str, ...]) -> list[LibraryFile]:
-    """This person's files of these kinds, the ones that the question names first, then the newest.
+def _fitting(owner: User, question: str, kinds: tuple[str, ...], attached: frozenset[UUID]) -> list[LibraryFile]:
+    """This person's files of these kinds, the attached ones first, then those that the question names, then the newest.
 
     A ROOT file or an ONNX model of other contents is left out where it is not named and another file fits.
     """
-    ranked = _ranked(owner, question, kinds)
-    sure = [file for file in ranked if _suits(file, kinds) or _named(file.name, question.lower())]
+    ranked = _ranked(owner, question, kinds, attached)
+    lowered = question.lower()
+    sure = [file for file in ranked if file.pk in attached or _suits(file, kinds) or _named(file.name, lowered)]
     return (sure or ranked)[:FILES_OFFERED]
 
 
-def _ranked(owner: User, question: str, kinds: tuple[str, ...]) -> list[LibraryFile]:
+def _ranked(owner: User, question: str, kinds: tuple[str, ...], attached: frozenset[UUID]) -> list[LibraryFile]:
     files = LibraryFile.objects.filter(owner=owner, kind__in=kinds).select_related("inspection_job")
-    newest = files.order_by("-created_at")[:NEWEST_LOOKED_AT]
+    newest = [*files.filter(pk__in=attached), *files.exclude(pk__in=attached).order_by("-created_at")[:NEWEST_LOOKED_AT]]
     lowered = question.lower()
     # Stable: among the named and among the others the newest stays first.
-    return sorted(newest, key=lambda file: not _named(file.name, lowered))
+    return sorted(newest, key=lambda file: (file.pk not in attached, not _named(file.name, lowered)))
 
 
 def _named(name: str, question: str) -> bool:

@@ -7,6 +7,7 @@ the result goes through a sanitizer that knows only what the renderer itself mak
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
@@ -22,6 +23,10 @@ from portal.home import rendering
 
 CITATION = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
+
+# Stands in the HTML for a block that the page shows by itself; nobody outside this process can write it into an answer.
+_MARK = secrets.token_hex(16)
+_MARKED = re.compile(rf"<p>{_MARK}:(\d+)</p>")
 
 # Deeper nesting than any answer needs costs the parser time that grows with its square.
 NESTING = 20
@@ -60,6 +65,19 @@ def answer(text: str, anchor: str, passages: Collection[int]) -> SafeString:
         The numbers that are passages; any other number in brackets stays text.
     """
     return _clean(_parser().render(text, {"anchor": anchor, "passages": frozenset(passages)}))
+
+
+def answer_around(text: str, anchor: str, passages: Collection[int], apart: Collection[int]) -> list[SafeString | int]:
+    """The HTML of an answer cut where some of its code blocks stand: their numbers, as of `code_blocks`, are in their places."""
+    env = {"anchor": anchor, "passages": frozenset(passages), "apart": frozenset(apart), "blocks": 0}
+    pieces = _MARKED.split(_clean(_parser().render(text, env)))
+    return [int(piece) if place % 2 else mark_safe(piece) for place, piece in enumerate(pieces)]  # noqa: S308  (cleaned)
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """Label and text of each code block of an answer, in their order: the first is number 1."""
+    tokens = _parser().parse(text, {"anchor": "", "passages": frozenset()})
+    return [(token.info, token.content.rstrip("\n")) for token in tokens if token.type in ("fence", "code_block")]
 
 
 def prose(text: str) -> SafeString:
@@ -101,8 +119,12 @@ def _citation(_self: Any, tokens: list[Token], index: int, _options: Any, _env: 
     )
 
 
-def _fence(_self: Any, tokens: list[Token], index: int, _options: Any, _env: Any) -> str:
+def _fence(_self: Any, tokens: list[Token], index: int, _options: Any, env: Any) -> str:
     token = tokens[index]
+    if apart := env.get("apart"):
+        env["blocks"] += 1
+        if env["blocks"] in apart:
+            return f"<p>{_MARK}:{env['blocks']}</p>"
     words = token.info.split()
     return rendering.code_figure(token.content.rstrip("\n"), words[0] if words else "text")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,20 +17,27 @@ from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from portal.accounts.models import User
-from portal.chat import offers
-from portal.chat.models import CLOSED, OPEN, RUNNING, Conversation, Feedback, Turn, TurnState
+from portal.chat import code, offers, usage
+from portal.chat.models import CLOSED, OPEN, RUNNING, Conversation, Feedback, Share, Turn, TurnState
+from portal.jobs import services as jobs
+from portal.jobs.models import Job
+from portal.jobs.services import find_file
+from portal.library.models import LibraryFile
 
 log = logging.getLogger(__name__)
 
 QUESTION_LIMIT = 4000  # characters
 REASON_LIMIT = 2000
 TITLE_LIMIT = 80
+FILES = 5  # that go with one question
 OPEN_QUESTIONS = 2  # questions of one person that wait or are being answered
 OPEN_SEARCHES = 8  # the same for searches without an answer, which take milliseconds
 HISTORY_TURNS = 3  # earlier turns handed to the assistant with a follow-up question
+EARLIER_LIMIT = 8000  # characters of an earlier answer that a client tells
 LOST_SECONDS = 15.0  # a run that has not written its heartbeat for this long has lost its worker
 RESEND_SECONDS = 20.0  # a turn that waits this long gets its message again
 SEARCHES_KEPT = timedelta(hours=1)
+SHARE_BYTES = 32  # of a share link, from the system's source of randomness
 
 
 class ChatRefusedError(Exception):
@@ -50,12 +58,23 @@ class Options(BaseModel):
     k: int = Field(0, ge=0, le=50, description="How many passages to find; 0: as many as suit")
     retrieve_only: bool = Field(False, description="Find passages, write no answer")
     use_model: bool = Field(True, description="Let the language model write; otherwise the best passages are the answer")
+    history: tuple[tuple[str, str], ...] = Field(
+        (),
+        max_length=HISTORY_TURNS,
+        description="Questions and answers before this one that the portal does not know, oldest first",
+    )
 
 
 # --- from people --------------------------------------------------------------------------------------------------------------
 
 
-def ask(owner: User, question: str, conversation: Conversation | None = None, options: Mapping[str, Any] | None = None) -> Turn:
+def ask(
+    owner: User,
+    question: str,
+    conversation: Conversation | None = None,
+    options: Mapping[str, Any] | None = None,
+    files: Sequence[str] = (),
+) -> Turn:
     """Store a question and queue it once the transaction is committed.
 
     Parameters
@@ -64,6 +83,8 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
         The conversation it goes on with; None starts a new one (none at all with ``options["retrieve_only"]``).
     options
         The fields of `Options` that differ from their defaults.
+    files
+        Ids of the person's library files that the question is about.
 
     Raises
     ------
@@ -81,6 +102,7 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
             code="chat.long",
         )
     checked = _options(options or {})
+    attached = _attached(owner, files)
     if conversation is not None and conversation.owner_id != owner.pk:
         raise ChatRefusedError("This conversation is somebody else's.", code="chat.forbidden")
     with transaction.atomic():
@@ -95,13 +117,28 @@ def ask(owner: User, question: str, conversation: Conversation | None = None, op
             owner=owner,
             conversation=conversation,
             question=text,
-            options=checked.model_dump(exclude_defaults=True),
-            offer=None if checked.retrieve_only else offers.find(owner, text),
+            options=checked.model_dump(mode="json", exclude_defaults=True),
+            attached=[{"id": str(file.pk), "name": file.name, "kind": file.kind} for file in attached],
+            offer=None if checked.retrieve_only else offers.find(owner, text, attached),
             asked_at=now,
             queued_at=now,
         )
         transaction.on_commit(lambda: enqueue(turn))
     return turn
+
+
+def _attached(owner: User, files: Sequence[str]) -> list[LibraryFile]:
+    """The person's files with these ids, each once."""
+    wanted = list(dict.fromkeys(str(each) for each in files if str(each)))
+    if len(wanted) > FILES:
+        raise ChatRefusedError(f"{FILES} files may go with a question.", hint="Attach fewer.", code="chat.files")
+    found = []
+    for each in wanted:
+        file = find_file(owner, each)
+        if file is None:
+            raise ChatRefusedError("There is no such file in your library.", hint="Upload it first.", code="chat.files")
+        found.append(file)
+    return found
 
 
 def _options(raw: Mapping[str, Any]) -> Options:
@@ -182,7 +219,8 @@ def regenerate(turn: Turn) -> Turn:
             passages=None,
             text="",
             answer={},
-            offer=None if turn.options.get("retrieve_only") else offers.find(owner, turn.question),
+            steps=[],
+            offer=None if turn.options.get("retrieve_only") else offers.find(owner, turn.question, files_of(turn)),
             error="",
             hint="",
         )
@@ -202,6 +240,37 @@ def _record(turn: Turn) -> dict[str, Any]:
         "finished_at": turn.finished_at.isoformat() if turn.finished_at else None,
         "feedback": {"useful": judgement.useful, "reason": judgement.reason} if judgement else None,
     }
+
+
+def files_of(turn: Turn) -> list[LibraryFile]:
+    """The attached files that are still in the library, in their order."""
+    found = (find_file(turn.owner, str(each["id"])) for each in turn.attached)
+    return [file for file in found if file is not None]
+
+
+def start_step(turn: Turn, number: int) -> Job:
+    """Start the job that a step of an answer offers: what a person's click does, once.
+
+    Raises
+    ------
+    ChatRefusedError
+        There is no such offer, or it was started before.
+    JobRefusedError
+        A parameter is not right any more, or a quota is used up; the offer stays.
+    """
+    with transaction.atomic():
+        now = Turn.objects.select_for_update().select_related("owner").get(pk=turn.pk)
+        step = now.steps[number] if 0 <= number < len(now.steps) else {}
+        if step.get("state") == "started":
+            raise ChatRefusedError("This job was started before.", hint="Follow its link.", code="chat.started")
+        if step.get("state") != "offered":
+            raise ChatRefusedError("This answer offers no such job.", code="chat.refused")
+        if now.open:
+            raise ChatRefusedError("This answer is still being written.", hint="Wait for its end.", code="chat.busy")
+        job = jobs.submit(now.owner, step["offer"]["type"], step["offer"]["params"])
+        step |= {"state": "started", "job": str(job.pk), "summary": f"started {timezone.now():%H:%M} UTC"}
+        Turn.objects.filter(pk=turn.pk).update(steps=now.steps, revision=F("revision") + 1)
+    return job
 
 
 def give_feedback(turn: Turn, useful: bool | None, reason: str | None = None) -> None:
@@ -233,8 +302,45 @@ def rename(conversation: Conversation, title: str) -> None:
 
 
 def delete(conversation: Conversation) -> None:
-    """Remove a conversation with its turns. A run in progress notices that its turn is gone and ends."""
+    """Remove a conversation for good, with its turns, feedback and share link.
+
+    A run in progress notices that its turn is gone and ends. What stays is `Usage`, which has no word of it, and the jobs; but
+    not those that ran its code.
+    """
+    code.forget(conversation)
     conversation.delete()
+
+
+def share(conversation: Conversation) -> Share:
+    """The link by which anybody reads what the conversation holds now; a later call adds what came since, the link stays.
+
+    Raises
+    ------
+    ChatRefusedError
+        There is no whole answer yet.
+    """
+    answered = conversation.turns.filter(state__in=CLOSED).exclude(text="")
+    if not answered.exists():
+        raise ChatRefusedError("There is no answer to share yet.", hint="Wait for its end.", code="chat.empty")
+    now = timezone.now()
+    shared, made = Share.objects.get_or_create(
+        conversation=conversation, defaults={"token": secrets.token_urlsafe(SHARE_BYTES), "until": now}
+    )
+    if not made:
+        Share.objects.filter(pk=shared.pk).update(until=now)
+        shared.until = now
+    return shared
+
+
+def stop_sharing(conversation: Conversation) -> bool:
+    """End the link; False where there was none. A link made later is another one."""
+    return bool(Share.objects.filter(conversation=conversation).delete()[0])
+
+
+def shared_turns(share: Share) -> QuerySet[Turn]:
+    """What a share link shows: whole answers that were there when it was shared."""
+    turns = Turn.objects.filter(conversation_id=share.conversation_id, state__in=CLOSED, finished_at__lte=share.until)
+    return turns.exclude(text="").order_by("created_at")
 
 
 def wait(turn: Turn, seconds: float) -> Turn:
@@ -297,6 +403,11 @@ def write_passages(turn: Turn, passages: Sequence[Mapping[str, Any]], timings: M
     return _write(turn, state=TurnState.WRITING, passages=[dict(p) for p in passages], answer={"timings": dict(timings)})
 
 
+def write_steps(turn: Turn, steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Store the tools that were called so far."""
+    return _write(turn, steps=[dict(step) for step in steps])
+
+
 def write_text(turn: Turn, text: str) -> bool:
     """Store the text so far."""
     return _write(turn, text=text)
@@ -304,26 +415,37 @@ def write_text(turn: Turn, text: str) -> bool:
 
 def finish(turn: Turn, text: str, answer: Mapping[str, Any]) -> bool:
     """End the run well."""
-    return _write(turn, state=TurnState.DONE, text=text, answer=dict(answer), finished_at=timezone.now())
+    return _end(turn, state=TurnState.DONE, text=text, answer=dict(answer))
 
 
 def stopped(turn: Turn, text: str | None = None, answer: Mapping[str, Any] | None = None) -> bool:
     """End the run as the reader asked; what was written stays."""
     values: dict[str, Any] = {} if text is None else {"text": text}
     values |= {} if answer is None else {"answer": dict(answer)}
-    return _write(turn, state=TurnState.STOPPED, finished_at=timezone.now(), **values)
+    return _end(turn, state=TurnState.STOPPED, **values)
 
 
 def fail(turn: Turn, message: str, hint: str) -> bool:
     """End the run badly."""
-    return _write(turn, state=TurnState.FAILED, finished_at=timezone.now(), error=message, hint=hint)
+    return _end(turn, state=TurnState.FAILED, error=message, hint=hint)
 
 
 def release(turn: Turn) -> None:
     """Give a run back unharmed, because its worker stops: it waits for another."""
     now = timezone.now()
-    if _write(turn, state=TurnState.QUEUED, claim=None, queued_at=now, started_at=None, passages=None, text="", answer={}):
+    if _write(
+        turn, state=TurnState.QUEUED, claim=None, queued_at=now, started_at=None, passages=None, text="", answer={}, steps=[]
+    ):
         enqueue(turn)
+
+
+def _end(turn: Turn, **values: Any) -> bool:
+    """End the run, and note what it took."""
+    with transaction.atomic():
+        ended = _write(turn, finished_at=timezone.now(), **values)
+        if ended and (now := Turn.objects.filter(pk=turn.pk).first()) is not None:
+            usage.note_turn(now)
+    return ended
 
 
 def _write(turn: Turn, **values: Any) -> bool:
@@ -336,7 +458,9 @@ def _held(turn: Turn) -> QuerySet[Turn]:
 
 
 def history(turn: Turn) -> list[tuple[str, str]]:
-    """Questions and answers of the conversation before this turn, oldest first."""
+    """Questions and answers of the conversation before this turn, oldest first: those told with it, else those stored."""
+    if told := turn.options.get("history"):
+        return [(question, said) for question, said in told]
     if turn.conversation_id is None:
         return []
     before = Turn.objects.filter(conversation_id=turn.conversation_id, created_at__lt=turn.created_at).exclude(text="")
@@ -353,13 +477,12 @@ def heal(now: datetime | None = None) -> int:
     changed = 0
     lost = Turn.objects.filter(state__in=RUNNING, heartbeat_at__lt=now - timedelta(seconds=LOST_SECONDS))
     changed += lost.exclude(stop_requested_at=None).update(state=TurnState.STOPPED, finished_at=now, revision=F("revision") + 1)
-    changed += lost.update(
-        state=TurnState.FAILED,
-        finished_at=now,
-        revision=F("revision") + 1,
-        error="The assistant stopped in the middle of this answer.",
-        hint="Ask again with “Answer again”. If it happens twice, the administrator finds the reason in the assistant's log.",
-    )
+    for turn in lost:
+        changed += fail(
+            turn,
+            "The assistant stopped in the middle of this answer.",
+            "Ask again with “Answer again”. If it happens twice, the administrator finds the reason in the assistant's log.",
+        )
     for turn in Turn.objects.filter(state=TurnState.QUEUED, queued_at__lt=now - timedelta(seconds=RESEND_SECONDS)):
         # The broker may have lost the message, or the queue is just long: a second message does no harm, the claim decides.
         if Turn.objects.filter(pk=turn.pk, state=TurnState.QUEUED, queued_at=turn.queued_at).update(queued_at=now):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -11,8 +11,10 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from portal.accounts.models import User
-from portal.chat import render
+from portal.chat import code, render
 from portal.chat.models import Conversation, Turn, TurnState
+from portal.chat.redact import redacted
+from portal.jobs.models import Job
 
 RAIL_LIMIT = 60
 
@@ -53,6 +55,21 @@ class ShownPassage:
 
 
 @dataclass(frozen=True)
+class ShownStep:
+    """A tool that was called, with the job that it led to as it is now."""
+
+    number: int
+    title: str
+    state: str
+    summary: str
+    url: str
+    seconds: float | None
+    duration: str
+    job: Job | None
+    gone: bool
+
+
+@dataclass(frozen=True)
 class ShownTurn:
     """A turn as the page shows it."""
 
@@ -60,8 +77,16 @@ class ShownTurn:
     number: int
     passages: tuple[ShownPassage, ...] | None
     prose: SafeString
+    pieces: tuple[SafeString | code.ShownBlock, ...]
+    """The prose once the answer is whole: HTML, and the blocks that can be run in their places."""
     progress: str
     timings: tuple[tuple[str, float], ...]
+    steps: tuple[ShownStep, ...] = ()
+
+    @property
+    def watching(self) -> bool:
+        """Whether a job that the answer started is still on its way."""
+        return any(step.job is not None and step.job.active for step in self.steps)
 
     @property
     def search_seconds(self) -> float | None:
@@ -75,13 +100,36 @@ def show(turn: Turn, number: int | None = None) -> ShownTurn:
     if number is None:
         number = Turn.objects.filter(conversation=turn.conversation_id, created_at__lte=turn.created_at).count()
     passages = None if turn.passages is None else tuple(_passage(turn, each) for each in turn.passages)
+    text = prose(turn)
     return ShownTurn(
         turn=turn,
         number=number,
         passages=passages,
-        prose=prose(turn),
+        prose=text,
+        pieces=(text,) if turn.open else _pieces(turn, text),
         progress="Stopping" if turn.open and turn.stop_requested_at else PROGRESS.get(TurnState(turn.state), ""),
         timings=_timings(turn.answer.get("timings", {})),
+        steps=_steps(turn),
+    )
+
+
+def _steps(turn: Turn) -> tuple[ShownStep, ...]:
+    started = [step["job"] for step in turn.steps if step.get("job")]
+    known = {str(job.pk): job for job in Job.objects.filter(owner=turn.owner_id, pk__in=started)} if started else {}
+    return tuple(
+        ShownStep(
+            number=number,
+            title=step["offer"]["title"] if step.get("offer") else step["title"],
+            # A step that was running when its run ended never ended itself.
+            state="failed" if step["state"] == "running" and not turn.open else step["state"],
+            summary=step.get("summary", ""),
+            url=step.get("url", ""),
+            seconds=step.get("seconds"),
+            duration=step.get("offer", {}).get("duration", ""),
+            job=known.get(step.get("job", "")),
+            gone=bool(step.get("job")) and step["job"] not in known,
+        )
+        for number, step in enumerate(turn.steps)
     )
 
 
@@ -90,16 +138,25 @@ def prose(turn: Turn) -> SafeString:
     return render.answer(turn.text, turn.anchor, {passage["n"] for passage in turn.passages or ()})
 
 
+def _pieces(turn: Turn, text: SafeString) -> tuple[SafeString | code.ShownBlock, ...]:
+    """The answer with its blocks apart."""
+    blocks = code.shown(turn)
+    if not blocks:
+        return (text,)
+    pieces = render.answer_around(turn.text, turn.anchor, {passage["n"] for passage in turn.passages or ()}, blocks)
+    return tuple(blocks[piece] if isinstance(piece, int) else piece for piece in pieces)
+
+
 def _passage(turn: Turn, passage: Mapping[str, Any]) -> ShownPassage:
     url = str(passage["url"])
-    own = url.startswith("/ask/")
+    own = url.startswith("/")
     return ShownPassage(
         n=passage["n"],
         title=passage["title"],
         source=passage["source"],
         place=passage["place"],
         # With the turn, the portal's own page can show the passage even after the document has left the index.
-        url=f"{url}?turn={turn.pk}" if own else url if url.startswith(("https://", "http://")) else "",
+        url=f"{url}?turn={turn.pk}" if url.startswith("/ask/") else url if own or url.startswith(("https://", "http://")) else "",
         public=not own,
         score=passage["score"],
         cited=passage["n"] in turn.answer.get("citations", ()),
@@ -115,6 +172,51 @@ def turns_of(conversation: Conversation) -> list[ShownTurn]:
     """The turns of a conversation, oldest first."""
     turns = conversation.turns.select_related("feedback").order_by("created_at")
     return [show(turn, number) for number, turn in enumerate(turns, 1)]
+
+
+@dataclass(frozen=True)
+class SharedTurn:
+    """A turn as others see it: the question, the answer and its passages, and nothing else."""
+
+    anchor: str
+    number: int
+    question: str
+    prose: SafeString
+    passages: tuple[ShownPassage, ...]
+    abstained: bool
+    extractive: bool
+    stopped: bool
+
+
+def shown_to_others(turns: Iterable[Turn]) -> list[SharedTurn]:
+    """Turns for those who have a share link.
+
+    A passage without a public page keeps its title alone: what an installation has added to the corpus may be its own.
+    """
+    return [_shared(turn, number) for number, turn in enumerate(turns, 1)]
+
+
+def _shared(turn: Turn, number: int) -> SharedTurn:
+    text = redacted(turn.text)
+    shown = (_passage(turn, each) for each in turn.passages or ())
+    return SharedTurn(
+        anchor=turn.anchor,
+        number=number,
+        question=redacted(turn.question),
+        prose=render.answer(text, turn.anchor, {passage["n"] for passage in turn.passages or ()}),
+        passages=tuple(each if each.public and each.url else _withheld(each) for each in shown),
+        abstained=bool(turn.answer.get("abstained")),
+        extractive=bool(turn.answer.get("extractive")),
+        stopped=turn.state == TurnState.STOPPED,
+    )
+
+
+def _withheld(passage: ShownPassage) -> ShownPassage:
+    """A passage that others do not read; of a person's own things not even the name."""
+    hidden = replace(passage, url="", place="", html=SafeString(""))
+    if passage.url.startswith(("/library/", "/jobs/")):
+        return replace(hidden, title="A file or job of the person who asked", source="not shared")
+    return hidden
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ class Reader:
         shown = show(turn)
         context = {"shown": shown, "csrf_token": self.csrf_token}
         parts: dict[str, str] = {"text": shown.prose}
+        if shown.steps:
+            parts = {"steps": render_to_string("chat/_steps.html", context)} | parts
         if shown.passages is not None:
             parts = {"passages": render_to_string("chat/_passages.html", context)} | parts
         if turn.open:

@@ -19,6 +19,14 @@ def answer_turn(turn_id: str) -> None:
     engine.execute(turn_id)
 
 
+@app.task(name="portal.chat.check_code")  # type: ignore[untyped-decorator]
+def check_code(turn_id: str, chain: str) -> None:
+    """Go on with running an answer's code."""
+    from portal.chat import code
+
+    code.advance(turn_id, chain)
+
+
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _preload(sender: Any, **_kwargs: Any) -> None:
     """A worker that serves the chat loads the index before the first question comes."""

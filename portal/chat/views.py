@@ -14,10 +14,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.middleware import HtmxDetails
 
 from portal.accounts.models import User
-from portal.chat import services
-from portal.chat.models import Conversation, Turn
+from portal.chat import code, services
+from portal.chat.models import Conversation, Share, Turn
 from portal.chat.render import prose
 from portal.chat.show import rail, show, turns_of
+from portal.jobs.services import JobRefusedError
+from portal.library.models import LibraryFile
 
 EXAMPLES = (
     "How do I fill a histogram from a TTree with RDataFrame?",
@@ -25,6 +27,7 @@ EXAMPLES = (
     "Read a branch of a ROOT file into NumPy",
     "Turn my XGBoost model into C++",
 )
+ATTACHABLE = 50  # files that the form lists
 DOCUMENT_LIMIT = 100_000  # characters of a document that its page shows
 
 
@@ -42,7 +45,7 @@ def ask(request: SignedInRequest) -> HttpResponse:
     if request.method == "POST":
         question = request.POST.get("question", "")
         try:
-            turn = services.ask(request.user, question)
+            turn = services.ask(request.user, question, files=request.POST.getlist("file"))
         except services.ChatRefusedError as error:
             return _ask_page(request, question, error)
         return HttpResponseRedirect(_address(turn))
@@ -56,6 +59,8 @@ def _ask_page(request: SignedInRequest, question: str, error: services.ChatRefus
         "error": error,
         "examples": EXAMPLES,
         "limit": services.QUESTION_LIMIT,
+        "files": attachable(request.user),
+        "file": request.POST.get("file") or request.GET.get("file", ""),
     }
     return render(request, "chat/ask.html", context, status=400 if error else 200)
 
@@ -69,7 +74,7 @@ def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     refused = None
     if request.method == "POST":
         try:
-            return HttpResponseRedirect(_address(services.ask(request.user, question, found)))
+            return HttpResponseRedirect(_address(services.ask(request.user, question, found, files=request.POST.getlist("file"))))
         except services.ChatRefusedError as error:
             refused = error
     turns = turns_of(found)
@@ -80,9 +85,32 @@ def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
         "question": question,
         "error": refused,
         "limit": services.QUESTION_LIMIT,
+        "files": attachable(request.user),
+        "file": request.POST.get("file", ""),
         "busy": any(shown.turn.open for shown in turns),
+        "share": (share := Share.objects.filter(conversation=found).first()),
+        "share_url": request.build_absolute_uri(reverse("shared", args=[share.token])) if share else "",
     }
     return render(request, "chat/conversation.html", context, status=400 if refused else 200)
+
+
+@login_required
+@require_POST
+def start_step(request: SignedInRequest, pk: UUID, number: int) -> HttpResponse:
+    """Start the job that an answer offers: the click without which nothing starts."""
+    found = _own_turn(request.user, pk)
+    try:
+        services.start_step(found, number)
+    except (services.ChatRefusedError, JobRefusedError) as error:
+        return _refused(request, found, error)
+    return _changed(request, found)
+
+
+@login_required
+@require_GET
+def steps(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """The steps of a turn as they are now, for a page that shows a job in progress."""
+    return render(request, "chat/_steps.html", {"shown": show(_own_turn(request.user, pk))})
 
 
 @login_required
@@ -172,7 +200,11 @@ def passage(request: SignedInRequest, document: str) -> HttpResponse:
             "origin": " ".join(part for part in (stored.corpus, stored.version) if part),
             "html": prose(stored.text[:DOCUMENT_LIMIT]),
             "cut": len(stored.text) > DOCUMENT_LIMIT,
+            "document": document,
         }
+        place = stored.place.rsplit(":", 1)[0]
+        if stored.kind == "tutorial" and code.is_tutorial(place):
+            context["tutorial"] = code.shown_tutorial(request.user, place)
         return render(request, "chat/passage.html", context)
     kept = _kept_passage(request, document)
     if kept is None:
@@ -207,7 +239,7 @@ def _changed(request: SignedInRequest, found: Turn) -> HttpResponse:
     return HttpResponseRedirect(_address(found))
 
 
-def _refused(request: SignedInRequest, found: Turn, error: services.ChatRefusedError) -> HttpResponse:
+def _refused(request: SignedInRequest, found: Turn, error: services.ChatRefusedError | JobRefusedError) -> HttpResponse:
     """After a refusal: the turn with the reason, or its page with a message."""
     if request.htmx:
         return render(request, "chat/_turn.html", {"shown": show(found), "error": error})
@@ -225,7 +257,12 @@ def _address(found: Turn) -> str:
     return f"{reverse('conversation', args=[found.conversation_id])}#turn-{found.anchor}"
 
 
-def _sentence(error: services.ChatRefusedError) -> str:
+def attachable(owner: User) -> list[LibraryFile]:
+    """The person's newest files, to go with a question."""
+    return list(LibraryFile.objects.filter(owner=owner).order_by("-created_at")[:ATTACHABLE])
+
+
+def _sentence(error: services.ChatRefusedError | JobRefusedError) -> str:
     return f"{error.message} {error.hint}".strip()
 
 

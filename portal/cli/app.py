@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from portal.cli import assistant, batches, corpus, evaluate, files, job, models, network, portal_here, run, status, token
+from portal.cli import (
+    assistant,
+    batches,
+    chat,
+    corpus,
+    evaluate,
+    files,
+    job,
+    mcp,
+    models,
+    network,
+    portal_here,
+    run,
+    showers,
+    status,
+    token,
+)
 from portal.cli.errors import DEBUG
 from portal.cli.group import new
 
@@ -17,6 +33,7 @@ Examples:
   ml4ep run forest-to-cpp --model model.json --out out  a boosted forest as C++, without a server
   ml4ep network check tagger.onnx                       what of a neural network is supported, and what it costs
   ml4ep batches convert events.root --out shards        ROOT files as shuffled shards for training
+  ml4ep showers simulate dataset2 --out showers         calorimeter showers by Geant4
   ml4ep job list --remote https://portal.example.org    your jobs on a portal elsewhere
 """
 
@@ -50,12 +67,16 @@ app.command("sign-in-link")(portal_here.sign_in_link)
 app.command()(status.status)
 app.command()(assistant.ask)
 app.command()(assistant.retrieve)
+app.command()(mcp.mcp)
 app.command()(evaluate.evaluate)
+app.command()(mcp.mcp)
 app.add_typer(run.types, name="run")
 app.add_typer(network.app, name="network")
 app.add_typer(batches.app, name="batches")
+app.add_typer(showers.app, name="showers")
 app.add_typer(job.app, name="job")
 app.add_typer(files.app, name="files")
+app.add_typer(chat.app, name="chat")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(models.app, name="models")
 app.add_typer(token.app, name="token")

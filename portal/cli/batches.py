@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from portal.cli import console
 from portal.cli.errors import CommandError
 from portal.cli.group import new
+
+if TYPE_CHECKING:
+    from mlcore.batches import Skipped
+    from mlcore.batches.conversion.joining import LeftOut
 
 app = new(
     "Training data (ROOT): inspect, stats, profile, convert, bench.\n\n"
@@ -47,6 +54,10 @@ Pad = Annotated[
     typer.Option("--pad", metavar="NAME=N", help="A jagged column, and how many values each row gets; once for each."),
 ]
 Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="What rows may take.")]
+OnError = Annotated[
+    Literal["raise", "skip"],
+    typer.Option("--on-error", help="Whether rows and files that cannot be read end it, or are left out and counted."),
+]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Default: as many as processors.")]
 
 
@@ -106,6 +117,7 @@ def stats(
     define: Define = None,
     pad: Pad = None,
     tree: Tree = "",
+    on_error: OnError = "raise",
     memory: Memory = "256 MB",
     threads: Threads = None,
     as_json: console.AsJson = False,
@@ -121,7 +133,7 @@ def stats(
     """
     from mlcore.batches import BatchLoader
 
-    with console.Bar() as bar:
+    with console.Bar() as bar, _counted():
         loader = BatchLoader(
             _source(files),
             column or None,
@@ -131,15 +143,17 @@ def stats(
             define=dict(_pairs(define, "--define")),
             pad=_numbers(pad, "--pad"),
             tree=tree or None,
+            on_error=on_error,
             memory=memory,
             threads=threads,
             progress=lambda done, total: bar(done / max(1, total), "Reading"),
         )
         found = loader.statistics(weighted=bool(weight))
     if as_json:
-        print(found.to_json())
+        print(json.dumps(json.loads(found.to_json()) | {"skipped": _told(loader.skipped)}))
         return
     console.say(found.table())
+    _say_skipped(loader.skipped)
 
 
 @app.command()
@@ -211,6 +225,7 @@ def convert(
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the order; default: a new one.")] = None,
     code: Annotated[bool, typer.Option("--code/--no-code", help="Write code beside the shards that reads them.")] = True,
     tree: Tree = "",
+    on_error: OnError = "raise",
     memory: Memory = "512 MB",
     threads: Threads = None,
     dask: Annotated[
@@ -237,7 +252,7 @@ def convert(
     client = _dask_client(dask) if dask else None
     begun = time.monotonic()
     try:
-        with console.Bar() as bar:
+        with console.Bar() as bar, _counted():
 
             def progress(done: int, total: int) -> None:
                 bar(done / max(1, total), "Reading" if done * 2 <= total else "Writing")
@@ -257,6 +272,7 @@ def convert(
                 rows_per_shard=rows_per_shard,
                 shuffle=shuffle,
                 seed=seed,
+                on_error=on_error,
                 tree=tree or None,
                 memory=memory,
                 threads=threads,
@@ -285,6 +301,7 @@ def convert(
             "Time": console.seconds(time.monotonic() - begun),
         }
     )
+    _say_skipped(made.skipped)
     if written:
         console.say()
         console.paragraph(f"Code that reads them: {', '.join(str(out / name) for name in written)}")
@@ -300,6 +317,7 @@ def bench(
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=2, max=1000, help="The first one reads the files.")] = 3,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Rows of a batch.")] = 1024,
     tree: Tree = "",
+    on_error: OnError = "raise",
     memory: Memory = "256 MB",
     threads: Threads = None,
     as_json: console.AsJson = False,
@@ -315,7 +333,7 @@ def bench(
     from mlcore.batches import BatchLoader
 
     found: list[dict[str, float]] = []
-    with console.Bar() as bar:
+    with console.Bar() as bar, _counted():
         loader = BatchLoader(
             _source(files),
             column or None,
@@ -325,6 +343,7 @@ def bench(
             batch_size=batch_size,
             seed=1,
             tree=tree or None,
+            on_error=on_error,
             memory=memory,
             threads=threads,
         )
@@ -340,7 +359,7 @@ def bench(
             )
         mode = loader.mode
     if as_json:
-        console.say_json({"mode": mode, "features": len(loader.feature_names), "epochs": found})
+        console.say_json({"mode": mode, "features": len(loader.feature_names), "epochs": found, "skipped": _told(loader.skipped)})
         return
     where = {"memory": "in memory", "spill": "on disk between epochs", "stream": "read anew each epoch"}[mode]
     console.paragraph(f"{len(loader.feature_names)} features, batches of {batch_size:,} rows; rows are {where}.")
@@ -359,6 +378,29 @@ def bench(
         ],
         numeric=(0, 1, 2, 3, 4, 5),
     )
+    _say_skipped(loader.skipped)
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """What is skipped is said in the end, not by a warning."""
+    from mlcore.batches import SkippedRowsWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkippedRowsWarning)
+        yield
+
+
+def _told(skipped: Skipped | LeftOut) -> dict[str, Any]:
+    return {"rows": skipped.rows, "files": dict(skipped.files), "messages": list(skipped.messages)}
+
+
+def _say_skipped(skipped: Skipped | LeftOut) -> None:
+    if skipped:
+        from mlcore.batches.skipping import skipping
+
+        console.say()
+        console.paragraph(skipping(skipped.rows, skipped.files, skipped.messages))
 
 
 def _source(files: Sequence[str]) -> Any:

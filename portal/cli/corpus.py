@@ -22,11 +22,12 @@ def add(
 ) -> None:
     """Add a source. It is read at the next “ml4ep corpus ingest”.
 
-    A path alone is a folder of Markdown, or a git checkout.
+    A path alone is a folder of Markdown, or a git checkout. ROOT's own sources may be an address, cloned at the next ingest.
 
     \b
     Examples:
       ml4ep corpus add ~/analysis/docs --name analysis
+      ml4ep corpus add root-sources https://github.com/root-project/root.git#v6-36-00-patches
       ml4ep corpus add packages scipy,iminuit --name fitting
     """
     from assistant.corpus import add_source, source_kinds

@@ -12,6 +12,7 @@ from portal.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from assistant.evaluation import Configuration, Golden, Outcome
+    from assistant.evaluation.run import RunCode
     from assistant.providers.base import Provider
     from assistant.retrieval import RetrievalOptions
 
@@ -44,6 +45,7 @@ def evaluate(
         ),
     ] = "",
     misses: Annotated[bool, typer.Option("--misses", help="List the questions whose source did not come first.")] = False,
+    code: Annotated[bool, typer.Option("--code/--no-code", help="Run the code of answers in the sandbox.")] = True,
     as_json: console.AsJson = False,
 ) -> None:
     """Measure search and answers.
@@ -54,7 +56,7 @@ def evaluate(
 
     Reported are: how often a gold source comes first, among the first 5 and 10; the mean reciprocal rank; the required terms in
     the five shown passages and in the answer, without those that the question itself has; citations that stand for a passage;
-    questions turned away, rightly and wrongly; and the time of each stage.
+    questions turned away, rightly and wrongly; code blocks that ran in the sandbox; and the time of each stage.
 
     --compare runs the same questions twice. Its table has the change, its 95 % interval and p by a paired bootstrap: above 0.05
     the change may be chance. Give --compare a kept report to measure a change of the program.
@@ -83,7 +85,7 @@ def evaluate(
     configurations = [first]
     if other is not None:
         configurations.append(Configuration(compare, other, retrieval_only=retrieval_only, provider=asked))
-    results |= _run(questions, configurations)
+    results |= _run(questions, configurations, None if retrieval_only or not code else _runner())
     differences = compared(*list(results.values())[:2]) if len(results) > 1 else []
     if as_json:
         # The report that is new comes first: it is what a later --compare reads.
@@ -93,7 +95,7 @@ def evaluate(
     console.say(report_text(results, differences, misses=misses))
 
 
-def _run(questions: list[Golden], configurations: list[Configuration]) -> dict[str, list[Outcome]]:
+def _run(questions: list[Golden], configurations: list[Configuration], run_code: RunCode | None) -> dict[str, list[Outcome]]:
     from assistant.evaluation import evaluate as ask_all
 
     retriever = assistant._retriever()
@@ -104,8 +106,30 @@ def _run(questions: list[Golden], configurations: list[Configuration]) -> dict[s
             def show(fraction: float, text: str, number: int = number) -> None:
                 bar((number + fraction) / len(configurations), text)
 
-            results[configuration.name] = ask_all(questions, retriever, configuration, progress=show)
+            results[configuration.name] = ask_all(questions, retriever, configuration, run_code=run_code, progress=show)
     return results
+
+
+def _runner() -> RunCode | None:
+    """What runs the code blocks of answers; None where there is no sandbox for them."""
+    from assistant.code_blocks import language_of, whole
+    from assistant.evaluation.run import CodeRun
+    from mlcore.running import run_code
+    from mlcore.toolchain import sandbox
+    from portal import settings
+
+    if not sandbox.foreign_isolation().fenced:
+        console.note(f"Code is not run: {sandbox.foreign_isolation().detail}")
+        return None
+
+    def run(label: str, text: str) -> CodeRun | None:
+        language = language_of(label, text)
+        if not whole(language, text):
+            return None
+        found = run_code(language, text, hidden=[settings.DATA_DIR])
+        return None if found.status == "not_run" else CodeRun(found.ran, found.error)
+
+    return run
 
 
 def _provider(model: str) -> Provider | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mlcore.toolchain import sandbox
 from portal.cli.errors import CommandError
+from portal.jobs.context import receive
 from portal.jobs.registry import JobType
 
 POLL_SECONDS = 0.2
@@ -116,15 +117,17 @@ def _child(
         "places": {name: str(path) for name, path in places.items()},
     }
     (work / "request.json").write_text(json.dumps(request))
+    access = _access(job_type, work, list(files.values()), places, settings.DATA_DIR)
     reading, writing = os.pipe()
     try:
         process = sandbox.spawn(
             [sys.executable, "-m", "portal.jobs.child", str(work), str(writing)],
             cwd=work,
             limits=job_type.limits,
-            writable=[work, *(places[name] for name in job_type.writable)],
-            readable=[*files.values(), *(path for name, path in places.items() if name not in job_type.writable)],
-            hidden=[settings.DATA_DIR],
+            within=sandbox.foreign_isolation() if job_type.foreign_code else None,
+            writable=access.writable,
+            readable=access.readable,
+            hidden=access.hidden,
             env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,13 +139,26 @@ def _child(
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb", buffering=0) as messages:
-        return _follow(process, messages, job_type, progress, log)
+        return _follow(process, messages, job_type, work / "out", progress, log)
+
+
+def _access(job_type: JobType[Any], work: Path, files: list[Path], places: Mapping[str, Path], data: Path) -> sandbox.View:
+    """What the child may write and read."""
+    if job_type.foreign_code:
+        view = sandbox.programs_only()
+        return sandbox.View((*view.hidden, data), (work, *files, *view.readable))
+    return sandbox.View(
+        hidden=(data,),
+        readable=(*files, *(path for name, path in places.items() if name not in job_type.writable)),
+        writable=(work, *(places[name] for name in job_type.writable)),
+    )
 
 
 def _follow(
     process: subprocess.Popen[bytes],
     messages: Any,
     job_type: JobType[Any],
+    out: Path,
     progress: Callable[[float, str], None],
     log: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -173,7 +189,8 @@ def _follow(
                 elif "log" in message:
                     log(message["log"])
                 elif "artifact" in message:
-                    artifacts.append(message["artifact"])
+                    made = message["artifact"]
+                    artifacts.append(receive(made, out, len(artifacts)) if job_type.foreign_code else made)
                 else:
                     last = message
             if reason := watch.exceeded():

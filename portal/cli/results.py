@@ -1,4 +1,4 @@
-"""A job's result in words: notes, figures and tables. Plots are for pages and the JSON output."""
+"""A job's result in words: notes, figures, texts and tables. Plots are for pages and the JSON output."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def show_result(result: Mapping[str, Any]) -> None:
     values = max((len(figure["value"]) for figure in figures), default=0)
     for figure in figures:
         say(f"  {figure['label'].ljust(wide)}  {figure['value'].ljust(values)}  {figure['condition']}".rstrip())
+    for text in result.get("texts", ()):
+        say()
+        say(text["title"])
+        for line in text["text"].rstrip("\n").splitlines():
+            say(f"  {line}")
     for each in result.get("tables", ()):
         say()
         say(each["title"])

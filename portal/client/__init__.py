@@ -21,7 +21,8 @@ Make a token on the portal's account page, or by ``ml4ep token create``, then::
 Everything that goes wrong is a `PortalError`: `message` says what, `hint` what to do, `code` is stable, `problems` names each
 wrong parameter. Lists are read page by page while they are used.
 
-Public names: `Portal`; what it returns: `Job`, `Artifact`, `File`, `JobType`, `Turn`, `Passage`; the events of an answer:
+Public names: `Portal`; what it returns: `Job`, `Artifact`, `File`, `JobType`, `Turn`, `Passage`,
+`Conversation`; the events of an answer:
 `State`, `Passages`, `Text`, `Done`; the error: `PortalError`.
 """
 
@@ -29,11 +30,12 @@ from __future__ import annotations
 
 from portal.client.assistant import Done, Event, Passages, State, Text
 from portal.client.errors import PortalError
-from portal.client.models import Artifact, File, Job, JobType, Passage, Turn
+from portal.client.models import Artifact, Conversation, File, Job, JobType, Passage, Turn
 from portal.client.portal import Portal
 
 __all__ = [
     "Artifact",
+    "Conversation",
     "Done",
     "Event",
     "File",

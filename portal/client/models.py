@@ -149,3 +149,28 @@ class Turn:
     def read(cls, data: Mapping[str, Any]) -> Turn:
         """From the API's JSON."""
         return known(cls, data, passages=tuple(known(Passage, each) for each in data.get("passages") or ()))
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation with the assistant.
+
+    Attributes
+    ----------
+    share
+        ``url`` and ``until`` of its share link, None where it has none.
+    turns
+        Questions and answers, oldest first; empty in a list of conversations.
+    """
+
+    id: str
+    title: str
+    created_at: str
+    updated_at: str
+    share: Mapping[str, Any] | None = None
+    turns: tuple[Turn, ...] = ()
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Conversation:
+        """From the API's JSON."""
+        return known(cls, data, turns=tuple(Turn.read(each) for each in data.get("turns") or ()))

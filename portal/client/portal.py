@@ -10,6 +10,7 @@ import httpx
 
 from portal.client.assistant import Assistant, Event
 from portal.client.connection import Connection
+from portal.client.conversations import Conversations
 from portal.client.files import Files
 from portal.client.jobs import Jobs
 from portal.client.models import Passage
@@ -31,7 +32,7 @@ class Portal:
 
     Attributes
     ----------
-    jobs, files, assistant
+    jobs, files, assistant, conversations
         What can be done there.
     """
 
@@ -41,6 +42,7 @@ class Portal:
         self.jobs = Jobs(self._connection)
         self.files = Files(self._connection)
         self.assistant = Assistant(self._connection)
+        self.conversations = Conversations(self._connection)
 
     def __enter__(self) -> Portal:
         return self

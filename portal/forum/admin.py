@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 
 from portal.forum import services
-from portal.forum.models import AuditEntry, Forum, Topic
+from portal.forum.models import AuditEntry, Forum, Topic, Tracker
 
 NUMBERS = ("categories", "whisper_categories", "auto_categories")
 WORDS = ("tags", "excluded_tags", "bots")
@@ -22,7 +22,7 @@ class ForumForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
         model = Forum
         fields = (
             "enabled", "categories", "tags", "excluded_tags", "bots", "wait_minutes", "max_age_days", "whisper",
-            "whisper_categories", "auto_post", "auto_confidence", "auto_categories", "auto_daily",
+            "whisper_categories", "auto_post", "auto_confidence", "auto_categories", "auto_daily", "mirror",
         )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
@@ -42,6 +42,7 @@ class ForumAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     fieldsets = (
         (None, {"fields": ("enabled", "categories", "tags", "excluded_tags", "bots", "wait_minutes", "max_age_days")}),
         ("Whispers", {"fields": ("whisper", "whisper_categories")}),
+        ("Topics as a source of answers", {"fields": ("mirror",)}),
         ("Posting without review", {"fields": ("auto_post", "auto_confidence", "auto_categories", "auto_daily")}),
     )
 
@@ -54,6 +55,40 @@ class ForumAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     def save_model(self, request: Any, obj: Forum, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         services.record("rules changed", None, request.user, **{name: form.cleaned_data[name] for name in form.changed_data})
+
+
+class TrackerForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Checks that the lists are lists of labels."""
+
+    class Meta:
+        model = Tracker
+        fields = ("enabled", "labels", "excluded_labels")
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        for name in ("labels", "excluded_labels"):
+            value = given.get(name)
+            if name in given and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+                self.add_error(name, ValidationError('Write a list, for example ["question"].'))
+        return given
+
+
+@admin.register(Tracker)
+class TrackerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+    """One row, changed here; each change is in the audit trail."""
+
+    form = TrackerForm
+
+    def has_add_permission(self, _request: object) -> bool:
+        return not Tracker.objects.exists()
+
+    def has_delete_permission(self, _request: object, _obj: object = None) -> bool:
+        return False
+
+    def save_model(self, request: Any, obj: Tracker, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        given = {name: form.cleaned_data[name] for name in form.changed_data}
+        services.record("rules for issues changed", None, request.user, **given)
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -73,8 +108,8 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
 class TopicAdmin(ReadOnly):
     """Which topics were seen, and what became of each."""
 
-    list_display = ("number", "title", "state", "reason", "attempts", "seen_at")
-    list_filter = ("state",)
+    list_display = ("source", "number", "title", "state", "reason", "attempts", "seen_at")
+    list_filter = ("source", "state")
     search_fields = ("title", "number")
 
 

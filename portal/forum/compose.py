@@ -14,6 +14,8 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
+from assistant.forum_text import plain
+
 QUESTION_LIMIT = 4000  # characters of a question handed to the assistant
 KEPT_LIMIT = 20_000  # characters of a first post that are stored
 TITLE_LIMIT = 300
@@ -23,8 +25,6 @@ _SCAN_LIMIT = 60_000  # of a first post, before quotations are cut out of it
 REVIEWED = "*Suggested by the ML4EP assistant and reviewed by a person.*"
 AUTOMATIC = "*Written by the ML4EP assistant. No person has reviewed it.*"
 
-_QUOTE = re.compile(r"\s*\[quote\b")
-_IMAGE = re.compile(r"!\[[^\]\n]{0,300}\]\([^)\n]{0,1000}\)")
 # Whatever follows: "@\_name" and "@&lowbar;name" are mentions too. After a letter or digit it is an address of mail.
 _MENTION = re.compile(r"(?<![A-Za-z0-9])@")
 _TAG = re.compile(r"<(?=[a-zA-Z/!?])")
@@ -54,29 +54,11 @@ def digest(title: str, raw: str) -> str:
 
 def question(title: str, raw: str, remark: str = "") -> str:
     """What the assistant is asked: title and post without quotations and pictures, and a reviewer's remark, up to the limit."""
-    text = _IMAGE.sub("", _unquoted(raw[:_SCAN_LIMIT]))
-    text = re.sub(r"\n{3,}", "\n\n", text).strip()
+    text = plain(raw[:_SCAN_LIMIT])
     head = " ".join(title[:TITLE_LIMIT].split())
     tail = f"\n\n{remark.strip()[:500]}" if remark.strip() else ""
     room = QUESTION_LIMIT - len(head) - len(tail) - 2
     return f"{head}\n\n{text[:room].rstrip()}{tail}".strip()
-
-
-def _unquoted(raw: str) -> str:
-    """A post without what it quotes of others; a quotation that is never closed stays."""
-    kept: list[str] = []
-    waiting: list[str] = []
-    depth = 0
-    for line in raw.splitlines(keepends=True):
-        mark = _QUOTE.match(line)
-        if mark:
-            depth += 1
-        (waiting if depth else kept).append(line)
-        if depth and "[/quote]" in line:
-            depth -= 1
-            if not depth:
-                waiting.clear()
-    return "".join(kept + waiting)
 
 
 # --- the post -----------------------------------------------------------------------------------------------------------------

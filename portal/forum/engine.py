@@ -17,8 +17,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from portal.celery import stopping
-from portal.forum import compose, rules, services
-from portal.forum.models import Draft, Topic
+from portal.forum import compose, issues, rules, services
+from portal.forum.models import Draft, Source, Topic
 from portal.forum.rules import Rules
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def poll() -> int:
 
     It reads back to the oldest age that still gets an answer, each time: a poll that broke off misses nothing.
     """
-    from assistant.discourse import DiscourseError
+    from assistant.errors import BoardError
 
     if not services.start_poll():
         return 0
@@ -94,7 +94,7 @@ def poll() -> int:
         rule = current_rules(forum)
         for category in sorted(rule.categories & rule.readable):
             queued += _poll_category(forum, rule, category)
-    except DiscourseError as problem:
+    except BoardError as problem:
         error = f"{problem.message} {problem.hint}".strip()
         log.warning("the forum could not be polled: %s", problem)
     except Exception:
@@ -133,9 +133,9 @@ def assistant_answer(question: str, stop: Callable[[], bool]) -> Answer:
     from assistant.answer import Finished, Options, answer
     from portal.chat import engine
 
-    options = Options(lead=not settings.ENV.model_url)
+    options = Options(lead=not settings.ENV.model_url, people="")
     if settings.ENV.model_url:
-        options = Options(max_tokens=engine.SERVER_ANSWER_TOKENS, lead=False)
+        options = Options(max_tokens=engine.SERVER_ANSWER_TOKENS, lead=False, people="")
     events = answer(question, retriever=engine.retriever(), provider=engine.provider(), options=options, cancelled=stop)
     with closing(events):
         for event in events:
@@ -146,17 +146,16 @@ def assistant_answer(question: str, stop: Callable[[], bool]) -> Answer:
 
 def draft(pk: int, answerer: Answerer = assistant_answer) -> None:
     """Make the draft for one topic that waits; returns at once where it does not wait any more."""
-    from assistant.discourse import DiscourseError
-    from assistant.errors import AssistantError
+    from assistant.errors import AssistantError, BoardError
 
     topic = services.claim_topic(pk)
     if topic is None:
         return
     try:
         _draft(topic, answerer)
-    except DiscourseError as error:
+    except BoardError as error:
         log.warning("topic %s: %s", topic.number, error)
-        if error.code == "discourse.missing":
+        if error.missing:
             services.skip(topic, _MISSING)
         else:
             services.retry_topic(topic, error.message, error.retry_after)
@@ -170,9 +169,7 @@ def draft(pk: int, answerer: Answerer = assistant_answer) -> None:
 
 
 def _draft(topic: Topic, answerer: Answerer) -> None:
-    forum = client()
-    rule = current_rules(forum)
-    read = forum.topic(topic.number)
+    rule, read = _read(topic)
     if reason := _refused(topic, read, rule):
         services.skip(topic, reason)
         return
@@ -197,8 +194,16 @@ def _draft(topic: Topic, answerer: Answerer) -> None:
         if beat.held:  # the worker stops: the next one goes on
             services.retry_topic(topic, "The worker was asked to stop.")
         return
-    similar = _similar(forum, rule, read)
+    similar = _similar(read, topic)
     services.store_draft(topic, _written(answer, similar))
+
+
+def _read(topic: Topic) -> tuple[Rules, ForumTopic]:
+    """A topic as it is now, and the rules for it."""
+    if topic.source == Source.GITHUB:
+        return issues.current_rules(), issues.read(topic.number)
+    forum = client()
+    return current_rules(forum), forum.topic(topic.number)
 
 
 def _refused(topic: Topic, read: ForumTopic, rule: Rules) -> str:
@@ -223,19 +228,23 @@ class _Beat:
         return not self.held or stopping.is_set()
 
 
-def _similar(forum: Discourse, rule: Rules, read: ForumTopic) -> list[dict[str, object]]:
-    """Solved topics like this one, in public categories; none where the forum cannot say."""
-    from assistant.discourse import DiscourseError
+def _similar(read: ForumTopic, topic: Topic) -> list[dict[str, object]]:
+    """Solved topics of the forum like this one, in public categories; none where the forum cannot say."""
+    from assistant.errors import BoardError
 
+    if not settings.ENV.forum_url:
+        return []
+    forum = client()
     words = " ".join(word for word in read.title.split() if word.isalnum())[:150]
     if not words:
         return []
     try:
-        found = forum.search(f"{words} status:solved")
-    except DiscourseError as error:
+        found, rule = forum.search(f"{words} status:solved"), current_rules(forum)
+    except BoardError as error:
         log.info("no similar topics: %s", error)
         return []
-    shown = (each for each in found if each.id != read.id and each.category_id in rule.readable and not each.private)
+    same = read.id if topic.source == Source.DISCOURSE else None
+    shown = (each for each in found if each.id != same and each.category_id in rule.readable and not each.private)
     return [{"number": each.id, "title": each.title[: compose.TITLE_LIMIT]} for each in shown][:SIMILAR]
 
 
@@ -264,20 +273,20 @@ def _written(answer: Answer, similar: list[dict[str, object]]) -> services.Writt
 
 def post(pk: int) -> None:
     """Post one approved draft; returns at once where it is not approved, or another run has it."""
-    from assistant.discourse import DiscourseError
+    from assistant.errors import BoardError
 
     found = services.claim_post(pk)
     if found is None:
         return
     try:
         _post(found)
-    except DiscourseError as error:
+    except BoardError as error:
         log.warning("draft %s: %s", found.pk, error)
         if error.uncertain:
             # The post may be there; the next run looks for it, once the forum has surely done what it was asked.
             services.retry_post(found, error.message, services.UNCERTAIN_SECONDS)
         elif error.permanent:
-            services.hold_post(found, _MISSING if error.code == "discourse.missing" else error.message)
+            services.hold_post(found, _MISSING if error.missing else error.message)
         else:
             services.retry_post(found, error.message, error.retry_after)
     except Exception:
@@ -317,19 +326,17 @@ def _post(found: Draft) -> None:
 # --- what changed on the forum ------------------------------------------------------------------------------------------------
 
 
-def recheck(number: int) -> None:
-    """Look at a known topic again after a webhook: hold its draft back where somebody has answered or the question changed."""
-    from assistant.discourse import DiscourseError
+def recheck(number: int, source: str = Source.DISCOURSE) -> None:
+    """Look at a known topic again that changed: hold its draft back where somebody has answered or the question was edited."""
+    from assistant.errors import BoardError
 
-    waiting = Draft.objects.select_related("topic").filter(topic__number=number, state="WAITING").first()
+    waiting = Draft.objects.select_related("topic").filter(topic__number=number, topic__source=source, state="WAITING").first()
     if waiting is None:
         return
     try:
-        forum = client()
-        rule = current_rules(forum)
-        read = forum.topic(number)
-    except DiscourseError as error:
-        if error.code == "discourse.missing":
+        rule, read = _read(waiting.topic)
+    except BoardError as error:
+        if error.missing:
             services.hold(waiting, _MISSING)
         else:  # it is read again before anything is posted
             log.info("topic %s could not be looked at: %s", number, error)

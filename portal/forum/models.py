@@ -13,6 +13,7 @@ States of its draft::
       | ^ ^------ask another-----.  ^            |-----> HELD     (somebody answered, the question changed, the forum refused)
       | '--------- REWRITING <---'  '------------'  (forum out of reach: again at `due_at`)
       '--> REJECTED
+    '--> TAKEN    (an issue: the reviewer takes the text over, the bot never posts there)
 
 HELD goes where WAITING goes. Only `portal.forum.services` writes these tables. Each change of state is one conditional UPDATE; a
 run of a worker stores a fresh `claim`, and every later write of it names that claim. The database itself keeps three promises: a
@@ -51,6 +52,11 @@ class Forum(models.Model):
     )
     auto_categories = models.JSONField(default=list, blank=True, help_text="Numbers of categories; empty: none")
     auto_daily = models.PositiveIntegerField(default=3, help_text="Most such posts in 24 hours")
+    mirror = models.BooleanField(
+        default=False, help_text="Keep the topics of the public categories above in the corpus, accepted answers marked"
+    )
+    mirrored_at = models.DateTimeField(null=True, editable=False)
+    mirror_error = models.TextField(blank=True, editable=False)
     # The poll
     polled_at = models.DateTimeField(null=True, editable=False)
     poll_started_at = models.DateTimeField(null=True, editable=False)
@@ -63,6 +69,31 @@ class Forum(models.Model):
         return "Rules of the forum bot"
 
 
+class Tracker(models.Model):
+    """Which issues of the GitHub repository get drafts; one row. How long people come first, and who is a bot, is in `Forum`."""
+
+    enabled = models.BooleanField(default=False, help_text="Whether issues are looked at")
+    labels = models.JSONField(default=list, blank=True, help_text="Only issues with one of these labels; empty: any issue")
+    excluded_labels = models.JSONField(default=list, blank=True, help_text="Never issues with one of these labels")
+    # The poll
+    since = models.DateTimeField(null=True, editable=False, help_text="Changes before it were seen")
+    polled_at = models.DateTimeField(null=True, editable=False)
+    poll_started_at = models.DateTimeField(null=True, editable=False)
+    poll_error = models.TextField(blank=True, editable=False)
+    not_before = models.DateTimeField(null=True, editable=False, help_text="When GitHub's rate limit is open again")
+
+    class Meta:
+        verbose_name = verbose_name_plural = "rules for GitHub issues"
+
+    def __str__(self) -> str:
+        return "Rules for GitHub issues"
+
+
+class Source(models.TextChoices):
+    DISCOURSE = "discourse", "forum"
+    GITHUB = "github", "GitHub"
+
+
 class TopicState(models.TextChoices):
     QUEUED = "QUEUED", "Waiting"
     WORKING = "WORKING", "Being drafted"
@@ -72,7 +103,8 @@ class TopicState(models.TextChoices):
 
 
 class Topic(models.Model):
-    number = models.BigIntegerField(unique=True, help_text="The topic's number on the forum")
+    source = models.CharField(max_length=9, choices=Source.choices, default=Source.DISCOURSE)
+    number = models.BigIntegerField(help_text="The topic's number on the forum, or the issue's in its repository")
     title = models.CharField(max_length=300)
     slug = models.CharField(max_length=300, blank=True)
     category = models.BigIntegerField()
@@ -92,13 +124,21 @@ class Topic(models.Model):
     class Meta:
         ordering = ["-created_at"]
         indexes = [models.Index(fields=["state", "due_at"])]
+        constraints = [models.UniqueConstraint(fields=["source", "number"], name="topic_once")]
 
     def __str__(self) -> str:
         return self.title
 
     @property
+    def by_hand(self) -> bool:
+        """Whether the bot has no way to post there: a person does."""
+        return self.source == Source.GITHUB
+
+    @property
     def url(self) -> str:
-        """Its page on the forum."""
+        """Its page on the forum, or on GitHub."""
+        if self.source == Source.GITHUB:
+            return f"{settings.ENV.github_page}/issues/{self.number}"
         return f"{settings.ENV.forum_url}/t/{self.number}"
 
 
@@ -109,13 +149,17 @@ class DraftState(models.TextChoices):
     APPROVED = "APPROVED", "Approved"
     POSTING = "POSTING", "Being posted"
     POSTED = "POSTED", "Posted"
+    TAKEN = "TAKEN", "Approved, posted by hand"
     REJECTED = "REJECTED", "Rejected"
 
 
 OPEN = (DraftState.WAITING, DraftState.HELD)
 """States in which a person may change or decide it."""
 
-ON_ITS_WAY = (DraftState.APPROVED, DraftState.POSTING, DraftState.POSTED)
+ACCEPTED = (DraftState.POSTED, DraftState.TAKEN)
+"""States of a draft whose last text a reviewer found good enough to be read."""
+
+ON_ITS_WAY = (DraftState.APPROVED, DraftState.POSTING, *ACCEPTED)
 
 
 class RejectReason(models.TextChoices):

@@ -20,8 +20,10 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.chat.usage import note_draft
 from portal.forum import compose
 from portal.forum.models import (
+    ACCEPTED,
     OPEN,
     AuditEntry,
     Delivery,
@@ -29,8 +31,10 @@ from portal.forum.models import (
     DraftState,
     Forum,
     RejectReason,
+    Source,
     Topic,
     TopicState,
+    Tracker,
 )
 from portal.forum.rules import Rules, names
 
@@ -42,6 +46,7 @@ LOST_SECONDS = 60.0  # a post without a heartbeat for this long has lost its wor
 DRAFT_LOST_SECONDS = 300.0  # the same for a draft, which may wait for the forum in between
 POLL_SECONDS = 60.0
 POLL_LOST_SECONDS = 600.0
+MIRROR_SECONDS = 300.0  # between two runs that bring the corpus's topics up to date
 UNCERTAIN_SECONDS = 60.0  # after which the forum has surely done, or not, what it was asked
 ATTEMPTS = 20
 LONGEST_PAUSE = 900.0
@@ -75,7 +80,7 @@ def make_group() -> None:
 
 def may_review(user: Any) -> bool:
     """Whether a person may review drafts; remembered for some seconds, because every page asks."""
-    if not settings.ENV.forum_url or not getattr(user, "is_authenticated", False):
+    if not settings.ENV.drafts or not getattr(user, "is_authenticated", False):
         return False
     if user.is_superuser and user.is_active:
         return True
@@ -94,9 +99,20 @@ def reviewers() -> list[User]:
     return list(User.objects.filter(allowed, is_active=True).distinct().order_by("username"))
 
 
+def configured() -> list[str]:
+    """Where questions come from in this deployment: what waits of a source that was taken out of the settings goes on waiting."""
+    given = {Source.DISCOURSE: settings.ENV.forum_url, Source.GITHUB: settings.ENV.github_repository}
+    return [source for source, address in given.items() if address]
+
+
 def forum() -> Forum:
     """The rules; made on the first call, with everything off."""
     return Forum.objects.get_or_create(pk=1)[0]
+
+
+def tracker() -> Tracker:
+    """The rules for issues; made on the first call, switched off."""
+    return Tracker.objects.get_or_create(pk=1)[0]
 
 
 def rules(readable: frozenset[int], of: Forum | None = None) -> Rules:
@@ -128,14 +144,16 @@ def take_delivery(body: bytes, event: str) -> bool:
     return Delivery.objects.get_or_create(digest=digest, defaults={"event": event[:40]})[1]
 
 
-def see(number: int, *, title: str, category: int, tags: Sequence[str], created_at: datetime) -> Topic | None:
+def see(
+    number: int, *, title: str, category: int, tags: Sequence[str], created_at: datetime, source: str = Source.DISCOURSE
+) -> Topic | None:
     """Queue a topic that is in scope, once; None where it was known. One skipped for its place is queued when it comes back."""
     now = timezone.now()
     due = max(now, min(created_at + timedelta(minutes=forum().wait_minutes), now + timedelta(days=1)))
     values = {
         "title": title[: compose.TITLE_LIMIT], "category": category, "tags": list(tags), "created_at": created_at, "due_at": due,
     }  # fmt: skip
-    topic, made = Topic.objects.get_or_create(number=number, defaults=values)
+    topic, made = Topic.objects.get_or_create(source=source, number=number, defaults=values)
     if not made:
         known = Topic.objects.filter(pk=topic.pk, state=TopicState.SKIPPED, draft=None)
         known = known.filter(Q(reason__startswith="Its category") | Q(reason__startswith="It has "))
@@ -232,6 +250,7 @@ def store_draft(topic: Topic, written: Written) -> Draft | None:
             return None  # decided meanwhile: what was decided stays
         draft.refresh_from_db()
         record("drafted", topic, confidence=written.confidence, revision=draft.revision)
+        note_draft(written.answer)
         _approve_by_rule(draft)
     return draft
 
@@ -240,7 +259,7 @@ def _approve_by_rule(draft: Draft) -> None:
     """Approve without a person, where the rules allow it for this draft and the day's number is not reached."""
     rule = Forum.objects.select_for_update().get_or_create(pk=1)[0]  # one at a time: two drafts cannot pass the cap together
     said = draft.answer
-    if not (rule.enabled and rule.auto_post) or draft.revision > 1 or draft.confidence is None:
+    if not (rule.enabled and rule.auto_post) or draft.revision > 1 or draft.confidence is None or draft.topic.by_hand:
         return
     weak = said.get("abstained") or said.get("extractive") or said.get("unsupported") or said.get("unknown") or said.get("note")
     if weak or not said.get("citations") or draft.confidence < rule.auto_confidence:
@@ -302,7 +321,7 @@ def edit(draft: Draft, reviewer: User, text: str, revision: int) -> None:
 
 
 def approve(draft: Draft, reviewer: User, revision: int, *, text: str | None = None, anyway: bool = False) -> None:
-    """Let a draft be posted, as the reviewer saw it.
+    """Let a draft be posted, as the reviewer saw it; that for an issue is for the reviewer to post.
 
     Parameters
     ----------
@@ -322,13 +341,15 @@ def approve(draft: Draft, reviewer: User, revision: int, *, text: str | None = N
             current = Draft.objects.get(pk=draft.pk)
             revision = current.revision
         now = timezone.now()
+        by_hand = draft.topic.by_hand
         changed = _decide(
-            draft, revision, OPEN, state=DraftState.APPROVED, decided_by=reviewer, approved_at=now, due_at=now, automatic=False,
-            anyway=anyway, note="", attempts=0,
+            draft, revision, OPEN, state=DraftState.TAKEN if by_hand else DraftState.APPROVED, decided_by=reviewer,
+            approved_at=now, due_at=None if by_hand else now, automatic=False, anyway=anyway, note="", attempts=0,
         )  # fmt: skip
         _check(changed, draft)
         record("approved", draft.topic, reviewer, revision=revision, anyway=anyway)
-        transaction.on_commit(lambda: enqueue_post(draft.pk))
+        if not by_hand:
+            transaction.on_commit(lambda: enqueue_post(draft.pk))
 
 
 def reject(draft: Draft, reviewer: User, revision: int, reason: str, text: str = "") -> None:
@@ -391,7 +412,8 @@ def hold(draft: Draft, note: str) -> bool:
 def claim_post(pk: int, now: datetime | None = None) -> Draft | None:
     """Take a draft that is to be posted; None where it is not, or another run has it."""
     now = now or timezone.now()
-    taken = Draft.objects.filter(pk=pk, state=DraftState.APPROVED, due_at__lte=now).exclude(approved_at=None)
+    taken = Draft.objects.filter(pk=pk, state=DraftState.APPROVED, due_at__lte=now, topic__source=Source.DISCOURSE)
+    taken = taken.exclude(approved_at=None)
     changed = taken.update(state=DraftState.POSTING, claim=(token := uuid.uuid4()), heartbeat_at=now, attempts=F("attempts") + 1)
     return Draft.objects.select_related("topic").filter(pk=pk, claim=token).first() if changed else None
 
@@ -450,9 +472,8 @@ def enqueue_next() -> None:
     """Send the oldest topic that is due to the worker, where none is being drafted: people's questions come before."""
     if Topic.objects.filter(state=TopicState.WORKING).exists():
         return
-    due = (
-        Topic.objects.filter(state=TopicState.QUEUED, due_at__lte=timezone.now()).order_by("due_at").values_list("pk", flat=True)
-    )
+    waiting = Topic.objects.filter(state=TopicState.QUEUED, due_at__lte=timezone.now(), source__in=configured())
+    due = waiting.order_by("due_at").values_list("pk", flat=True)
     if (pk := due.first()) is not None:
         _send("portal.forum.draft_topic", pk)
 
@@ -463,22 +484,36 @@ def enqueue_post(pk: int) -> None:
 
 
 def enqueue_recheck(number: int) -> None:
-    """Have the worker look at a known topic again."""
+    """Have the worker look at a known topic of the forum again."""
     _send("portal.forum.recheck", number)
 
 
-def start_poll(now: datetime | None = None) -> bool:
-    """Take the next poll; False where it is not due, or one is running."""
+def start_poll(of: type[Forum] | type[Tracker] = Forum, now: datetime | None = None) -> bool:
+    """Take the next poll of the forum or the repository; False where it is not due, or one is running."""
     now = now or timezone.now()
-    rule = forum()
+    row = of.objects.get_or_create(pk=1)[0]
     due = Q(polled_at=None) | Q(polled_at__lt=now - timedelta(seconds=POLL_SECONDS))
     idle = Q(poll_started_at=None) | Q(poll_started_at__lt=now - timedelta(seconds=POLL_LOST_SECONDS))
-    return bool(Forum.objects.filter(due, idle, pk=rule.pk, enabled=True).update(poll_started_at=now))
+    if of is Tracker:
+        due &= Q(not_before=None) | Q(not_before__lte=now)
+    return bool(of.objects.filter(due, idle, pk=row.pk, enabled=True).update(poll_started_at=now))
 
 
-def end_poll(error: str = "") -> None:
+def start_mirror(now: datetime | None = None) -> bool:
+    """Take the next run of the mirror; False where it is not due. Noted at its beginning: one that dies comes again later."""
+    now = now or timezone.now()
+    due = Q(mirrored_at=None) | Q(mirrored_at__lt=now - timedelta(seconds=MIRROR_SECONDS))
+    return bool(Forum.objects.filter(due, pk=forum().pk, enabled=True, mirror=True).update(mirrored_at=now))
+
+
+def end_mirror(error: str = "") -> None:
+    """Note how a run of the mirror ended."""
+    Forum.objects.filter(pk=1).update(mirror_error=error[:2000])
+
+
+def end_poll(error: str = "", of: type[Forum] | type[Tracker] = Forum, **values: Any) -> None:
     """Note the end of a poll."""
-    Forum.objects.filter(pk=1).update(polled_at=timezone.now(), poll_started_at=None, poll_error=error[:2000])
+    of.objects.filter(pk=1).update(polled_at=timezone.now(), poll_started_at=None, poll_error=error[:2000], **values)
 
 
 def heal(now: datetime | None = None) -> int:
@@ -497,18 +532,31 @@ def heal(now: datetime | None = None) -> int:
 
 def tick() -> None:
     """What is due: lost runs, the poll, the next topic, posts whose message was lost."""
-    if not settings.ENV.forum_url:
+    env = settings.ENV
+    if not env.drafts:
         return
     heal()
-    rule = forum()
-    if not rule.enabled:
-        return
     now = timezone.now()
-    if rule.polled_at is None or now - rule.polled_at > timedelta(seconds=POLL_SECONDS):
+    of_forum, of_tracker = bool(env.forum_url and forum().enabled), bool(env.github_repository and tracker().enabled)
+    if of_forum and _poll_is_due(forum(), now):
         _send("portal.forum.poll")
-    enqueue_next()
+    if of_tracker and _poll_is_due(tracker(), now):
+        _send("portal.forum.poll_issues")
+    if of_forum or of_tracker:
+        enqueue_next()
+    if not of_forum:
+        return
+    of = forum()
+    if of.mirror and (of.mirrored_at is None or now - of.mirrored_at > timedelta(seconds=MIRROR_SECONDS)):
+        _send("portal.forum.mirror")
     for pk in Draft.objects.filter(state=DraftState.APPROVED, due_at__lte=now).values_list("pk", flat=True)[:20]:
         enqueue_post(pk)
+
+
+def _poll_is_due(of: Forum | Tracker, now: datetime) -> bool:
+    if isinstance(of, Tracker) and of.not_before is not None and of.not_before > now:
+        return False
+    return of.polled_at is None or now - of.polled_at > timedelta(seconds=POLL_SECONDS)
 
 
 # --- what it amounts to -------------------------------------------------------------------------------------------------------
@@ -523,9 +571,9 @@ def track_record(confidence: float | None) -> tuple[int, int, float] | None:
         return None
     low = int(confidence * 10) / 10
     decided = Draft.objects.filter(confidence__gte=low, confidence__lt=low + 0.1, decided_by__isnull=False)
-    decided = decided.filter(state__in=(DraftState.POSTED, DraftState.REJECTED))
+    decided = decided.filter(state__in=(*ACCEPTED, DraftState.REJECTED))
     total = decided.count()
-    return (decided.filter(state=DraftState.POSTED, text=F("made")).count(), total, low) if total else None
+    return (decided.filter(state__in=ACCEPTED, text=F("made")).count(), total, low) if total else None
 
 
 def evaluation_rows() -> Iterator[dict[str, Any]]:
@@ -533,9 +581,9 @@ def evaluation_rows() -> Iterator[dict[str, Any]]:
 
     No name of a person is among it; what the asker wrote is.
     """
-    decided = Draft.objects.filter(state__in=(DraftState.POSTED, DraftState.REJECTED), automatic=False).select_related("topic")
+    decided = Draft.objects.filter(state__in=(*ACCEPTED, DraftState.REJECTED), automatic=False).select_related("topic")
     for draft in decided.order_by("pk").iterator():
-        posted = draft.state == DraftState.POSTED
+        posted = draft.state in ACCEPTED
         sources = {each["n"]: each["source"] for each in draft.passages}
         yield {
             "title": draft.topic.title,

@@ -13,6 +13,14 @@ def poll() -> None:
     engine.poll()
 
 
+@app.task(name="portal.forum.poll_issues")  # type: ignore[untyped-decorator]
+def poll_issues() -> None:
+    """Look for new issues."""
+    from portal.forum import issues
+
+    issues.poll()
+
+
 @app.task(name="portal.forum.draft_topic")  # type: ignore[untyped-decorator]
 def draft_topic(pk: int) -> None:
     """Make a draft, unless it is being made or there already (a message may come twice)."""
@@ -35,3 +43,11 @@ def recheck(number: int) -> None:
     from portal.forum import engine
 
     engine.recheck(number)
+
+
+@app.task(name="portal.forum.mirror")  # type: ignore[untyped-decorator]
+def mirror() -> None:
+    """Bring the corpus's topics nearer to the forum's."""
+    from portal.forum import corpus
+
+    corpus.sync()

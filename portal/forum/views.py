@@ -29,6 +29,7 @@ SHOWN = {
     "mine": ("Assigned to me", OPEN),
     "on-its-way": ("On its way", (DraftState.REWRITING, DraftState.APPROVED, DraftState.POSTING)),
     "posted": ("Posted", (DraftState.POSTED,)),
+    "taken": ("For GitHub", (DraftState.TAKEN,)),
     "rejected": ("Rejected", (DraftState.REJECTED,)),
 }
 
@@ -48,8 +49,8 @@ def for_reviewers(view: View) -> View:
     @login_required
     @wraps(view)
     def checked(request: ReviewerRequest, *args: Any, **kwargs: Any) -> HttpResponse | StreamingHttpResponse:
-        if not settings.ENV.forum_url:
-            raise Http404("No forum is set up.")
+        if not settings.ENV.drafts:
+            raise Http404("Neither a forum nor a repository is set up.")
         if not request.user.has_perm(services.PERMISSION):
             raise PermissionDenied("Only the forum's reviewers see this page.")
         return view(request, *args, **kwargs)
@@ -66,14 +67,17 @@ def queue(request: ReviewerRequest) -> HttpResponse:
     drafts = Draft.objects.filter(state__in=SHOWN[show][1]).select_related("topic", "reviewer", "decided_by")
     if show == "mine":
         drafts = drafts.filter(reviewer=request.user)
-    if show in ("posted", "rejected"):
+    if show in ("posted", "taken", "rejected"):
         drafts = drafts.order_by("-decided_at")
     context = {
         "show": show,
-        "kinds": [(name, title) for name, (title, _states) in SHOWN.items()],
+        "kinds": [(name, title) for name, (title, _) in SHOWN.items() if name != "taken" or settings.ENV.github_repository],
         "page": Paginator(drafts, PAGE).get_page(request.GET.get("page")),
         "forum": services.forum(),
         "forum_url": settings.ENV.forum_url,
+        "tracker": services.tracker(),
+        "repository": settings.ENV.github_repository,
+        "repository_url": settings.ENV.github_page,
         "coming": Topic.objects.filter(state__in=(TopicState.QUEUED, TopicState.WORKING)).count(),
         "failed": Topic.objects.filter(state=TopicState.FAILED)[:20],
     }
@@ -95,7 +99,9 @@ def draft(request: ReviewerRequest, pk: int) -> HttpResponse:
     if not done:
         return _page(request, found, text=request.POST.get("text", ""), status=400)
     messages.success(request, done)
-    following = _neighbours(found)[1] if request.POST.get("action") in ("approve", "reject", "another") else found.pk
+    decided = request.POST.get("action") in ("approve", "reject", "another")
+    to_copy = request.POST.get("action") == "approve" and found.topic.by_hand
+    following = _neighbours(found)[1] if decided and not to_copy else found.pk
     return HttpResponseRedirect(reverse("forum-draft", args=[following]) if following else reverse("forum"))
 
 
@@ -113,7 +119,7 @@ def _act(request: ReviewerRequest, found: Draft) -> str:
             return "The draft was saved."
         case "approve":
             services.approve(found, user, revision, text=text, anyway="anyway" in given)
-            return "Approved. It is posted within a minute."
+            return "Approved. Post it on GitHub." if found.topic.by_hand else "Approved. It is posted within a minute."
         case "reject":
             services.reject(found, user, revision, given.get("reason", ""), given.get("words", ""))
             return "Rejected. The topic gets no other draft."
@@ -195,6 +201,7 @@ def _page(
         "before": before,
         "after": after,
         "whisper": _whispers(found),
+        "markdown": compose.post(shown, found.passages, automatic=False) if found.state == DraftState.TAKEN else "",
         "limit": compose.TEXT_LIMIT,
     }
     return render(request, "forum/draft.html", context, status=status)

@@ -16,8 +16,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from portal.forum import compose, services
-from portal.forum.models import Topic
+from portal.forum import compose, corpus, services
+from portal.forum.models import Source, Topic
 
 BODY_LIMIT = 2 * 2**20  # bytes
 _TIMES = ("created_at", "updated_at", "deleted_at", "last_posted_at", "bumped_at")
@@ -78,10 +78,10 @@ def _take(body: bytes, event: str, payload: Mapping[str, Any]) -> str:
     number, category = row.get("id" if about_topic else "topic_id"), row.get("category_id")
     if not isinstance(number, int) or isinstance(number, bool):
         return "ignored: no number"
-    known = Topic.objects.filter(number=number).exists()
-    if not known and not about_topic:
+    known = Topic.objects.filter(source=Source.DISCOURSE, number=number).exists()
+    if not known and not about_topic and not forum.mirror:
         return "ignored: not a topic that the bot reads"
-    if not known and category not in forum.categories:
+    if not known and about_topic and category not in forum.categories and not corpus.has(number):
         return "ignored: another category"
     with transaction.atomic():  # what was noted was acted on, or the forum sends it again
         if not services.take_delivery(body, event):
@@ -89,6 +89,8 @@ def _take(body: bytes, event: str, payload: Mapping[str, Any]) -> str:
         created = _time(row.get("created_at"))
         if about_topic and isinstance(category, int) and category in forum.categories and created is not None:
             services.see(number, title=compose.storable(row.get("title")), category=category, tags=_tags(row), created_at=created)
+        if forum.mirror:
+            corpus.mark(number)
         if known:
             transaction.on_commit(lambda: services.enqueue_recheck(number))
         transaction.on_commit(services.enqueue_next)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import tempfile
 import traceback
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +23,11 @@ def main(folder: Path, descriptor: int) -> int:
     """Run the job described in ``folder`` and report how it ended."""
     send = PipeSender(descriptor)
     request = json.loads((folder / "request.json").read_text())
-    output = folder / "out"
-    output.mkdir(exist_ok=True)
+    if registry.get(request["type"]).foreign_code:  # the folder is for it to read alone
+        output = Path(tempfile.mkdtemp(prefix="out-"))
+    else:
+        output = folder / "out"
+        output.mkdir(exist_ok=True)
     send(outcome(request, output, send))
     return 0
 
@@ -36,7 +40,7 @@ def outcome(request: dict[str, Any], output: Path, send: Any) -> Message:
     job_type = registry.get(request["type"])
     files, places = ({key: Path(path) for key, path in request[name].items()} for name in ("files", "places"))
     parts = [[Path(path) for path in paths] for paths in request.get("parts", ())]
-    context = JobContext(output, files, send, places, request.get("names", {}), parts)
+    context = JobContext(output, files, send, places, request.get("names", {}), parts, send_files=job_type.foreign_code)
 
     def named(text: str) -> str:
         """A text with the names that people gave to files instead of where they lie here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
@@ -11,6 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 Message = dict[str, Any]
+
+SENT_BYTES = 8 * 2**20  # of an artefact that comes through the pipe
+SENT_ARTIFACTS = 20
 
 
 class JobContext:
@@ -30,6 +34,8 @@ class JobContext:
         What the files are called in the library, by file id; by default as on disk.
     parts
         The artefacts of the job's parts, in the order of `JobType.parts` and of their names; the files are not there then.
+    send_files
+        Whether artefacts go through ``send`` with all their bytes, because ``folder`` is seen by nobody outside.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class JobContext:
         places: Mapping[str, Path] = MappingProxyType({}),
         names: Mapping[str, str] = MappingProxyType({}),
         parts: Sequence[Sequence[Path]] = (),
+        send_files: bool = False,
     ) -> None:
         self.folder = folder
         self._files = files
@@ -47,6 +54,7 @@ class JobContext:
         self._places = places
         self._names = names
         self.parts = tuple(tuple(paths) for paths in parts)
+        self._send_files = send_files
 
     def file(self, reference: str) -> Path:
         """The local path of a file parameter's value."""
@@ -71,7 +79,32 @@ class JobContext:
     def artifact(self, path: Path, *, kind: str, title: str = "") -> None:
         """Keep ``path``, a file inside `folder`, as a result. It is stored when the run succeeds."""
         relative = path.resolve().relative_to(self.folder.resolve())
-        self._send({"artifact": {"path": str(relative), "name": relative.name, "kind": kind, "title": title}})
+        message = {"path": str(relative), "name": relative.name, "kind": kind, "title": title}
+        if self._send_files:
+            message["data"] = base64.b64encode(path.read_bytes()).decode()
+        self._send({"artifact": message})
+
+
+def receive(artifact: dict[str, str], folder: Path, received: int) -> dict[str, str]:
+    """An artefact's message without its bytes, which are put into ``folder``.
+
+    Parameters
+    ----------
+    received
+        How many artefacts the run has sent before.
+
+    Raises
+    ------
+    ValueError
+        Its name is none for a file, it is too large, or one too many. The sender shares its walls with foreign code.
+    """
+    data = base64.b64decode(artifact["data"])
+    name = artifact["name"]
+    if name != Path(name).name or name.startswith(".") or len(data) > SENT_BYTES or received >= SENT_ARTIFACTS:
+        raise ValueError(f"the job sent an artefact that cannot be kept: {name!r}")
+    with (folder / name).open("xb") as file:
+        file.write(data)
+    return {key: artifact[key] for key in ("name", "kind", "title")} | {"path": name}
 
 
 class PipeSender:

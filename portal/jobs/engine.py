@@ -27,6 +27,7 @@ from mlcore.toolchain import sandbox
 from portal.accounts import services as accounts
 from portal.celery import stopping
 from portal.jobs import registry, services
+from portal.jobs.context import receive
 from portal.jobs.models import Job
 from portal.library.models import LibraryFile
 
@@ -73,7 +74,7 @@ class Run:
         elif "log" in message:
             self.add_log(str(message["log"]))
         elif "artifact" in message:
-            self.artifacts.append(message["artifact"])
+            self.artifacts.append(self._place(message["artifact"]))
         else:
             self.last = message
 
@@ -85,6 +86,12 @@ class Run:
         kept = text[:room]
         self.log_size += len(kept)
         self.log_pending += kept + ("\n[the rest of the log is left out]\n" if len(kept) < len(text) else "")
+
+    def _place(self, artifact: dict[str, str]) -> dict[str, str]:
+        """Where an artefact lies; one of foreign code comes with its bytes, and with nothing else."""
+        if not registry.get(self.job.type).foreign_code:
+            return artifact
+        return receive(artifact, self.folder / "out", len(self.artifacts))
 
     def _step(self, text: str) -> None:
         """A new text is a new step; the one before it ends."""
@@ -196,16 +203,16 @@ def _fetch(stored: str, target: Path) -> None:
 def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]) -> tuple[subprocess.Popen[bytes], Any]:
     """Start the child; returns it and the reading end of its messages."""
     reading, writing = os.pipe()
-    places = _places()
+    access = _access(folder, job_type)
     try:
         process = sandbox.spawn(
             [settings.PYTHON, "-m", "portal.jobs.child", str(folder), str(writing)],
             cwd=folder,
             limits=limits,
-            writable=[folder, *(places[name] for name in job_type.writable)],
-            # The inputs may be hard links to the library's own files, so the child must not write them.
-            readable=[folder / "in", *(path for name, path in places.items() if name not in job_type.writable)],
-            hidden=[settings.DATA_DIR, settings.BASE_DIR / ".env"],
+            within=sandbox.foreign_isolation() if job_type.foreign_code else None,
+            writable=access.writable,
+            readable=access.readable,
+            hidden=access.hidden,
             env={
                 "PYTHONPATH": str(settings.BASE_DIR),
                 "OMP_NUM_THREADS": str(os.cpu_count() or 1),
@@ -221,6 +228,21 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
     finally:
         os.close(writing)
     return process, os.fdopen(reading, "rb", buffering=0)
+
+
+def _access(folder: Path, job_type: registry.JobType[Any]) -> sandbox.View:
+    """What the child may write and read of the deployment."""
+    secrets = (settings.DATA_DIR, settings.BASE_DIR / ".env")
+    if job_type.foreign_code:
+        view = sandbox.programs_only()
+        return sandbox.View((*view.hidden, *secrets), (folder, *view.readable))
+    places = _places()
+    return sandbox.View(
+        hidden=secrets,
+        # The inputs may be hard links to the library's own files, so the child must not write them.
+        readable=(folder / "in", *(path for name, path in places.items() if name not in job_type.writable)),
+        writable=(folder, *(places[name] for name in job_type.writable)),
+    )
 
 
 def _places() -> dict[str, Path]:

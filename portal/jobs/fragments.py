@@ -57,6 +57,7 @@ def body_context(job: Job) -> dict[str, Any]:
         "result": job.result,
         "artifacts": artifacts,
         "artifacts_size": sum(one.size for one in artifacts),
+        "pictures": [one for one in artifacts if one.kind == "picture"],
         "previews": [one for one in artifacts if one.preview],
         "retention_days": settings.ENV.retention_days,
         "manifest_versions": list(job.manifest.get("versions", {}).items()),

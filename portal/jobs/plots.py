@@ -133,6 +133,59 @@ def bars(
     return "".join([*parts, "</svg>"])
 
 
+def columns(
+    labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], *, x_title: str, y_title: str, label: str
+) -> str:
+    """Columns from zero, one or two series stacked in each, with a label under as many as there is room for.
+
+    Parameters
+    ----------
+    labels
+        Names of the columns, from left to right.
+    series
+        One or two of (name, a value for each label), not negative; the first is the lowest.
+    x_title, y_title
+        Axis titles, with the unit in brackets where there is one.
+    label
+        One sentence that says what the plot shows.
+    """
+    sums = [sum(values) for values in zip(*(values for _, values in series), strict=True)]
+    top = max(max(sums, default=0.0), 1.0) * 1.08
+    step = (RIGHT - LEFT) / max(len(labels), 1)
+    every = max(1, math.ceil(52 / step))
+
+    def y(value: float) -> float:
+        return round(BOTTOM - value / top * (BOTTOM - TOP), 1)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">']
+    for tick in ticks(0, top):
+        parts.append(f'<path class="gr" d="M{LEFT} {y(tick)}L{RIGHT} {y(tick)}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 3.5}" class="a-e">{number(tick)}</text>')
+    for place, text in enumerate(labels):
+        left = LEFT + step * place
+        base = 0.0
+        for number_of, (name, values) in enumerate(series):
+            value = values[place]
+            if value > 0:
+                told = escape(f"{text}, {name}: {number(value)}", quote=False)
+                parts.append(
+                    f'<g class="m{number_of + 1}"><title>{told}</title><rect class="fl" x="{left + step * 0.1:.1f}" '
+                    f'y="{y(base + value)}" width="{step * 0.8:.1f}" height="{y(base) - y(base + value):.1f}"/></g>'
+                )
+            base += value
+        if place % every == 0:
+            parts.append(f'<text x="{left + step / 2:.1f}" y="{BOTTOM + 16}" class="a-m">{escape(text, quote=False)}</text>')
+    if len(series) > 1:
+        for number_of, (name, _) in enumerate(series):
+            at = RIGHT - 110 * (len(series) - number_of)
+            parts.append(f'<rect class="m{number_of + 1} fl" x="{at}" y="3" width="9" height="9"/>')
+            parts.append(f'<text x="{at + 14}" y="11" class="lb">{escape(name)}</text>')
+    parts.append(f'<path class="ax" d="M{LEFT} {BOTTOM}H{RIGHT}"/>')
+    parts.append(f'<text x="{LEFT}" y="11" class="lb">{escape(y_title)}</text>')
+    parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 1}" class="lb a-e">{escape(x_title)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
 # --- engines compared -----------------------------------------------------------------------------------------------------------
 
 MARKS = {

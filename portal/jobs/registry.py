@@ -77,6 +77,8 @@ class JobType(ABC, Generic[P]):
     limits: ClassVar[Limits] = Limits()
     writable: ClassVar[tuple[str, ...]] = ()
     """Folders of the deployment that the run may write, of ``index`` and ``models``; everything else stays out of its reach."""
+    foreign_code: ClassVar[bool] = False
+    """Whether it runs code of strangers: its process sees programs and libraries alone, and writes no file of the machine."""
     staff_only: ClassVar[bool] = False
     listed: ClassVar[bool] = True
     """Whether people start it from the menu; the portal starts the others itself."""

@@ -5,7 +5,8 @@ Everything is a frozen dataclass of plain values, so that one JSON column holds 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -58,14 +59,24 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Text:
+    """Text as a program wrote it, shown letter by letter."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Result:
-    """The whole of it, shown in this order."""
+    """The whole of it, shown in this order. ``facts`` is for programs: what they would otherwise read from the texts."""
 
     notes: tuple[Note, ...] = ()
     figures: tuple[Figure, ...] = ()
+    texts: tuple[Text, ...] = ()
     plots: tuple[Plot, ...] = ()
     series: tuple[Series, ...] = ()
     tables: tuple[Table, ...] = ()
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""

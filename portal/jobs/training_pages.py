@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portal.jobs import plots
-from portal.jobs.results import Figure, Note, Plot, Result, Table
+from portal.jobs.results import Figure, Note, Plot, Result, Series, Table
 
 if TYPE_CHECKING:
     from mlcore.batches.conversion.joining import Manifest
     from mlcore.batches.exploration.exploring import Exploration, Feature
 
-MOST_PLOTS = 24
+OPEN_PLOTS = 24
+"""Further features are drawn folded up."""
+MOST_PLOTS = 300
 MOST_CORRELATED = 40
+"""Features whose correlations are drawn: of more, those that correlate most."""
 MOST_ROWS = 500
 ALIKE = 0.95
 
@@ -36,17 +39,33 @@ def summary(manifest: Manifest, explored: Exploration) -> Result:
         numeric=(2, 3),
         note=f"Rows by split: {', '.join(f'{name} {count(rows)}' for name, rows in splits.items())}.",
     )
-    return Result(notes=told.notes, figures=figures, plots=told.plots, tables=(*told.tables, files))
+    return Result(
+        notes=(*_left_out(manifest), *told.notes),
+        figures=figures,
+        plots=told.plots,
+        series=told.series,
+        tables=(*told.tables, files),
+    )
+
+
+def _left_out(manifest: Manifest) -> tuple[Note, ...]:
+    """What could not be read and was skipped."""
+    left = manifest.skipped
+    if not left:
+        return ()
+    what = [f"{count(left.rows)} rows"] * bool(left.rows) + [f"{len(left.files)} files"] * bool(left.files)
+    text = f"{'. '.join(left.messages[:3])}."
+    more = f" And {len(left.messages) - 3} more: see training_set.json." if len(left.messages) > 3 else ""
+    return (Note("warn", f"{' and '.join(what)} could not be read and are left out.", text + more),)
 
 
 def explore_result(explored: Exploration) -> Result:
     """Features alone: notes on what needs a look, plots, a table."""
     sample = "" if explored.sampled == explored.rows else f"{count(explored.sampled)} of {count(explored.rows)} rows. "
-    drawn = [_plot(feature, explored, sample) for feature in explored.features[:MOST_PLOTS] if feature.count]
-    names = [feature.name for feature in explored.features]
-    if 2 <= len(names) <= MOST_CORRELATED:
-        svg = plots.matrix(names, explored.correlation, label=f"Correlation of {len(names)} features with each other")
-        drawn.append(Plot("Correlation", svg, f"{sample}Linear, over the rows where both are finite."))
+    finite = [feature for feature in explored.features if feature.count]
+    drawn = [_plot(feature, explored, sample) for feature in finite[:OPEN_PLOTS]]
+    folded = tuple(_plot(feature, explored, sample) for feature in finite[OPEN_PLOTS:MOST_PLOTS])
+    drawn += _correlation(explored, sample)
     rows = tuple(
         (
             feature.name,
@@ -72,8 +91,29 @@ def explore_result(explored: Exploration) -> Result:
         note=sample.strip(),
     )
     return Result(
-        notes=tuple(_notes(explored)), plots=tuple(drawn), tables=(table, *((classes,) if len(explored.classes) > 1 else ()))
+        notes=tuple(_notes(explored)),
+        plots=tuple(drawn),
+        series=(Series("Further features", folded, OPEN_PLOTS, len(finite) - OPEN_PLOTS),) if folded else (),
+        tables=(table, *((classes,) if len(explored.classes) > 1 else ())),
     )
+
+
+def _correlation(explored: Exploration, sample: str) -> list[Plot]:
+    """The matrix of all features, or of those that correlate most."""
+    names = [feature.name for feature in explored.features]
+    if len(names) < 2:
+        return []
+    shown = list(range(len(names)))
+    if len(names) > MOST_CORRELATED:
+        largest = [
+            max((abs(value or 0.0) for column, value in enumerate(row) if column != number), default=0.0)
+            for number, row in enumerate(explored.correlation)
+        ]
+        shown = sorted(sorted(shown, key=lambda number: -largest[number])[:MOST_CORRELATED])
+    some = "" if len(shown) == len(names) else f"The {len(shown)} of {count(len(names))} features that correlate most. "
+    values = [[explored.correlation[row][column] for column in shown] for row in shown]
+    svg = plots.matrix([names[number] for number in shown], values, label=f"Correlation of {len(shown)} features with each other")
+    return [Plot("Correlation", svg, f"{some}{sample}Linear, over the rows where both are finite.")]
 
 
 def _plot(feature: Feature, explored: Exploration, sample: str) -> Plot:

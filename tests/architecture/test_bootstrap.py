@@ -73,6 +73,32 @@ def test_a_machine_without_compiler_is_refused_before_anything_is_installed(
     assert not bootstrap.VENV.exists()
 
 
+@pytest.mark.parametrize(("user", "found"), [(0, True), (0, False), (1000, False)])
+def test_bubblewrap_is_installed_where_nobody_has_to_be_asked(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], user: int, found: bool
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    there = {"apt-get"}
+
+    def run(command: tuple[str, ...], **_options: object) -> None:
+        ran.append(command)
+        # Before the lists are there, nothing is found.
+        if command[1] == "install" and found and ("apt-get", "update", "--quiet") in ran:
+            there.add("bwrap")
+
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: user)
+    monkeypatch.setattr(bootstrap.sys, "platform", "linux")
+    bootstrap.ensure_bubblewrap()
+    assert [command[1] for command in ran] == (["install", "update", "install"] if user == 0 else [])
+    assert ("bubblewrap is missing" in capsys.readouterr().err) == (not found)
+    ran.clear()
+    there.add("bwrap")
+    bootstrap.ensure_bubblewrap()
+    assert ran == []
+
+
 def test_a_wrong_cxx_is_named(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -m64")
     assert bootstrap.main() == 1
@@ -91,6 +117,7 @@ def test_a_stamp_spares_the_second_run(bootstrap: ModuleType, monkeypatch: pytes
     done: list[bool] = []
     monkeypatch.setattr(bootstrap, "ensure_uv", lambda: Path("uv"))
     monkeypatch.setattr(bootstrap, "check_compiler", lambda: None)
+    monkeypatch.setattr(bootstrap, "ensure_bubblewrap", lambda: None)
     monkeypatch.setattr(bootstrap, "install", lambda _uv, dev: done.append(dev))
     bootstrap.VENV.mkdir()
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
     "torch", "onnx", "onnxruntime", "faiss", "uproot", "awkward", "xgboost", "lightgbm", "sklearn", "scipy", "h5py", "pyarrow",
     "sentence_transformers", "transformers", "bm25s", "langchain", "langchain_core", "langchain_openai", "openai", "xllamacpp",
-    "ROOT",
+    "ROOT", "mcp", "starlette",
 }  # fmt: skip
 WEB = {"django", "celery", "ninja", "allauth", "uvicorn", "kombu"}
 

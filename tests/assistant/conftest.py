@@ -53,6 +53,7 @@ class TH1 {
 public:
    int Fill(double x); ///< add an entry
    void Scale(double c); ///< multiply all bins
+   void Divide(double c) { if (c == 0) Error("Divide", "a divisor of zero empties every bin of %s", GetName()); }
 };
 /** \\class TH1F
 A histogram of floats. */

@@ -122,10 +122,14 @@ class FakeDiscourse:
 
     def _listed(self, number: int) -> dict[str, Any]:
         row = self.topics[number]
-        return row | {"posts_count": len(self.posts[number]), "last_posted_at": self.posts[number][-1]["created_at"]}
+        last = self.posts[number][-1]["created_at"]
+        return {"bumped_at": last} | row | {"posts_count": len(self.posts[number]), "last_posted_at": last}
 
-    def _list(self, rows: list[int], page: int) -> dict[str, Any]:
-        ordered = sorted(rows, key=lambda number: (not self.topics[number]["pinned"], -number))
+    def _list(self, rows: list[int], page: int, order: str = "created") -> dict[str, Any]:
+        newest = sorted(rows, reverse=True)
+        if order == "activity":
+            newest.sort(key=lambda number: str(self._listed(number)["bumped_at"]), reverse=True)
+        ordered = sorted(newest, key=lambda number: not self.topics[number]["pinned"])
         shown = ordered[page * PAGE : (page + 1) * PAGE]
         listed: dict[str, Any] = {"per_page": PAGE, "topics": [self._listed(number) for number in shown]}
         if len(ordered) > (page + 1) * PAGE:
@@ -134,16 +138,16 @@ class FakeDiscourse:
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> tuple[int, Any]:
         """Status and JSON of a request."""
-        page = int(query.get("page", ["0"])[0])
+        page, order = int(query.get("page", ["0"])[0]), query.get("order", ["created"])[0]
         visible = [number for number, row in self.topics.items() if row["archetype"] == "regular" and not row["deleted_at"]]
         if method == "POST" and path == "/posts.json":
             return self._create(body)
         if method == "POST" and path == "/uploads.json":
             return 200, {"id": len(self.uploads), "url": "/uploads/x.png", "short_url": "upload://x.png"}
         if path == "/latest.json":
-            return 200, self._list(visible, page)
+            return 200, self._list(visible, page, order)
         if found := re.fullmatch(r"/c/(\d+)/l/latest\.json", path):
-            return 200, self._list([n for n in visible if self.topics[n]["category_id"] == int(found[1])], page)
+            return 200, self._list([n for n in visible if self.topics[n]["category_id"] == int(found[1])], page, order)
         if found := re.fullmatch(r"/tag/(.+)\.json", path):
             return 200, self._list([n for n in visible if unquote(found[1]) in self.topics[n]["tags"]], page)
         if found := re.fullmatch(r"/t/(\d+)\.json", path):

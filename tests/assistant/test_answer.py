@@ -119,6 +119,53 @@ def test_nothing_found_is_said(retriever: FakeRetriever, abstains: bool) -> None
         assert all(passage.url in given.text for passage in retriever.passages)
 
 
+def test_who_helps_is_said_where_nothing_was_found() -> None:
+    _, given = ask(None, retriever=FakeRetriever(confidence=0.2))
+    assert given.text.endswith("If that does not help, people do: the [ROOT forum](https://root-forum.cern.ch).")
+    _, silent = ask(None, retriever=FakeRetriever(confidence=0.2), options=Options(people=""))
+    assert "people" not in silent.text
+
+
+def test_it_asks_back_without_asking_the_model() -> None:
+    fake = FakeProvider.saying("Something made up.")
+    retriever = FakeRetriever()
+    _, given = ask(fake, question="My macro crashes, what can I do?", retriever=retriever)
+    assert retriever.queries, "retrieval is never skipped"
+    assert not fake.requests
+    assert len(given.asked) == 3
+    assert "the **error message**" in given.text
+    assert given.citations == (1, 2, 3)
+    assert all(passage.url in given.text for passage in retriever.passages)
+    assert not given.abstained
+    _, thin = ask(fake, question="My macro crashes, what can I do?", retriever=FakeRetriever(confidence=0.3))
+    assert thin.abstained
+    assert thin.asked
+    assert thin.citations == ()
+
+
+def test_it_answers_and_asks_where_a_name_is_known() -> None:
+    _, given = ask(FakeProvider.saying("Use `TTree::Draw` [1]."), question="My TTree::Draw does not work")
+    assert "Use `TTree::Draw` [1]." in given.text
+    assert given.text.index("Use `TTree::Draw` [1].") < given.text.index("If this is not it, please add:")
+    assert given.asked
+
+
+def test_the_version_of_what_is_cited_is_stated() -> None:
+    old, new = replace(TREE, version="6.32.04"), replace(TREE, version="6.40.00")
+    array = Passage("np", "numpy.histogram: count", "numpy.histogram", "api", "x.py:1", "", 1.0, "Fill a histogram.", "2.4.6")
+    said = FakeProvider.saying(*["Use `TTree::Draw` to fill a histogram [1]."] * 3)
+    _, given = ask(said, retriever=FakeRetriever((new, HIST, array)))
+    assert given.text.endswith("*From the documentation of ROOT 6.40.00.*")
+    _, given = ask(said, question=f"{QUESTION} I use ROOT 6.32/02", retriever=FakeRetriever((new,)))
+    assert given.text.endswith(
+        "*From the documentation of ROOT 6.40.00. You ask about ROOT 6.32, where names and defaults may differ.*"
+    )
+    _, given = ask(said, question=f"{QUESTION} I use ROOT 6.32/02", retriever=FakeRetriever((old,)))
+    assert given.text.endswith("*From the documentation of ROOT 6.32.04.*")
+    _, given = ask(None, retriever=FakeRetriever((array,)))
+    assert given.text.endswith("*From the documentation of numpy 2.4.6.*")
+
+
 def test_an_invented_name_is_pointed_out() -> None:
     _, given = ask(FakeProvider.saying("Call `TTree::MakeHistogramNow` with the TTree."))
     assert given.unknown == ("MakeHistogramNow",)

@@ -10,15 +10,17 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import numpy.typing as npt
 import pytest
 import uproot
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
 from kernels import ColumnPlan, ColumnReader, DecodeError, RowField, RowLayout, reference_columns
 from kernels.columns import NUMBER_TYPES
-from kernels.decompressors import chosen
+from kernels.decompressors import Decompressors, chosen, found
 from tests.kernels.root_plans import ntuple_plans, tree_plans
 
 COMPRESSIONS = {
@@ -294,11 +296,44 @@ PAGE = [0, 0, 8, 0, 2, 0]
         ({"pages": np.array([[0, 0, 8, 0, 0, 0]])}, "no page is empty"),
         ({"pages": np.array([[0, -1, 8, 0, 2, 0]])}, "no negative"),
         ({"pages": np.array([PAGE, [0, 8, 8, 3, 2, 0]])}, "begins where the one before ends"),
+        ({"checksums": np.zeros(2, bool)}, "for each of them"),
+        ({"kind": "basket", "checksums": np.zeros(1, bool)}, "checksums are of pages"),
     ],
 )
 def test_plans_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ColumnPlan(**{"kind": "page", "dtype": "float32", "pages": np.array([PAGE]), **options})
+
+
+@pytest.mark.parametrize("using", [chosen(()), found()], ids=["python", "libraries"])
+@pytest.mark.parametrize("count", [1, 3, 40, 5000])
+def test_pages_are_held_against_their_checksums(using: Decompressors, count: int) -> None:
+    """Bits of a page that is stored as it is, which nothing else would notice."""
+    values = np.random.default_rng(count).normal(size=2 * count).astype("<f4")
+    pages, at = [], 0
+    data = b""
+    for first, checksum in ((0, True), (count, False)):
+        page = values[first : first + count].tobytes()
+        pages.append([0, at, len(page), first, count, 0])
+        data += page + (xxhash.xxh3_64_intdigest(page).to_bytes(8, "little") if checksum else b"")
+        at = len(data)
+    plan = ColumnPlan("page", "float32", np.array(pages), checksums=np.array([True, False]))
+
+    def read(content: bytes, start: int, stop: int) -> npt.NDArray[np.float32]:
+        reader = ColumnReader([kernels.memory_file([(0, content)])], [plan], 2 * count, using=using)
+        reader.read(start, stop)
+        return np.array(reader.values(0))
+
+    np.testing.assert_array_equal(read(data, 0, 2 * count), values)
+    for bit in [*range(0, 8 * (4 * count + 8), max(1, count // 3)), 8 * (4 * count + 8) - 1]:
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DecodeError, match="does not match its checksum") as caught:
+            read(bytes(broken), 0, 2 * count)
+        assert (caught.value.start, caught.value.stop) == (0, count)
+        np.testing.assert_array_equal(read(bytes(broken), count, 2 * count), values[count:])
+    with pytest.raises(DecodeError, match="not in memory"):
+        read(data[: 4 * count + 4], 0, 1)
 
 
 def damaged(path: Path, plans: list[ColumnPlan], where: list[int], size: int) -> list[Any]:

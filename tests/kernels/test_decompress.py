@@ -42,8 +42,14 @@ def sample(size: int, seed: int = 1) -> bytes:
 
 def test_the_libraries_are_found() -> None:
     """All of them where the packages are installed; else everything would be slow, and no one would know why."""
-    assert kernels.decompressors() == {"zlib": "libdeflate", "lz4": "liblz4", "zstd": "libzstd", "lzma": "liblzma"}
-    assert BY_PYTHON.names == {"zlib": "zlib", "lz4": "cramjam", "zstd": "cramjam", "lzma": "lzma"}
+    assert kernels.decompressors() == {
+        "zlib": "libdeflate",
+        "lz4": "liblz4",
+        "zstd": "libzstd",
+        "lzma": "liblzma",
+        "xxh3": "libxxhash",
+    }
+    assert BY_PYTHON.names == {"zlib": "zlib", "lz4": "cramjam", "zstd": "cramjam", "lzma": "lzma", "xxh3": "xxhash"}
 
 
 @pytest.mark.parametrize("using", WAYS)

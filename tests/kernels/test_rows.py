@@ -128,6 +128,58 @@ def test_rows_come_back_from_disk_in_their_buckets_epoch_after_epoch(tmp_path: P
     assert list(tmp_path.iterdir()) == []  # the file has no name
 
 
+@pytest.mark.parametrize("memory_bytes", [0, 700, 30_000, 10**7])
+def test_rows_go_from_epoch_to_epoch_in_memory_and_on_disk(tmp_path: Path, memory_bytes: int) -> None:
+    """Read and passed on in one; with keys, by which they are in order."""
+    n, buckets, seed = 5000, 7, 3
+    records = records_of(np.arange(n), 8, 45)
+    file = kernels.SpillFile(str(tmp_path), records.shape[1], ID_OFFSET, 8, 512, memory_bytes)
+    writer = kernels.SpillWriter(file)
+    file.begin(buckets, seed, 0)
+    writer.add(records)
+    writer.flush()
+    file.turn()
+    for epoch in range(4):
+        room = np.empty((int(file.counts().max()), records.shape[1]), np.uint8)
+        keys = np.empty(len(room), np.uint64)
+        file.begin(buckets, seed, epoch + 1)
+        expected = reference_rows.row_keys(np.arange(n, dtype=np.uint64), seed, epoch)
+        found = []
+        for bucket in range(buckets):
+            rows = writer.take(bucket, room, keys)
+            assert file.counts()[bucket] == 0
+            ids = room[:rows, ID_OFFSET : ID_OFFSET + 8].copy().view(np.uint64)[:, 0]
+            np.testing.assert_array_equal(keys[:rows], expected[ids])
+            np.testing.assert_array_equal(room[:rows], records[ids])
+            found.append(ids[kernels.order_of_keys(keys[:rows], buckets)])
+        np.testing.assert_array_equal(np.concatenate(found), np.argsort(expected))
+        writer.flush()
+        file.turn()
+    assert (file.bytes_on_disk == 0) == (memory_bytes == 10**7)
+    assert file.bytes_on_disk + memory_bytes < 1.6 * records.nbytes + 10**7 * (memory_bytes == 10**7)
+    with pytest.raises(OSError, match="no generation"):
+        writer.take(0, room, keys)
+    file.begin(1, 0, 0)
+    with pytest.raises(OSError, match="larger than the memory"):
+        writer.take(0, room[:3], keys)
+    with pytest.raises(OSError, match="no such bucket"):
+        writer.take(buckets, room, keys)
+
+
+def test_keys_of_one_bucket_are_put_in_order() -> None:
+    """Also those that share their upper half."""
+    rng = np.random.default_rng(4)
+    for buckets in (1, 2, 37, 1000):
+        upper = rng.integers(0, 2**32, 300_000, np.uint64)
+        upper = upper[(upper * np.uint64(buckets)) >> np.uint64(32) == 0]
+        upper[::3] = upper[0]
+        keys = upper << np.uint64(32) | rng.integers(0, 2**32, len(upper), np.uint64)
+        np.testing.assert_array_equal(keys[kernels.order_of_keys(keys, buckets)], np.sort(keys))
+    assert len(kernels.order_of_keys(np.zeros(0, np.uint64), 3)) == 0
+    with pytest.raises(ValueError, match="no buckets"):
+        kernels.order_of_keys(np.zeros(1, np.uint64), 0)
+
+
 def test_a_bucket_that_does_not_fit_is_not_cut(tmp_path: Path) -> None:
     records = records_of(np.arange(100))
     file = kernels.SpillFile(str(tmp_path), records.shape[1], ID_OFFSET, 4, 512)

@@ -21,6 +21,7 @@ MALFORMED = {
     "public_url": "ml4ep.example.org",
     "debug": "perhaps",
     "web_processes": "0",
+    "run_code": "always",
     "log_level": "LOUD",
     "signup": "often",
     "oidc_url": "ldap://host",
@@ -32,12 +33,17 @@ MALFORMED = {
     "upload_limit": "4GB",
     "retention_days": "never",
     "model_url": "localhost:11434",
+    "model_price_prompt": "-1",
+    "model_price_completion": "cheap",
+    "model_currency": "pounds sterling",
     "corpus_on_start": "later",
     "forum_url": "forum.example.org",
+    "github_repository": "root",
+    "github_url": "api.github.com",
 }
 ANY_TEXT = {
     "data_dir", "host", "allowed_hosts", "secret_key", "oidc_name", "oidc_client_id", "oidc_client_secret", "model", "model_name",
-    "model_api_key", "forum_user", "forum_key", "forum_webhook_secret",
+    "model_api_key", "forum_user", "forum_key", "forum_webhook_secret", "github_token",
 }  # fmt: skip
 
 

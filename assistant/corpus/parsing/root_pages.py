@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from assistant.corpus.document import Document, Member
-from assistant.corpus.parsing import cpp, doxygen
+from assistant.corpus.parsing import cpp, doxygen, messages
 
 DOXYGEN = "https://root.cern/doc/master"
 
 _HIDDEN = re.compile(
     r"(?:^|::)(?:Internal|Detail|Details|detail|internal|impl|Impl|nlohmann|CPyCppyy|std|cling|\w*_detail)(?:::|$)"
 )
+MAX_MESSAGES = 60  # of one class
 _COMMON_BASE = 30  # a base of more classes than this (TObject, TNamed ...) tells nothing about one of them
 
 
 def doxygen_name(name: str) -> str:
     """`name` as Doxygen writes it in the address of a page."""
     return name.replace("_", "__").replace("::", "_1_1").replace(".", "_8")
+
+
+def reference(version: str) -> str:
+    """Where the reference of a release of ROOT is; that of a development version is the newest.
+
+    >>> reference("6.32.04"), reference("6.41.01")
+    ('https://root.cern/doc/v632', 'https://root.cern/doc/master')
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    released = numbers and int(numbers[2]) % 2 == 0
+    return f"https://root.cern/doc/v{numbers[1]}{numbers[2]}" if numbers and released else DOXYGEN
 
 
 def class_url(name: str, kind: str = "class") -> str:
@@ -37,7 +49,13 @@ def short_name(name: str) -> str:
     return name.rsplit("::", 1)[-1]
 
 
-def class_documents(scopes: Iterable[tuple[str, cpp.CppScope]], *, version: str, public: bool = True) -> Iterator[Document]:
+def class_documents(
+    scopes: Iterable[tuple[str, cpp.CppScope]],
+    *,
+    version: str,
+    public: bool = True,
+    reported: Sequence[messages.Reported] = (),
+) -> Iterator[Document]:
     """A document for each class and namespace that has something to tell.
 
     Parameters
@@ -46,10 +64,13 @@ def class_documents(scopes: Iterable[tuple[str, cpp.CppScope]], *, version: str,
         Pairs of a file's path, relative to the source's root, and a scope read from it; several of a name are merged.
     public
         Whether these are ROOT's own classes, whose reference pages are on the web.
+    reported
+        Error messages of the same files; filled when all of `scopes` have been taken.
     """
     merged = [(path, scope) for path, scope in cpp.merge(scopes) if not _HIDDEN.search(scope.name)]
     by_name = {scope.name: scope for _path, scope in merged}
     derived = Counter(base for scope in by_name.values() for base in scope.bases)
+    printed = _by_class(reported, by_name)
     for path, scope in merged:
         if not (scope.prose or scope.summary or scope.members):
             continue
@@ -60,7 +81,22 @@ def class_documents(scopes: Iterable[tuple[str, cpp.CppScope]], *, version: str,
             for base in scope.bases
             if base in by_name and derived[base] <= _COMMON_BASE and not _is_variant(scope.name, base)
         ]
-        yield _document(path, scope, inherited, version, public)
+        yield _document(path, scope, inherited, version, public, printed.get(scope.name, ()))
+
+
+def _by_class(reported: Sequence[messages.Reported], by_name: Mapping[str, cpp.CppScope]) -> dict[str, tuple[str, ...]]:
+    """The messages of each class, once each; a short name that several classes have belongs to none of them."""
+    full: dict[str, set[str]] = defaultdict(set)
+    for name in by_name:
+        full[short_name(name)].add(name)
+    printed: dict[str, dict[str, None]] = defaultdict(dict)
+    for message in reported:
+        candidates = full.get(short_name(message.owner), set())
+        owner = message.owner if message.owner in by_name else next(iter(candidates)) if len(candidates) == 1 else ""
+        if owner:
+            place = f"{owner}::{short_name(message.place)}" if message.place else ""
+            printed[owner][f"<{place}>: {message.phrase}" if place else message.phrase] = None
+    return {name: tuple(texts)[:MAX_MESSAGES] for name, texts in printed.items()}
 
 
 def _is_variant(name: str, base: str) -> bool:
@@ -68,7 +104,9 @@ def _is_variant(name: str, base: str) -> bool:
     return name.startswith(base)
 
 
-def _document(path: str, scope: cpp.CppScope, inherited: list[cpp.CppScope], version: str, public: bool) -> Document:
+def _document(
+    path: str, scope: cpp.CppScope, inherited: list[cpp.CppScope], version: str, public: bool, printed: tuple[str, ...]
+) -> Document:
     prose = scope.prose
     lead = scope.summary or doxygen.brief(prose)
     kind = "namespace" if scope.kind == "namespace" else "class"
@@ -88,6 +126,8 @@ def _document(path: str, scope: cpp.CppScope, inherited: list[cpp.CppScope], ver
             names = sorted({member.name for member in base.members} - {short_name(base.name)})
             if names:
                 lines += ["", f"From {base.name}: {', '.join(names)}."]
+    if printed:
+        lines += ["", "Messages:", *(f"- {message}" for message in printed)]
     names = [scope.name]
     if "::" in scope.name:
         names.append(short_name(scope.name))
@@ -102,6 +142,7 @@ def _document(path: str, scope: cpp.CppScope, inherited: list[cpp.CppScope], ver
         version=version,
         names=tuple(names),
         members=tuple(Member(member.name, member.signature, doxygen.brief(member.comment)) for member in scope.members),
+        messages=printed,
     )
 
 

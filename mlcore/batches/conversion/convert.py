@@ -17,9 +17,10 @@ import os
 import re
 import secrets
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from mlcore.batches.conversion.shards import Format
 from mlcore.batches.filling import Progress
 from mlcore.batches.samples import Sample, open_samples, roles
 from mlcore.batches.selection import Names, Precision, Selection
-from mlcore.batches.sources import Source
+from mlcore.batches.skipping import OnError, Skipped, SkippedRowsWarning, skipping
+from mlcore.batches.sources import Failures, Source
 from mlcore.errors import InputError
 
 WORK = ".pieces"
@@ -56,6 +58,8 @@ class Plan:
         That are to be scattered.
     threads
         How many work at a time within the memory.
+    refused
+        Files that could not be opened and are left out, with the reason.
     """
 
     source: Source
@@ -63,6 +67,7 @@ class Plan:
     directory: Path
     tasks: tuple[Task, ...]
     threads: int
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def work(self) -> Path:
@@ -78,7 +83,7 @@ class Plan:
     @cached_property
     def layout(self) -> Layout:
         """Of all pieces; they must be there."""
-        return Layout((Piece.open(self.work / task.file) for task in self.tasks), self.recipe)
+        return Layout((Piece.open(self.work / task.file) for task in self.tasks), self.recipe, self.refused)
 
     def join(self, number: int) -> Shard:
         """Write a shard, unless it is there with the right checksum."""
@@ -134,10 +139,11 @@ def plan(
         The folder holds something else, or the source changed since the conversion was begun.
     """
     directory = Path(directory)
-    opened = open_samples(source, tree=tree, friends=friends)
+    skipped = Skipped({}) if recipe.skips else None
+    opened = open_samples(source, tree=tree, friends=friends, failures=None if skipped is None else skipped.failures)
     chosen = roles(opened, recipe.target, recipe.weight, recipe.define)
     recipe = replace(recipe, target=_plain(chosen.target), weight=_plain(chosen.weight), define=dict(chosen.define))
-    selection = recipe.selection(opened.schema, chosen.hidden)
+    selection = recipe.selection(opened.schema, chosen.hidden, skipped)
     width = recipe.row_bytes(selection)
     wanted = threads or len(os.sched_getaffinity(0))
     room = memory_bytes(memory) // (_ROW_SHARE * width)
@@ -174,7 +180,8 @@ def plan(
             raise InputError(f"the folder {directory} has files in it", hint="Name an empty folder.", code="batches.directory")
         (directory / WORK).mkdir(parents=True, exist_ok=True)
         _write_json(directory / WORK / "plan.json", {**stored, "tasks": cut})
-    return Plan(opened, recipe, directory, tuple(Task(**task) for task in cut), workers)
+    refused = {} if skipped is None else skipped.files
+    return Plan(opened, recipe, directory, tuple(Task(**task) for task in cut), workers, refused)
 
 
 def _plain(names: Names) -> Names:
@@ -240,6 +247,7 @@ def convert(
     split: Mapping[str, float] | None = None,
     split_by: Names = (),
     split_seed: int = 0,
+    on_error: OnError = "raise",
     tree: str | None = None,
     friends: Sequence[Any] = (),
     memory: str | int = "512 MB",
@@ -264,6 +272,9 @@ def convert(
         matrix of `dtype` for x, y and w.
     rows_per_shard, shuffle, seed, split, split_by, split_seed
         As of `mlcore.batches.conversion.recipe.Recipe`.
+    on_error
+        What happens to rows that cannot be read, and files that cannot be opened: ``"raise"`` an error, or ``"skip"`` them with a
+        warning and count them in the manifest's `skipped`.
     memory, threads
         What may be used; one shard has to fit.
     client
@@ -293,6 +304,7 @@ def convert(
         target=_plain(target), weight=_plain(weight),
         pad=dict(pad or {}), dtype=dtype, rows_per_shard=rows_per_shard, shuffle=shuffle, seed=seed or 0, split=dict(split or {}),
         split_by=(split_by,) if isinstance(split_by, str) else tuple(split_by), split_seed=split_seed,
+        on_error=on_error,
     )  # fmt: skip
     begun = plan(source, directory, recipe, seed=seed, tree=tree, friends=friends, memory=memory, threads=threads)
     if isinstance(begun, Manifest):
@@ -309,7 +321,10 @@ def convert(
         shards[number] = shard
         written += shard.rows
         progress(total + total * written // max(1, begun.layout.rows), 2 * total)
-    return begun.finish([shards[number] for number in sorted(shards)])
+    made = begun.finish([shards[number] for number in sorted(shards)])
+    if left_out := made.skipped:
+        warnings.warn(skipping(left_out.rows, left_out.files, left_out.messages), SkippedRowsWarning, stacklevel=2)
+    return made
 
 
 _Run = Callable[[str, Iterable[int]], Iterator[tuple[int, Any]]]
@@ -378,7 +393,9 @@ def _unnamed(source: Any) -> Any:
 @lru_cache(maxsize=4)
 def _opened(text: str) -> Plan:
     spec = json.loads(text)
-    source = open_samples(_unnamed(spec["source"]), tree=spec["tree"], friends=spec["friends"])
+    recipe = Recipe.from_json(spec["recipe"])
+    failures: Failures | None = {} if recipe.skips else None
+    source = open_samples(_unnamed(spec["source"]), tree=spec["tree"], friends=spec["friends"], failures=failures)
     if source.fingerprint != spec["fingerprint"]:
         raise InputError(
             "the files that this worker sees are others",
@@ -386,7 +403,8 @@ def _opened(text: str) -> Plan:
             code="batches.changed",
         )
     tasks_ = tuple(Task(**task) for task in spec["tasks"])
-    return Plan(source, Recipe.from_json(spec["recipe"]), Path(spec["directory"]), tasks_, 1)
+    # The layout that a worker makes is for its shards: the manifest, with what was refused, is written by who began.
+    return Plan(source, recipe, Path(spec["directory"]), tasks_, 1)
 
 
 def _remote(text: str, step: str, number: int) -> tuple[int, Any]:

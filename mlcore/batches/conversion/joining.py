@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,28 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What could not be read and is in no shard.
+
+    Attributes
+    ----------
+    rows
+        Of files that could be opened.
+    files
+        Those that could not, each with the reason.
+    messages
+        What is damaged: the file, the column and the basket or page, each once.
+    """
+
+    rows: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.files)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a folder of shards holds.
 
@@ -59,6 +82,8 @@ class Manifest:
         Of the source, and in the shards.
     shards
         In order.
+    skipped
+        What could not be read; nothing, unless the recipe says that this is no error.
     """
 
     recipe: Recipe
@@ -67,6 +92,7 @@ class Manifest:
     rows_read: int
     rows: int
     shards: tuple[Shard, ...]
+    skipped: LeftOut = field(default_factory=LeftOut)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -79,6 +105,7 @@ class Manifest:
             "columns": list(self.columns),
             "shards": [asdict(shard) for shard in self.shards],
             "sources": list(self.sources),
+            "skipped": asdict(self.skipped),
             "recipe": self.recipe.to_json(),
         }
 
@@ -101,6 +128,7 @@ class Manifest:
                 rows_read=told["rows_read"],
                 rows=told["rows"],
                 shards=tuple(Shard(**entry) for entry in told["shards"]),
+                skipped=LeftOut(**{**told["skipped"], "messages": tuple(told["skipped"]["messages"])}),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
@@ -127,6 +155,8 @@ class Layout:
         One for each task, all of one recipe.
     recipe
         That one.
+    refused
+        Files that could not be opened and have no pieces, with the reason.
 
     Raises
     ------
@@ -134,11 +164,13 @@ class Layout:
         Columns differ between files, a piece is missing or there twice, or no row is kept.
     """
 
-    def __init__(self, pieces: Iterable[Piece], recipe: Recipe) -> None:
+    def __init__(self, pieces: Iterable[Piece], recipe: Recipe, refused: Mapping[str, str] = MappingProxyType({})) -> None:
         self.pieces = sorted(pieces, key=lambda piece: (piece.number, piece.start))
         self.recipe = recipe
+        self._refused = {**refused, **{piece.name: piece.refused for piece in self.pieces if piece.refused}}
         if not self.pieces:
             raise InputError("there are no pieces to join", hint="Scatter the source first.", code="batches.piece")
+        self._first = next((piece for piece in self.pieces if not piece.refused), None) or self.pieces[0]
         self._check()
         self._buckets: list[dict[int, list[tuple[Piece, Blob]]]] = [{} for _ in recipe.splits]
         for piece in self.pieces:
@@ -155,7 +187,7 @@ class Layout:
                 self.shards.append(_Plan(f"{name}-{number:05d}-of-{count:05d}{suffix}", split, first, rows))
         if not self.shards:
             raise InputError(
-                f"no row of {self.pieces[0].name} is kept",
+                f"no row of {self._first.name} is kept",
                 hint="The filter leaves nothing: look at the numbers that it compares."
                 if recipe.filter
                 else "The source is empty.",
@@ -163,14 +195,16 @@ class Layout:
             )
 
     def _check(self) -> None:
-        first = self.pieces[0]
+        first = self._first
+        if first.refused:
+            raise InputError(f"no file can be opened: {first.refused}", hint="Copy the files again.", code="batches.damaged")
         for piece in self.pieces:
             if piece.recipe != self.recipe.mark:
                 raise InputError(
                     f"{piece.path} is of another conversion", hint="Scatter into an empty folder.", code="batches.piece"
                 )
-            if not piece.schema.equals(first.schema):
-                names = [field.name for field in {*piece.schema} ^ {*first.schema}]
+            if not piece.refused and not piece.schema.equals(first.schema):
+                names = [column.name for column in {*piece.schema} ^ {*first.schema}]
                 name = next((n for n in [*first.schema.names, *piece.schema.names] if n in names), "")
                 told = [
                     f"{s.field(name).type if name in s.names else 'not there'} in {p.name}"
@@ -203,7 +237,7 @@ class Layout:
     @cached_property
     def groups(self) -> Groups:
         """The columns of x, y and w."""
-        return self.recipe.groups([name for name in self.pieces[0].schema.names if name != ROW])
+        return self.recipe.groups([name for name in self._first.schema.names if name != ROW])
 
     @cached_property
     def columns(self) -> tuple[dict[str, Any], ...]:
@@ -212,9 +246,9 @@ class Layout:
 
         roles = {name: role for role, names in reversed(list(self.groups.items())) for name in names}
         found = []
-        for field in self.pieces[0].schema:
-            if field.name != ROW:
-                kind: Any = field.type
+        for column in self._first.schema:
+            if column.name != ROW:
+                kind: Any = column.type
                 values: int | None = 1
                 if pa.types.is_fixed_size_list(kind):
                     kind, values = kind.value_type, kind.list_size
@@ -222,10 +256,10 @@ class Layout:
                     kind, values = kind.value_type, None
                 found.append(
                     {
-                        "name": field.name,
+                        "name": column.name,
                         "dtype": kind.to_pandas_dtype()().dtype.name,
                         "values": values,
-                        "role": roles[field.name],
+                        "role": roles[column.name],
                     }
                 )
         return tuple(found)
@@ -286,7 +320,16 @@ class Layout:
         sources = {  # the last piece of a part ends where the part does
             piece.number: {"name": piece.name, "fingerprint": piece.fingerprint, "rows": piece.stop} for piece in self.pieces
         }
-        return Manifest(self.recipe, self.columns, tuple(sources.values()), self.rows_read, self.rows, tuple(shards))
+        return Manifest(
+            self.recipe, self.columns, tuple(sources.values()), self.rows_read, self.rows, tuple(shards), self.left_out
+        )
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What could not be read."""
+        lost = [entry for piece in self.pieces for entry in piece.skipped]
+        messages = dict.fromkeys([*self._refused.values(), *(why for _, _, why in lost)])
+        return LeftOut(sum(stop - start for start, stop, _ in lost), self._refused, tuple(messages))
 
 
 def sha256_of(path: Path) -> str:

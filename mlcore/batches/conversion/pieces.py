@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from mlcore.errors import InputError
 
 ROW = "__row__"
 """The column of the rows' numbers in pieces."""
-MAGIC = b"ML4EPpc1"
+MAGIC = b"ML4EPpc2"
 _TRAILER = struct.Struct("<QI8s")
 
 
@@ -86,6 +86,10 @@ class Piece:
         Arrow's, of every blob.
     blobs
         In ascending order of split and bucket.
+    skipped
+        Rows that could not be read: the first one, the one behind the last, and why.
+    refused
+        Why the part could not be opened at all; it has no rows then, and no columns.
     """
 
     path: Path
@@ -97,6 +101,8 @@ class Piece:
     fingerprint: str
     schema: Any
     blobs: tuple[Blob, ...]
+    skipped: tuple[tuple[int, int, str], ...] = ()
+    refused: str = ""
 
     @classmethod
     def open(cls, path: Path) -> Piece:
@@ -127,7 +133,8 @@ class Piece:
         if sum(blob.length for blob in blobs) != begin:
             raise DamagedPieceError(path, "blobs are missing")
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(told.pop("schema"))))
-        return cls(path=path, schema=schema, blobs=blobs, **told)
+        skipped = tuple((start, stop, why) for start, stop, why in told.pop("skipped"))
+        return cls(path=path, schema=schema, blobs=blobs, skipped=skipped, **told)
 
     def read(self, blob: Blob) -> Any:
         """The record batch of a blob.
@@ -150,7 +157,7 @@ class Piece:
 
 def write_piece(
     path: Path, batches: Iterator[tuple[int, int, Any]], schema: Any, *, recipe: str, name: str, number: int, start: int,
-    stop: int, fingerprint: str,
+    stop: int, fingerprint: str, skipped: Sequence[tuple[int, int, str]] = (), refused: str = "",
 ) -> None:  # fmt: skip
     """Write a piece file; see `Piece` for what is told of it.
 
@@ -180,10 +187,21 @@ def write_piece(
             {
                 "recipe": recipe, "name": name, "number": number, "start": start, "stop": stop, "fingerprint": fingerprint,
                 "schema": base64.b64encode(schema.serialize()).decode(), "blobs": blobs,
+                "skipped": list(skipped), "refused": refused,
             }
         ).encode()  # fmt: skip
         file.write(footer)
         file.write(_TRAILER.pack(len(footer), crc32c(footer), MAGIC))
+
+
+def write_refused(path: Path, reason: str, *, recipe: str, name: str, number: int) -> Piece:
+    """Write the piece of a part that could not be opened, so that it is known not to be missing; the rest as of `write_piece`."""
+    import pyarrow as pa
+
+    write_piece(
+        path, iter(()), pa.schema([]), recipe=recipe, name=name, number=number, start=0, stop=0, fingerprint="", refused=reason
+    )
+    return Piece.open(path)
 
 
 @contextmanager

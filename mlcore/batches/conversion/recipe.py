@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,13 @@ from mlcore.batches.conversion.shards import Format, shard_format
 from mlcore.batches.padding import unpadded
 from mlcore.batches.schema import Schema
 from mlcore.batches.selection import Names, Precision, Selection
+from mlcore.batches.skipping import OnError, check_on_error
 from mlcore.batches.sources import Part
 from mlcore.batches.splitting import check_columns, shares
 from mlcore.errors import InputError
+
+if TYPE_CHECKING:
+    from mlcore.batches.skipping import Skipped
 
 MOST_BUCKETS = 4096
 PART_BITS = 40
@@ -45,6 +49,8 @@ class Recipe:
         Names and shares, such as ``{"train": 0.8, "validation": 0.2}``; rows beyond their sum are left out. Empty for no split.
     split_by, split_seed
         As `by` and `seed` of `mlcore.batches.BatchLoader.split`, which puts the same rows on the same sides.
+    on_error
+        Whether rows that cannot be read, and files that cannot be opened, are an error or left out, and counted.
     buckets
         A power of two: how finely rows are sorted at first.
     """
@@ -63,10 +69,12 @@ class Recipe:
     split: Mapping[str, float] = field(default_factory=dict)
     split_by: tuple[str, ...] = ()
     split_seed: int = 0
+    on_error: OnError = "raise"
     buckets: int = 16
 
     def __post_init__(self) -> None:
         shard_format(self.format)
+        check_on_error(self.on_error)
         if self.rows_per_shard < 1:
             raise InputError(f"a shard of {self.rows_per_shard} rows is none", hint="Give 1 or more.", code="batches.shards")
         if not 0 <= self.seed < 2**64:
@@ -100,8 +108,13 @@ class Recipe:
         """The names that files begin with."""
         return tuple(self.split) or ("shard",)
 
-    def selection(self, schema: Schema, hidden: Collection[str] = ()) -> Selection:
-        """The columns and rows of a table; hidden columns are features only where they are named.
+    @property
+    def skips(self) -> bool:
+        """Whether what cannot be read is left out."""
+        return self.on_error == "skip"
+
+    def selection(self, schema: Schema, hidden: Collection[str] = (), skipped: Skipped | None = None) -> Selection:
+        """The columns and rows of a table; hidden columns are features only where named, `skipped` takes what is damaged.
 
         Raises
         ------
@@ -111,7 +124,7 @@ class Recipe:
         as_lists = self.columns is not None and shard_format(self.format).jagged  # of all columns, only those that need no lists
         selection = Selection(
             schema, columns=self.columns, target=self.target, weight=self.weight, keep=self.filter, define=self.define,
-            pad=self.pad, dtype=self.dtype, form="dict", jagged="offsets" if as_lists else "pad", hidden=hidden,
+            pad=self.pad, dtype=self.dtype, form="dict", jagged="offsets" if as_lists else "pad", hidden=hidden, skipped=skipped,
         )  # fmt: skip
         for name in selection.packed:
             if selection.is_ragged(name) and selection.known[name].shape:

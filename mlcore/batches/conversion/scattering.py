@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlcore.batches.blocks import Jagged, Values
+from mlcore.batches.blocks import Block, Jagged, Values
 from mlcore.batches.conversion.pieces import ROW, DamagedPieceError, Piece, to_arrow, write_piece
 from mlcore.batches.conversion.recipe import PART_BITS, Recipe, numbers_of, selected
 from mlcore.batches.filling import Progress, tasks
 from mlcore.batches.selection import Selection
-from mlcore.batches.sources import Part, Source
+from mlcore.batches.skipping import Skipped, readable
+from mlcore.batches.sources import DamagedDataError, Part, Source
 
 BLOCK_ROWS = 65_536
 _SPLIT = "__split__"
@@ -74,26 +75,45 @@ def scatter(
             return piece
     except (FileNotFoundError, DamagedPieceError):
         pass
-    selection = recipe.selection(part.schema)
+    skipped = Skipped({}) if recipe.skips else None
+    selection = recipe.selection(part.schema, skipped=skipped)
     batches = []
-    with part.reader(recipe.read(selection), BLOCK_ROWS) as reader:
-        for start in range(task.start, task.stop, BLOCK_ROWS):
-            stop = min(task.stop, start + BLOCK_ROWS)
-            block, mask = selection.compute(reader.read(start, stop))
-            mask = selection.chosen(block, mask, part, start, stop - start)
-            ids = numbers_of(task.part, start, stop)
-            columns: dict[str, Any] = dict(selected(block, selection.packed, recipe.pad))
-            columns |= {ROW: ids, _SPLIT: recipe.assign(part, start, stop - start, block, name)}
-            batches.append(_kept(columns, mask))
-            progress(stop - task.start, task.stop - task.start)
+    for start, stop, read in _blocks(part, recipe.read(selection), task, skipped):
+        block, mask = selection.compute(read)
+        mask = selection.chosen(block, mask, part, start, stop - start)
+        ids = numbers_of(task.part, start, stop)
+        columns: dict[str, Any] = dict(selected(block, selection.packed, recipe.pad))
+        columns |= {ROW: ids, _SPLIT: recipe.assign(part, start, stop - start, block, name)}
+        batches.append(_kept(columns, mask))
+        progress(stop - task.start, task.stop - task.start)
     part.check_unchanged()
+    lost = () if skipped is None else skipped.ranges
     batches = batches or [_empty(selection, recipe)]
     schema = batches[0].schema.remove(batches[0].schema.get_field_index(_SPLIT))
     write_piece(
         path, _blobs(batches, recipe, task), schema, recipe=recipe.mark, name=name or part.name, number=task.part,
         start=task.start, stop=task.stop, fingerprint=part.fingerprint,
+        skipped=[(start, stop, why.replace(part.name, name or part.name)) for _, start, stop, why in lost],
     )  # fmt: skip
     return Piece.open(path)
+
+
+def _blocks(part: Part, columns: Sequence[str], task: Task, skipped: Skipped | None) -> Iterator[tuple[int, int, Block]]:
+    """The rows of a task that can be read, some at a time: the first one, the one behind the last, and what they hold."""
+    try:
+        reader = part.reader(columns, BLOCK_ROWS)
+    except DamagedDataError as error:
+        if skipped is None:
+            raise
+        skipped.add(part.name, task.start, task.stop, error.message)
+        return
+    with reader:
+        for start in range(task.start, task.stop, BLOCK_ROWS):
+            stop = min(task.stop, start + BLOCK_ROWS)
+            if skipped is None:
+                yield start, stop, reader.read(start, stop)
+            else:
+                yield from readable(reader, part.name, start, stop, skipped)
 
 
 def _empty(selection: Selection, recipe: Recipe) -> Any:

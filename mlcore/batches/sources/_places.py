@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -125,6 +126,25 @@ class Place:
         except Exception as error:
             raise _unreadable(self.path, error) from error
         return [(start, bytes(piece)) for (start, _), piece in zip(joined, pieces, strict=True)]
+
+    def read(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes at places of the file, each from a first one on and so many; fewer where the file ends.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read.
+        """
+        if self.remote:
+            pieces = self.fetch([(at, at + size) for at, size in spans])
+            starts = [start for start, _ in pieces]
+            found = []
+            for at, size in spans:
+                start, data = pieces[bisect_right(starts, at) - 1]
+                found.append(data[at - start : at - start + size])
+            return found
+        with self.open() as stream:
+            return [stream.read(size) for at, size in spans if stream.seek(at) >= 0]
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

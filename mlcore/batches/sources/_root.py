@@ -10,6 +10,7 @@ from typing import Any
 from mlcore.batches.sources._places import EXTRA, Place
 from mlcore.batches.sources._recovery import recovered
 from mlcore.errors import InputError, MLCoreError
+from mlcore.root_classes import own_classes
 
 SAVED = ("TTree", "TNtuple", "TNtupleD")
 """What can be found in files that were never closed."""
@@ -33,7 +34,7 @@ def open_root(place: Place, *, minimal: bool = True) -> Any:
     import uproot
 
     options: dict[str, Any] = {
-        "custom_classes": _own_classes(),
+        "custom_classes": own_classes(),
         "array_cache": None,
         "object_cache": None,
         "minimal_ttree_metadata": minimal,
@@ -46,23 +47,6 @@ def open_root(place: Place, *, minimal: bool = True) -> Any:
             options["handler"] = uproot.source.file.MemmapSource
         # In braces, a path is taken as it is, with its colons.
         return uproot.open({place.path: None}, **options)
-
-
-def _own_classes() -> dict[str, Any]:
-    """uproot's classes, of which the file may change its own copies.
-
-    uproot makes classes of the descriptions in a file, and where an object does not fit the known class, it puts these in its
-    place for all files to come. One file with damaged descriptions would then make sound ones unreadable.
-    """
-    import uproot
-
-    dispatching = uproot.model.DispatchByVersion
-    return {
-        name: type(kind.__name__, (kind,), {"known_versions": dict(kind.known_versions)})
-        if issubclass(kind, dispatching)
-        else kind
-        for name, kind in uproot.classes.items()
-    }
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from kernels.columns import ColumnPlan, Encoding
 from mlcore.batches.blocks import Block, Values
@@ -21,6 +22,8 @@ from mlcore.batches.sources._values import number_column
 from mlcore.batches.sources.part import BlockReader, DamagedDataError
 
 CLASS = "ROOT::RNTuple"
+CHECKSUM = 8
+"""Bytes of XXH3 behind a page, where it has a checksum."""
 ZEROS = 64 * 1024
 """Elements of a page of zeros, which stands for rows before a field was added."""
 
@@ -206,8 +209,8 @@ class NtuplePart(PlannedPart):
         if dtype != column.dtype:
             return None  # other clusters have it in another type
         zeros = np.zeros(len(self._clusters), np.int64)
-        pages = self._pages(record, zeros, np.dtype(dtype).itemsize)
-        return ColumnPlan("page", dtype, pages, items=column.items, encoding=encoding, offsets=offsets)
+        pages, checksums = self._pages(record, zeros, np.dtype(dtype).itemsize)
+        return ColumnPlan("page", dtype, pages, items=column.items, encoding=encoding, offsets=offsets, checksums=checksums)
 
     def covered(self, name: str) -> int:
         plan = self.plan(name)
@@ -232,7 +235,8 @@ class NtuplePart(PlannedPart):
                 dtype, encoding = _TYPES[record.type]
                 counts = [sum(page.num_elements for page in self._in(cluster, values)) // items for cluster in self._clusters]
                 bases = np.concatenate([[0], np.cumsum(counts[:-1], dtype=np.int64)]) if counts else np.zeros(0, np.int64)
-                plan = ColumnPlan("page", dtype, self._pages(record, bases, np.dtype(dtype).itemsize), encoding=encoding)
+                pages, checksums = self._pages(record, bases, np.dtype(dtype).itemsize)
+                plan = ColumnPlan("page", dtype, pages, encoding=encoding, checksums=checksums)
             self._indices[collection] = plan
         return self._indices[collection]
 
@@ -241,21 +245,27 @@ class NtuplePart(PlannedPart):
         """The pages of an RNTuple column in a cluster; none where the column was added later."""
         return cluster[record.idx].pages if record.idx < len(cluster) else []
 
-    def _pages(self, record: Any, bases: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
+    def _pages(
+        self, record: Any, bases: npt.NDArray[np.int64], width: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """The pages of an RNTuple column, as plans have them, and which of them have a checksum behind them."""
         pages: list[tuple[int, ...]] = []
+        checksums: list[bool] = []
         first = 0
         late = int(record.first_element_index)
         while first < late:  # rows from before the field was added have zeros
             count = min(ZEROS, late - first)
             pages.append((1, self._page_of_zeros(width), count * width if record.type else (count + 7) // 8, first, count, 0))
+            checksums.append(False)
             first += count
         for cluster, base in zip(self._clusters, bases.tolist(), strict=True):
             for page in self._in(cluster, record):
                 count = int(page.num_elements)
                 if count:
                     pages.append((0, int(page.locator.offset), int(page.locator.num_bytes), first, count, base))
+                    checksums.append(bool(page.has_checksum))
                 first += count
-        return np.array(pages, np.int64).reshape(-1, 6)
+        return np.array(pages, np.int64).reshape(-1, 6), np.array(checksums, bool)
 
     def _page_of_zeros(self, width: int) -> int:
         if width not in self._zeros:
@@ -267,12 +277,40 @@ class NtuplePart(PlannedPart):
         records = [self._record(field) for field in (leaf.field, leaf.collection) if field is not None]
         edges = [*self._firsts.tolist(), self.rows]
         spans = [
-            (int(page.locator.offset), int(page.locator.num_bytes), edges[number], edges[number + 1])
+            (
+                int(page.locator.offset),
+                int(page.locator.num_bytes) + CHECKSUM * page.has_checksum,
+                edges[number],
+                edges[number + 1],
+            )
             for number, cluster in enumerate(self._clusters)
             for record in records
             for page in self._in(cluster, record)
         ]
         return np.array(spans, np.int64).reshape(-1, 4)
+
+    def check_pages(self, name: str, row: int) -> None:
+        """Make sure that the pages of a column, in the cluster that has a row, match their checksums, as native readers do.
+
+        Raises
+        ------
+        ValueError
+            One does not.
+        """
+        leaf = self._leaves[name]
+        cluster = self._clusters[int(np.searchsorted(self._firsts, row, "right")) - 1]
+        pages = [
+            page
+            for field in (leaf.field, leaf.collection)
+            if field is not None
+            for record in self._columns.get(field, [])
+            for page in self._in(cluster, record)
+            if page.has_checksum
+        ]
+        spans = [(int(page.locator.offset), int(page.locator.num_bytes)) for page in pages]
+        for data, (at, size) in zip(self.place.read([(at, size + CHECKSUM) for at, size in spans]), spans, strict=True):
+            if xxhash.xxh3_64_intdigest(data[:size]) != int.from_bytes(data[size:], "little"):
+                raise ValueError(f"the page at byte {at} does not match its checksum")
 
     def fallback(self, names: Sequence[str], block_rows: int) -> BlockReader:
         return _UprootReader(self, [(self.schema[name], self._leaves[name].key) for name in names], block_rows)
@@ -298,6 +336,7 @@ class _UprootReader(PiecesReader):
 
     def _values(self, column: Column, key: str, start: int, stop: int) -> Values:
         try:
+            self.part.check_pages(column.name, start)
             array = self.ntuple.arrays(filter_name=[key], entry_start=start, entry_stop=stop)
             while array.fields:  # nothing else was asked for, so each level holds one
                 array = array[array.fields[0]]

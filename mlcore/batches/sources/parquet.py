@@ -101,7 +101,7 @@ def open_parquet(place: Place) -> Any:
 
     source = pa.PythonFile(place.open(), mode="r") if place.remote else place.path
     try:
-        return pq.ParquetFile(source)
+        return pq.ParquetFile(source, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{place.path} cannot be read as Parquet: {error}", hint="Copy the file again.") from error
 

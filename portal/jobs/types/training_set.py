@@ -124,6 +124,9 @@ class TrainingSetParams(RowsParams):
     )
     shuffle: bool = Field(True, title="Shuffle", description="Over all files; else rows keep their order")
     seed: int = Field(1, ge=0, le=2**63, title="Seed", description="The same one gives the same files")
+    skip_damaged: bool = Field(
+        False, title="Skip what is damaged", description="Rows and files that cannot be read are left out and counted"
+    )
 
     @field_validator("pad")
     @classmethod
@@ -239,13 +242,22 @@ def scattered_file(
     context: JobContext, recipe: Recipe, file: str, tree: str, label: int | None, *, number: int, begin: float, share: float
 ) -> list[Any]:
     """The pieces of one file, in the run's folder; the progress goes from ``begin`` on by ``share``."""
+    from mlcore.batches.conversion.pieces import write_refused
     from mlcore.batches.conversion.scattering import BLOCK_ROWS, cut_part, scatter
     from mlcore.batches.samples import LABEL, open_samples
+    from mlcore.batches.skipping import Skipped
+    from mlcore.errors import DataError, InputError
 
-    name = context.name(file)
+    name, path = context.name(file), context.file(file)
     context.progress(begin, f"Reading {name}")
-    (part,) = open_samples(sample_of(context.file(file), tree, label)).parts
-    selection = recipe.selection(part.schema, hidden=(LABEL,))
+    try:
+        (part,) = open_samples(sample_of(path, tree, label)).parts
+    except (InputError, DataError) as error:
+        if not recipe.skips:
+            raise
+        reason, place = error.message.replace(str(path), name), context.folder / f"{number:05d}-{0:012d}.piece"
+        return [write_refused(place, reason, recipe=recipe.mark, name=name, number=number)]
+    selection = recipe.selection(part.schema, hidden=(LABEL,), skipped=Skipped({}) if recipe.skips else None)
     tasks = list(cut_part(part, selection, number, max(BLOCK_ROWS, int(WORKING_BYTES // recipe.row_bytes(selection)))))
     pieces = []
     for task in tasks:
@@ -253,8 +265,8 @@ def scattered_file(
         def progress(done: int, total: int, start: int = task.start) -> None:
             context.progress(begin + share * (start + done) / max(1, part.rows), f"Reading {name}")
 
-        path = context.folder / f"{number:05d}-{task.start:012d}.piece"
-        pieces.append(scatter(part, recipe, task, path, name=f"{name}:{part.table}" if part.table else name, progress=progress))
+        place = context.folder / f"{number:05d}-{task.start:012d}.piece"
+        pieces.append(scatter(part, recipe, task, place, name=f"{name}:{part.table}" if part.table else name, progress=progress))
     return pieces
 
 
@@ -316,6 +328,7 @@ def recipe_of(params: TrainingSetParams, buckets: int) -> Recipe:
         seed=params.seed,
         split={name: round(share, 12) for name, share in shares.items() if share > 0},
         split_by=(params.split_by,) if params.split_by else (),
+        on_error="skip" if params.skip_damaged else "raise",
         buckets=buckets,
     )
 

@@ -41,6 +41,7 @@
         if (document.contains(article)) take(event.data);
         else source.close();
       });
+    on("steps", (html) => fill(part(article, "steps"), html));
     on("passages", (html) => fill(part(article, "passages"), html));
     on("text", (html) => fill(part(article, "text"), html));
     on("state", (html) => fill(part(article, "state"), html));

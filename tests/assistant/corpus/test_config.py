@@ -37,7 +37,7 @@ def test_sources_are_added_listed_and_removed(tmp_path: Path) -> None:
     assert entry == SourceEntry("my-notes", "folder", str(notes), "https://example.org/notes")
     assert list_sources(index) == (*DEFAULT_SOURCES, entry)
     assert remove_source(index, "root").name == "root"
-    assert [source.name for source in list_sources(index)] == ["packages", "my-notes"]
+    assert [source.name for source in list_sources(index)] == ["packages", "portal", "my-notes"]
     assert not list(index.glob(".sources-*"))
 
 

@@ -25,8 +25,9 @@ WORDS = ["A ", "TTree ", "holds ", "columns."]
 class ModelServer:
     """A server that speaks the OpenAI chat API as far as the tests need it.
 
-    `behaviour` is ``"answer"``, ``"cut"`` (the connection ends after two words), ``"no-finish"``, ``"garbage"``, ``"silent"``, or
-    an HTTP status to fail with.
+    `behaviour` is ``"answer"``, ``"cut"`` (the connection ends after two words), ``"stall"`` (silence after two words),
+    ``"error-piece"`` (an error as a piece of the stream), ``"no-finish"``, ``"garbage"``, ``"silent"``, or an HTTP status to
+    fail with.
     """
 
     behaviour: str | int = "answer"
@@ -77,6 +78,11 @@ def server() -> Iterator[ModelServer]:
             words = WORDS[: body["max_tokens"]]
             for number, word in enumerate(words):
                 if state.behaviour == "cut" and number == 2:
+                    return
+                if state.behaviour == "stall" and number == 2:
+                    time.sleep(1.5)
+                if state.behaviour == "error-piece" and number == 2:
+                    self.wfile.write(f"data: {json.dumps({'error': state.error})}\n\n".encode())
                     return
                 self.wfile.write(event({"role": "assistant", "content": word}))
                 self.wfile.flush()
@@ -205,6 +211,8 @@ FAILURES: list[tuple[str | int, dict[str, Any], str, bool]] = [
     ("cut", {}, "provider.cut-off", False),
     ("no-finish", {}, "provider.cut-off", False),
     ("silent", {}, "provider.timeout", False),
+    ("stall", {}, "provider.timeout", False),
+    ("error-piece", {"message": "out of memory"}, "provider.failed", False),
 ]
 
 
@@ -222,8 +230,9 @@ def test_openai_names_what_went_wrong(
     assert len(server.requests) == 1, "no hidden retries"
 
 
-def test_openai_keeps_what_arrived_before_the_connection_was_lost(server: ModelServer, openai: OpenAICompatible) -> None:
-    server.behaviour = "cut"
+@pytest.mark.parametrize("behaviour", ["cut", "stall", "error-piece"])
+def test_openai_keeps_what_arrived_before_it_failed(server: ModelServer, openai: OpenAICompatible, behaviour: str) -> None:
+    server.behaviour = behaviour
     got: list[str] = []
     with pytest.raises(ProviderError):
         got.extend(chunk.text for chunk in openai.stream(QUESTION, max_tokens=50))

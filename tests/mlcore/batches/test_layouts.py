@@ -278,6 +278,18 @@ def test_tensors_by_name(file: str) -> None:
             np.testing.assert_array_equal(found["jet_pt"].offsets.numpy(), wanted["jet_pt"].offsets)
 
 
+def test_jagged_tensors_are_nested_without_a_copy(file: str, events: ak.Array) -> None:
+    torch = pytest.importorskip("torch")
+    rows = 0
+    for batch in BatchLoader(file, ["row", "jet_pt"], layout="dict", jagged="offsets", seed=4, batch_size=500).torch():
+        nested = torch.nested.nested_tensor_from_jagged(*batch["jet_pt"])
+        assert nested.values().data_ptr() == batch["jet_pt"].values.data_ptr()
+        for row, values in zip(batch["row"].tolist(), nested.unbind(), strict=True):
+            np.testing.assert_array_equal(values.numpy(), events["jet_pt"][row])
+        rows += len(batch["row"])
+    assert rows == ROWS
+
+
 @pytest.mark.parametrize("layout", ["matrix", "dict"])
 @pytest.mark.parametrize("mode", MODES)
 def test_batches_are_the_callers_unless_asked_otherwise(

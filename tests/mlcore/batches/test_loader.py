@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mlcore.batches import BatchLoader
 from mlcore.batches.loader import memory_bytes
-from mlcore.batches.stores import SpillStore
+from mlcore.batches.spilling import SpillStore
 from mlcore.errors import DataError, InputError
 
 ROWS = 60_000
@@ -125,11 +125,11 @@ def test_a_disk_that_fails_loses_no_row(file: str, monkeypatch: pytest.MonkeyPat
     batches = loader.numpy()
     next(batches)
 
-    def fail(self: SpillStore, records: Any) -> None:
+    def fail(self: SpillStore, records: Any, keys: Any) -> int:
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(SpillStore, "_pass_on", fail)
+        patch.setattr(SpillStore, "_take", fail)
         with pytest.raises(OSError, match="rows cannot be kept"):
             list(batches)
     np.testing.assert_array_equal(rows_of(loader), rows_of_epoch(file, 1))

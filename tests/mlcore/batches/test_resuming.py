@@ -137,18 +137,18 @@ def test_what_is_no_state_is_refused(numbered_tree: str, state: Any) -> None:
 
 def test_whole_buckets_are_skipped(numbered_tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They go on to the next epoch's buckets without being sorted."""
-    from mlcore.batches import stores
+    from mlcore.batches import spilling
 
     sorted_rows = []
 
-    def count(records: Any, *rest: Any) -> Any:
-        sorted_rows.append(len(records))
-        return order_of_records(records, *rest)
+    def count(keys: Any, *rest: Any) -> Any:
+        sorted_rows.append(len(keys))
+        return order_of_keys(keys, *rest)
 
-    order_of_records = stores.order_of_records
+    order_of_keys = spilling.order_of_keys
     loader = BatchLoader(numbered_tree, NAMES, target="row", seed=3, memory=SMALL, batch_size=1000)
     loader.load_state_dict({**loader.state_dict(), "rows": 55_000})
     assert loader.mode == "spill"
-    monkeypatch.setattr(stores, "order_of_records", count)
+    monkeypatch.setattr(spilling, "order_of_keys", count)
     assert len(rows_in(loader.numpy())) == 5000
     assert sum(sorted_rows) < ROWS / 2

@@ -521,8 +521,8 @@ def test_rlimits_where_bubblewrap_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     from mlcore.toolchain import sandbox
 
     monkeypatch.setattr(sandbox.shutil, "which", lambda _: None)
-    assert sandbox._probe.__wrapped__(False).name == "rlimits"
-    assert "Install bubblewrap" in sandbox._probe.__wrapped__(False).detail
+    assert sandbox._probe.__wrapped__("").name == "rlimits"
+    assert "Install bubblewrap" in sandbox._probe.__wrapped__("").detail
 
 
 def test_rlimits_where_bubblewrap_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,6 +532,6 @@ def test_rlimits_where_bubblewrap_is_forbidden(tmp_path: Path, monkeypatch: pyte
     program.write_text("#!/bin/sh\necho 'no permission to make namespaces' >&2; exit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(sandbox.shutil, "which", lambda _: str(program))
-    found = sandbox._probe.__wrapped__(False)
+    found = sandbox._probe.__wrapped__("")
     assert found.name == "rlimits"
     assert "no permission to make namespaces" in found.detail

@@ -242,6 +242,8 @@ def test_a_document_is_shown_whole_and_else_its_passage(browser: Client, answere
     assert "Fitting" in whole
     assert 'class="code hl"' in whole
     assert "ROOT 6.36" in whole
+    assert 'action="/ask/tutorials/run?place=tutorials/fit/fit1.C"' in whole
+    assert "not run" in whole
     monkeypatch.setattr(status, "read_document", lambda *_: None)
     kept = page(browser.get("/ask/passages/root:tutorial/fit1.C", {"turn": str(answered.pk)}))
     assert "no longer in the index" in kept

@@ -78,6 +78,19 @@ def test_bench(file: str) -> None:
     assert "Rows a second" in run("bench", file, "--epochs", "2")
 
 
+def test_what_is_damaged_is_skipped_and_told(file: str, tmp_path: Path) -> None:
+    short = tmp_path / "short.root"
+    short.write_bytes(Path(file).read_bytes()[:300])
+    told = "1 files were skipped"
+    assert "cut short" in run("stats", file, short, "-c", "pt", code=1)
+    assert told in run("stats", file, short, "-c", "pt", "--on-error", "skip")
+    assert json.loads(run("bench", file, short, "--epochs", "2", "--on-error", "skip", "--json"))["skipped"]["files"]
+    assert told in run("bench", file, short, "--epochs", "2", "--on-error", "skip")
+    assert told in run("convert", file, short, "--out", tmp_path / "out", "--on-error", "skip")
+    again = json.loads(run("convert", file, short, "--out", tmp_path / "out", "--on-error", "skip", "--json"))
+    assert (again["rows"], list(again["skipped"]["files"])) == (ROWS, [str(short)])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -123,3 +123,26 @@ def test_the_help_teaches(ml4ep: Any) -> None:
     text = ml4ep("evaluate", "--help").stdout
     for word in ("gold_sources", "--compare", "bootstrap", "ml4ep evaluate golden.jsonl --retrieval-only"):
         assert word in text
+
+
+def test_code_of_answers_is_run(ml4ep: Any, said: Any, golden: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlcore.running import CodeRun
+    from mlcore.toolchain import sandbox
+
+    code = "Call TH1::FitPanel [1].\n\n```cpp\nh->Fit();\n```\n\n```python\nh.Fit()\n```\n\n```sh\nls\n```\n\n```cpp\n...\n```\n"
+    ran: list[tuple[str, str]] = []
+
+    def run_code(language: str, text: str, **_options: Any) -> CodeRun:
+        ran.append((language, text))
+        return CodeRun("ran" if language == "cpp" else "failed", error="" if language == "cpp" else "NameError")
+
+    monkeypatch.setattr(commands, "provider", lambda model="": FakeProvider.saying(code))
+    monkeypatch.setattr("mlcore.running.run_code", run_code)
+    monkeypatch.setattr(sandbox, "foreign_isolation", lambda: sandbox.Isolation("bubblewrap", "", fenced=True))
+    summary = said("evaluate", golden)["configurations"][0]["summary"]
+    assert ran == [("cpp", "h->Fit();\n"), ("python", "h.Fit()\n")]
+    assert (summary["code"], summary["metrics"]["code"]) == ("run", {"value": 0.5, "questions": 1})
+    assert said("evaluate", golden, "--no-code")["configurations"][0]["summary"]["code"] == "not run"
+    monkeypatch.setattr(sandbox, "foreign_isolation", lambda: sandbox.RLIMITS)
+    assert "Code is not run" in ml4ep("evaluate", golden).stderr
+    assert len(ran) == 2

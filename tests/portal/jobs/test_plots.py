@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,3 +112,23 @@ def test_a_matrix_says_each_number() -> None:
     titles = [element.text for element in root.iter("title")]
     assert titles[:3] == ["a<b, a<b: 1.00", "a<b, c: -0.80", "a<b, d: —"]
     assert [element.attrib["class"] for element in root.iter("g")][:3] == ["q-f3", "q-l3", "q-0"]
+
+
+def test_columns_are_stacked_and_labelled_sparsely() -> None:
+    days = [f"{n} Nov" for n in range(1, 31)]
+    drawn = plots.columns(
+        days, [("questions", [2.0] * 30), ("searches", [0.0] * 29 + [3.0])], x_title="day", y_title="number", label="Use & more"
+    )
+    parsed = ET.fromstring(drawn)  # noqa: S314  (our own text)
+    assert parsed.attrib["aria-label"] == "Use & more"
+    boxes = [box for box in parsed.iter("rect") if box.attrib.get("class") == "fl"]
+    assert len(boxes) == 31, "nothing is drawn for zero"
+    below, above = boxes[-2], boxes[-1]
+    assert float(above.attrib["y"]) + float(above.attrib["height"]) == pytest.approx(float(below.attrib["y"]), abs=0.11)
+    named = [text.text for text in parsed.iter("text") if text.text in days]
+    assert 5 <= len(named) <= 15
+    assert "30 Nov, searches: 3" in drawn
+
+
+def test_columns_of_nothing() -> None:
+    ET.fromstring(plots.columns(["a"], [("x", [0.0])], x_title="x", y_title="y", label="l"))  # noqa: S314  (our own text)

@@ -138,7 +138,7 @@ KERNELS_NN_INLINE void tile(const T* __restrict a, std::int64_t lda, const T* __
 template <int NV, class T, class Epilogue>
 KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
   constexpr int VB = block_vectors<T>;
-  constexpr int U = NV >= 8 ? 1 : NV >= 4 ? 2 : 4;
+  constexpr int U = NV >= 8 ? 1 : NV >= 4 ? 2 : NV >= 2 ? 4 : 8;
   vec<T> acc[U][NV];
   KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = vec<T>(0);
   const auto step = [&](int u, std::int64_t l) __attribute__((always_inline)) {
@@ -153,8 +153,10 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
   for (std::int64_t rest = k % U; rest > 0; --rest, ++l) step(0, l);
   vec<T> total[1][NV];
   KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
+    KERNELS_NN_UNROLL for (int half = U / 2; half > 0; half /= 2) {
+      KERNELS_NN_UNROLL for (int u = 0; u < half; ++u) acc[u][v] = acc[u][v] + acc[u + half][v];
+    }
     total[0][v] = acc[0][v];
-    KERNELS_NN_UNROLL for (int u = 1; u < U; ++u) total[0][v] = total[0][v] + acc[u][v];
   }
   epilogue(total, 0, n);
 }
@@ -228,6 +230,19 @@ constexpr int best_vectors(std::int64_t m, std::int64_t vectors) {
   return best;
 }
 
+// Vectors of columns that one row takes at a time, of `all`. Weights that the second cache holds come fastest as one stream, block after
+// block; nearer ones gain from blocks that share what they read of the row, farther ones from several streams.
+template <class T>
+constexpr bool streams(std::int64_t k, std::int64_t columns) {
+  const std::int64_t bytes = k * columns * static_cast<std::int64_t>(sizeof(T));
+  return bytes >= 128 * 1024 && bytes <= 512 * 1024;
+}
+template <class T>
+constexpr int row_vectors(std::int64_t k, std::int64_t columns, std::int64_t all) {
+  const int most = streams<T>(k, columns) ? block_vectors<T> : vector_registers == 32 ? 7 : 4;
+  return all < 1 ? 1 : all < most ? static_cast<int>(all) : most;
+}
+
 // All rows of NV vectors of columns, from column n on.
 template <int NV, class M, class T, class Epilogue>
 KERNELS_NN_INLINE void column_of_tiles(M rows, const T* a, std::int64_t lda, const T* b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
@@ -272,7 +287,8 @@ __attribute__((noinline)) void gemm(M rows, N columns, K depth, const T* __restr
     if constexpr (is_fixed_v<N>) {
       constexpr std::int64_t all = (N::value + L - 1) / L;
       if constexpr (is_fixed_v<M>) {
-        if constexpr (M::value == 1) return static_cast<int>(all < 7 ? (all < 1 ? 1 : all) : vector_registers == 32 ? 7 : 4);
+        if constexpr (M::value == 1 && is_fixed_v<K>) return row_vectors<T>(K::value, N::value, all);
+        else if constexpr (M::value == 1) return row_vectors<T>(1, 1, all);
         else return best_vectors(M::value, all);
       } else {
         return best_vectors(192, all);
@@ -306,7 +322,11 @@ __attribute__((noinline)) void gemm_narrow(M rows, N, K depth, const T* __restri
   static_assert(is_fixed_v<M> && is_fixed_v<N>, "the last block's width is chosen by the compiler");
   constexpr int L = vec<T>::lanes, VB = block_vectors<T>, W = static_cast<int>(narrow_columns(M::value, N::value));
   constexpr std::int64_t blocks = N::value / block_columns + (W == block_columns && N::value % block_columns != 0), vectors = blocks * VB;
-  constexpr std::int64_t most = M::value > 1 ? best_vectors(M::value, vectors) : vector_registers == 32 ? 7 : 4;
+  constexpr std::int64_t most = [] {
+    if constexpr (M::value > 1) return best_vectors(M::value, vectors);
+    else if constexpr (is_fixed_v<K>) return row_vectors<T>(K::value, N::value, vectors);
+    else return row_vectors<T>(1, 1, vectors);
+  }();
   constexpr int NV = static_cast<int>(vectors < most ? vectors : most < VB ? most >= 2 ? most / 2 * 2 : 1 : most / VB * VB);
   const std::int64_t k = depth;
   if constexpr (vectors > 0) {

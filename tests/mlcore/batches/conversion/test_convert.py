@@ -25,15 +25,17 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlcore.batches import BatchLoader, Sample
+from mlcore.batches import BatchLoader, Sample, SkippedRowsWarning
 from mlcore.batches.conversion.convert import WORK, Plan, convert, plan
 from mlcore.batches.conversion.convert import _named as module_named
 from mlcore.batches.conversion.convert import _unnamed as module_unnamed
 from mlcore.batches.conversion.joining import Manifest
 from mlcore.batches.conversion.pieces import DamagedPieceError
 from mlcore.batches.conversion.recipe import Recipe
+from mlcore.batches.sources import DamagedDataError, open_source
 from mlcore.batches.stores import StorageError
 from mlcore.errors import DataError, InputError
+from tests.mlcore.batches import damaged_files
 
 ROWS = 3000
 
@@ -431,6 +433,60 @@ def test_a_full_disk_leaves_nothing_half_written(files: list[str], tmp_path: Pat
             work.join(0)
     assert not list((tmp_path / "out2").glob("*.parquet"))
     assert not list((tmp_path / "out2").glob(".shard*"))
+
+
+# --- what is damaged ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tree", "ntuple"])
+def test_what_is_damaged_is_left_out_and_counted(kind: str, tmp_path: Path) -> None:
+    """Everything else comes once, in the order that it would have, whatever the number of tasks."""
+    rows = damaged_files.ROWS
+    values = np.random.default_rng(3).normal(size=rows).astype(np.float32)
+    path = damaged_files.write(tmp_path / "a.root", kind, {"row": np.arange(rows, dtype=np.int32), "f": values})
+    made = convert(path, tmp_path / "sound", rows_per_shard=20_000, seed=7, on_error="skip")
+    assert not made.skipped
+    order = rows_of(tmp_path / "sound")
+    np.testing.assert_array_equal(np.sort(order), np.arange(rows))
+    first, stop = damaged_files.damage(path, "f", damaged_files.EDGES[1])
+    short, gone = (
+        damaged_files.write(tmp_path / "b.root", kind, {"row": np.arange(5, dtype=np.int32), "f": np.ones(5, "f4")}),
+        tmp_path / "c.root",
+    )
+    short.write_bytes(short.read_bytes()[:300])
+    with pytest.raises(DamagedDataError, match="column 'f'"):
+        convert(path, tmp_path / "raising", seed=7)
+    for threads, memory in ((1, "1 MB"), (3, "900 MB")):
+        out = tmp_path / str(threads)
+        told = rf"^{stop - first} rows and 2 files were skipped: .*b\.root is cut short"
+        with pytest.warns(SkippedRowsWarning, match=told):
+            made = convert(
+                [path, short, gone], out, rows_per_shard=20_000, seed=7, threads=threads, memory=memory, on_error="skip"
+            )
+        np.testing.assert_array_equal(rows_of(out), order[(order < first) | (order >= stop)])
+        assert made.rows == rows - (stop - first)
+        assert (made.rows_read, made.skipped.rows) == (rows, stop - first)
+        assert list(made.skipped.files) == [str(short), str(gone)]
+        assert len(made.skipped.messages) == 3
+        assert "column 'f'" in made.skipped.messages[2]
+        assert Manifest.read(out) == made
+    with pytest.raises(InputError, match="cut short"):
+        convert([short, gone], tmp_path / "nothing", on_error="skip")
+    with pytest.raises(InputError, match="on_error='ignore' is unknown"):
+        convert(path, tmp_path / "nothing", on_error="ignore")  # type: ignore[arg-type]
+
+
+def test_a_column_of_which_nothing_is_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs the rows of its file."""
+    path = damaged_files.write(tmp_path / "a.root", "tree", {"row": np.arange(damaged_files.ROWS, dtype=np.int32)})
+
+    def damaged(self: Any, name: str) -> None:
+        raise ValueError("no sense")
+
+    monkeypatch.setattr(type(open_source(path).parts[0]), "make_plan", damaged)
+    with pytest.warns(SkippedRowsWarning, match=f"{damaged_files.ROWS} rows were skipped: .*it is not clear where"):
+        convert([{"row": np.arange(5, dtype=np.int32)}, path], tmp_path / "out", seed=1, on_error="skip")
+    np.testing.assert_array_equal(np.sort(rows_of(tmp_path / "out")), np.arange(5))
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import fsspec
 import numpy as np
 import pytest
 import uproot
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcore.batches.blocks import Jagged, Values
-from mlcore.batches.sources import Part, open_source
+from mlcore.batches.sources import DamagedDataError, Part, open_source
 from mlcore.errors import DataError, InputError
 from tests.mlcore.batches.sources.checks import check_blocks, check_boundaries, check_reader, check_schema, values
 
@@ -160,6 +161,33 @@ def test_ntuples(ntuple: tuple[Part, dict[str, Values]]) -> None:
     assert "text" in part.schema["text"].why_not
     assert "several types" in part.schema["variant"].why_not
     assert "vectors of vectors" in part.schema["nested"].why_not
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_no_wrong_number_comes_of_a_damaged_page(written: Path, tmp_path: Path, remote: bool) -> None:
+    """ROOT puts a checksum behind each page: one bit that is flipped anywhere in it is noticed, also where uproot decodes it."""
+    whole = (written / "rntuple_zstd.root").read_bytes()
+    rng = np.random.default_rng(8)
+    path = tmp_path / "damaged.root"
+    system = fsspec.filesystem("memory")
+    for name in ["f", "b", "half", "fixed", "vf", "jets.pt", "late", "cut", "quant", "njets"]:
+        path.write_bytes(whole)
+        (part,) = open_source(path).parts
+        pages = part.spans(name)  # type: ignore[attr-defined]
+        for at, size, first, stop in pages[rng.choice(len(pages), min(4, len(pages)), replace=False)].tolist():
+            data = bytearray(whole)
+            data[at + int(rng.integers(size))] ^= 1 << int(rng.integers(8))
+            path.write_bytes(data)
+            system.pipe_file("/damaged.root", bytes(data))
+            (part,) = open_source("memory://damaged.root" if remote else path).parts
+            with part.reader([name], 300) as reader:
+                with pytest.raises(DamagedDataError, match="does not match its checksum") as caught:
+                    list(reader.blocks(first if name in FIELDS_BY_UPROOT else 0, ROWS))
+                assert first <= caught.value.start < caught.value.stop <= stop
+                assert sum(len(block[name]) for block in reader.blocks(stop, ROWS)) == ROWS - stop
+                if name not in FIELDS_BY_UPROOT:  # uproot decodes the cluster behind the one that it is asked for as well
+                    assert sum(len(block[name]) for block in reader.blocks(0, first)) == first
+    system.rm("/damaged.root")
 
 
 @pytest.mark.parametrize(("name", "every"), [("maybe", 2), ("owned", 3)])

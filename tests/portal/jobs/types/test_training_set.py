@@ -22,6 +22,7 @@ from portal.jobs.models import Artifact, Job, JobState
 from portal.jobs.services import JobRefusedError
 from portal.library import services as library
 from portal.library.models import LibraryFile
+from tests.mlcore.batches import damaged_files
 from tests.portal.pages import check_page
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -172,6 +173,41 @@ def test_a_part_that_fails_ends_the_job_and_the_others(
     assert "bad.root" in job.error_message
     assert second.state == JobState.CANCELLED
     assert run_now(job).state == JobState.FAILED
+
+
+def test_what_is_damaged_is_left_out_and_told(
+    person: Any, files: list[LibraryFile], run_now: RunNow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of one file and all of another, in parts and in one run; without being asked for it is an error."""
+    rng = np.random.default_rng(4)
+    path = damaged_files.write(
+        tmp_path / "damaged.root",
+        "tree",
+        {
+            "pt": rng.normal(size=damaged_files.ROWS).astype(np.float32), "eta": rng.normal(size=damaged_files.ROWS),
+            "row": np.arange(damaged_files.ROWS, dtype=np.int32) + 2 * ROWS,
+            "label": np.ones(damaged_files.ROWS, np.int32),
+        },
+    )  # fmt: skip
+    first, stop = damaged_files.damage(path, "pt", damaged_files.EDGES[1])
+    (tmp_path / "short.root").write_bytes(path.read_bytes()[:400])
+    more = [library.store_upload(person, name, [(tmp_path / name).read_bytes()]) for name in ("damaged.root", "short.root")]
+    job = asked(person, [*files, *more], rows_per_shard=100_000)
+    assert run_now(job.parts.get(part=2)).state == JobState.FAILED
+    jobs = [run_all(asked(person, [*files, *more], rows_per_shard=100_000, skip_damaged=True), run_now)]
+    monkeypatch.setattr(type(registry.get("training-set")), "parts", lambda self, params, sizes: ())
+    jobs.append(run_now(asked(person, [*files, *more], rows_per_shard=100_000, skip_damaged=True)))
+    expected = np.setdiff1d(np.arange(2 * ROWS + damaged_files.ROWS), np.arange(2 * ROWS + first, 2 * ROWS + stop))
+    for job in jobs:
+        assert job.state == JobState.SUCCEEDED, job.error_message
+        np.testing.assert_array_equal(np.sort(rows_of(job)), expected)
+        note = job.result["notes"][0]
+        assert "17\u2009000 rows and 1 files could not be read" in note["headline"]
+        with default_storage.open(job.artifacts.get(name="training_set.json").path) as file:
+            skipped = json.load(file)["skipped"]
+        assert (skipped["rows"], list(skipped["files"])) == (stop - first, ["short.root"])
+        for message in (note["text"], *skipped["messages"]):
+            assert "/" not in message.replace("damaged.root:Events", ""), "people know their files by name"
 
 
 def test_another_try_takes_over_what_is_done(person: Any, files: list[LibraryFile], run_now: RunNow) -> None:
