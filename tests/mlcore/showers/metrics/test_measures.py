@@ -123,7 +123,7 @@ def test_kpd_is_the_closed_form_of_normal_distributions(rng: np.random.Generator
 
 def test_kpd_tells_a_model_from_the_truth(rng: np.random.Generator) -> None:
     truth, same, moved = rng.normal(size=(4_000, 3)), rng.normal(size=(4_000, 3)), rng.normal(0.3, size=(4_000, 3))
-    assert abs(kernel_distance(truth, same, size=1_000).value) < kernel_distance(truth, moved, size=1_000).value / 5
+    assert abs(kernel_distance(truth, same, size=500).value) < kernel_distance(truth, moved, size=500).value / 5
 
 
 def test_neighbour_measures_of_one_distribution_and_of_parts_of_it(rng: np.random.Generator) -> None:
@@ -161,23 +161,23 @@ def test_auc_is_the_closed_form_of_normal_distributions(rng: np.random.Generator
 
 def test_a_classifier_comes_near_the_best_possible_auc(rng: np.random.Generator) -> None:
     """Two normal distributions 1 apart in one of two features: the best is Phi(1 / sqrt 2) = 0.760."""
-    truth, model = rng.normal(size=(8_000, 2)), rng.normal(size=(8_000, 2))
+    truth, model = rng.normal(size=(3_000, 2)), rng.normal(size=(3_000, 2))
     truth[:, 1] += 1
     before = torch.random.get_rng_state()
     seen: list[float] = []
-    config = ClassifierConfig(hidden=32, epochs=15, learning_rate=2e-3)
+    config = ClassifierConfig(hidden=16, epochs=8, learning_rate=5e-3, batch=200)
     found = train_classifier(truth, model, config, progress=seen.append)
     assert torch.equal(before, torch.random.get_rng_state())
     best = 0.5 * (1 + math.erf(0.5))
     assert abs(found.auc.value - best) < 5 * found.auc.error
     assert seen[-1] == 1
     assert found.auc.value == train_classifier(truth, model, config).auc.value
-    same = train_classifier(truth, rng.normal([0, 1], size=(8_000, 2)), config)
+    same = train_classifier(truth, rng.normal([0, 1], size=(3_000, 2)), config)
     assert abs(same.auc.value - 0.5) < 5 * same.auc.error
     assert abs(same.divergence) < 0.02
-    apart = train_classifier(truth[:200], model[:200] + 100, config)
+    apart = train_classifier(truth[:200], model[:200] + 20, config)
     assert apart.auc.value == 1
-    assert apart.best_epoch < 15 or apart.accuracy == 1
+    assert apart.accuracy == 1
 
 
 def test_low_level_features_are_the_challenges() -> None:

@@ -9,26 +9,27 @@ import numpy as np
 import pytest
 
 from mlcore.errors import InputError
+from mlcore.showers.geometry import MATERIALS
 from mlcore.showers.metrics.classifier import ClassifierConfig
 from mlcore.showers.metrics.figures import draw_profiles, draw_report, save_pdf
 from mlcore.showers.metrics.report import EvaluationConfig, Report, Sample, evaluate
 from mlcore.showers.metrics.timing import Timing
-from mlcore.showers.models.gflash import MATERIALS, GFlash, GFlashConfig, Medium
+from mlcore.showers.models.gflash import GFlash, GFlashConfig, Medium
 from mlcore.showers.voxels import Voxels
 
-GRID = Voxels.regular(layers=6, layer_depth=25, angles=4, rings=3, ring_width=10)
+GRID = Voxels.regular(layers=3, layer_depth=50, angles=4, rings=3, ring_width=10)
 SMALL = EvaluationConfig(
     threshold=0.1,
-    classifier=ClassifierConfig(hidden=32, epochs=8, batch=200, learning_rate=1e-3),
+    classifier=ClassifierConfig(hidden=24, epochs=4, batch=200, learning_rate=1e-3),
     frechet_least=300,
-    frechet_most=800,
+    frechet_most=500,
     frechet_batches=3,
     kernel_size=300,
-    bootstrap_rounds=10,
+    bootstrap_rounds=5,
 )
 
 
-def sample(seed: int, *, resolution: float = 0.13, count: int = 800) -> Sample:
+def sample(seed: int, *, resolution: float = 0.13, count: int = 500) -> Sample:
     model = GFlash(GFlashConfig(Medium.of_layers(MATERIALS["W"], 1.4, MATERIALS["Si"], 0.3, resolution=resolution), GRID))
     energies = np.exp(np.random.default_rng(seed).uniform(np.log(1e3), np.log(1e5), count))
     return Sample(energies, model.sample(energies, seed=seed))
@@ -77,7 +78,7 @@ def test_a_report_is_json_and_figures(report: Report, tmp_path: Path) -> None:
     assert found["fpd"]["floor"] == report.fpd.floor
     assert found["parameters"] == 7
     assert found["timings"][0]["milliseconds"] == 0.5
-    assert len(found["comparisons"]) == len(report.comparisons) == 1 + 6 * 7 + 1
+    assert len(found["comparisons"]) == len(report.comparisons) == 1 + 3 * 7 + 1
     names = [name for name, _ in draw_report(report, only=["layer 2 width x", "voxel energy"])]
     assert names == ["summary", "layer 2 width x", "voxel energy"]
     few = Report(**{**vars(report), "comparisons": report.comparisons[:2]})
