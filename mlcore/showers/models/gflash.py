@@ -24,52 +24,11 @@ import numpy.typing as npt
 
 import kernels
 from mlcore.errors import InputError
+from mlcore.showers.geometry import Calorimeter, Material, Slab
 from mlcore.showers.voxels import Showers, Voxels, checked_energies
 
 SCALE_ENERGY = 21.2
 """E_s of multiple scattering, MeV."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a layer is made of.
-
-    Attributes
-    ----------
-    z, a
-        Atomic number and mass; of compounds, their averages by weight.
-    density
-        g/cm3.
-    radiation_length
-        g/cm2.
-    """
-
-    name: str
-    z: float
-    a: float
-    density: float
-    radiation_length: float
-
-    @property
-    def critical_energy(self) -> float:
-        """``2.66 (X0 Z / A) ** 1.1``, MeV: hep-ex/0001020, Sec. 2."""
-        return float(2.66 * (self.radiation_length * self.z / self.a) ** 1.1)
-
-
-# Particle Data Group, "Atomic and nuclear properties of materials".
-MATERIALS = {
-    material.name: material
-    for material in (
-        Material("W", 74, 183.84, 19.30, 6.76),
-        Material("Pb", 82, 207.2, 11.35, 6.37),
-        Material("Cu", 29, 63.546, 8.96, 12.86),
-        Material("Fe", 26, 55.845, 7.874, 13.84),
-        Material("Si", 14, 28.0855, 2.329, 21.82),
-        Material("lAr", 18, 39.948, 1.396, 19.55),
-        Material("polystyrene", 5.613, 11.16, 1.06, 43.79),
-        Material("PbWO4", 68.36, 170.9, 8.30, 7.39),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -106,41 +65,62 @@ class Medium:
 
         Examples
         --------
+        >>> from mlcore.showers.geometry import MATERIALS
         >>> medium = Medium.homogeneous(MATERIALS["PbWO4"])
-        >>> round(medium.radiation_length, 2), round(medium.critical_energy, 1)
+        >>> round(medium.radiation_length, 1), round(medium.critical_energy, 1)
         (8.9, 8.8)
         """
-        length = 10 * material.radiation_length / material.density
-        energy = material.critical_energy
-        return cls(material.z, length, length * SCALE_ENERGY / energy, energy)
+        return cls(**_effective([(material, 1.0)]))
 
     @classmethod
     def of_layers(
         cls, passive: Material, passive_thickness: float, active: Material, active_thickness: float, *, resolution: float
     ) -> Self:
-        """Of alternating layers, thicknesses in mm: effective quantities by weight, hep-ex/0001020, Sec. 2."""
-        for name, thickness in (("passive", passive_thickness), ("active", active_thickness)):
-            if not (thickness > 0 and math.isfinite(thickness)):
-                raise InputError(f"the {name} layers are {thickness} mm thick", hint="Give a thickness above 0.")
-        if not (resolution > 0 and math.isfinite(resolution)):
+        """Of alternating layers, thicknesses in mm."""
+        layer = (Slab(passive, passive_thickness), Slab(active, active_thickness, sensitive=True))
+        return cls.of(Calorimeter("layers", "layers", (layer,), Voxels((0.0, 1.0), 1, (0.0, 1.0))), resolution=resolution)
+
+    @classmethod
+    def of(cls, calorimeter: Calorimeter, *, resolution: float | None = None) -> Self:
+        """Of a calorimeter: effective quantities by weight, hep-ex/0001020, Sec. 4.1.
+
+        Parameters
+        ----------
+        resolution
+            c of ``sigma / E = c / sqrt(E / GeV)``; sampling calorimeters need it, as measured or from the full simulation.
+
+        Raises
+        ------
+        InputError
+            There is no resolution above 0 for a sampling calorimeter.
+        """
+        found = _effective([(slab.material, slab.thickness) for slab in calorimeter.slabs])
+        if calorimeter.homogeneous:
+            return cls(**found)
+        if resolution is None or not (resolution > 0 and math.isfinite(resolution)):
             raise InputError(f"a resolution of {resolution} is not above 0", hint="Give c of c / sqrt(E / GeV), such as 0.13.")
-        pitch = passive_thickness + active_thickness
-        masses = passive_thickness * passive.density, active_thickness * active.density
-        weights = masses[0] / sum(masses), masses[1] / sum(masses)
-        density = sum(masses) / pitch
-        pairs = list(zip(weights, (passive, active), strict=True))
-        length = 1 / sum(w / m.radiation_length for w, m in pairs)  # g/cm2
-        losses = sum(w * m.critical_energy / m.radiation_length for w, m in pairs)
-        length_mm = 10 * length / density
-        return cls(
-            z=sum(w * m.z for w, m in pairs),
-            radiation_length=length_mm,
-            moliere_radius=10 * SCALE_ENERGY / losses / density,
-            critical_energy=length * losses,
-            frequency=length_mm / pitch,
-            e_over_mip=1 / (1 + 0.007 * (passive.z - active.z)),
-            resolution=resolution,
-        )
+        return cls(**found, frequency=calorimeter.sampling_frequency, e_over_mip=calorimeter.e_over_mip, resolution=resolution)
+
+
+def _effective(parts: list[tuple[Material, float]]) -> dict[str, float]:
+    """Z, X0, R_M and E_c of materials and their lengths, each weighted by its mass."""
+    masses = [material.density * length for material, length in parts]
+    weights = [mass / sum(masses) for mass in masses]
+    density = sum(masses) / sum(length for _, length in parts)
+    pairs = [(weight, material) for weight, (material, _) in zip(weights, parts, strict=True)]
+    length = 1 / sum(weight / material.specific_radiation_length for weight, material in pairs)  # g/cm2
+    losses = sum(weight * critical_energy(material) / material.specific_radiation_length for weight, material in pairs)
+    return {
+        "z": sum(weight * material.z for weight, material in pairs),
+        "radiation_length": 10 * length / density,
+        "moliere_radius": 10 * SCALE_ENERGY / losses / density,
+        "critical_energy": length * losses,
+    }
+
+
+def critical_energy(material: Material) -> float:
+    """``2.66 (X0 Z / A) ** 1.1``, MeV: the fit that the formulas were tuned with."""
+    return float(2.66 * (material.specific_radiation_length * material.z / material.a) ** 1.1)
 
 
 @dataclass(frozen=True)
@@ -181,6 +161,7 @@ class GFlash:
 
     Examples
     --------
+    >>> from mlcore.showers.geometry import MATERIALS
     >>> grid = Voxels.regular(layers=45, layer_depth=3.4, angles=16, rings=9, ring_width=4.65)
     >>> medium = Medium.of_layers(MATERIALS["W"], 1.4, MATERIALS["Si"], 0.3, resolution=0.13)
     >>> GFlash(GFlashConfig(medium, grid)).sample([50_000.0], seed=1).shape

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mlcore.errors import InputError
-from mlcore.showers.models.gflash import MATERIALS, GFlash, GFlashConfig, Material, Medium
+from mlcore.showers.geometry import CALORIMETERS, MATERIALS
+from mlcore.showers.models.gflash import GFlash, GFlashConfig, Medium, critical_energy
 from mlcore.showers.voxels import Voxels
 
 GRID = Voxels.regular(layers=45, layer_depth=3.4, angles=16, rings=9, ring_width=4.65)
@@ -18,7 +19,7 @@ SILICON_TUNGSTEN = Medium.of_layers(MATERIALS["W"], 1.4, MATERIALS["Si"], 0.3, r
 
 def test_the_effective_medium_is_the_average_by_weight() -> None:
     """Of 1.4 mm W and 0.3 mm Si; X0 follows from the layers' lengths in units of their own X0, 1e-12 of rounding."""
-    lengths = 1.4 / (67.6 / 19.3) + 0.3 / (218.2 / 2.329)
+    lengths = 1.4 / MATERIALS["W"].radiation_length + 0.3 / MATERIALS["Si"].radiation_length
     assert SILICON_TUNGSTEN.radiation_length == pytest.approx(1.7 / lengths, rel=1e-12)
     assert SILICON_TUNGSTEN.frequency == pytest.approx(1 / lengths, rel=1e-12)
     assert SILICON_TUNGSTEN.e_over_mip == pytest.approx(1 / 1.42, rel=1e-12)
@@ -35,10 +36,21 @@ def test_a_medium_of_one_material_twice_is_that_material(name: str) -> None:
     assert both.e_over_mip == 1
 
 
+@pytest.mark.parametrize("name", sorted(CALORIMETERS))
+def test_every_shipped_calorimeter_has_a_medium_and_showers(name: str) -> None:
+    """The same X0 as the geometry says; most of a 10 GeV shower within the voxels of all of them."""
+    calorimeter = CALORIMETERS[name]
+    medium = Medium.of(calorimeter, resolution=0.15)
+    assert medium.radiation_length == pytest.approx(calorimeter.radiation_length, rel=1e-9)
+    assert (medium.frequency == 0) == calorimeter.homogeneous
+    showers = GFlash(GFlashConfig(medium, calorimeter.voxels)).sample(np.full(50, 10_000.0), seed=1)
+    assert 0.75 < showers.sum(axis=(1, 2, 3)).mean() / 10_000 < 1.02
+
+
 @pytest.mark.parametrize(("name", "measured"), [("Pb", 7.43), ("W", 7.97), ("Cu", 19.42), ("Fe", 21.68), ("Si", 40.19)])
 def test_critical_energies_are_near_those_of_the_particle_data_group(name: str, measured: float) -> None:
     """The formula is a fit through the elements: within 10 %."""
-    assert MATERIALS[name].critical_energy == pytest.approx(measured, rel=0.1)
+    assert critical_energy(MATERIALS[name]) == pytest.approx(measured, rel=0.1)
 
 
 @pytest.mark.parametrize("energy", [5_000.0, 50_000.0])
@@ -120,10 +132,12 @@ def test_wrong_input_is_refused_with_a_hint() -> None:
         GFlashConfig(SILICON_TUNGSTEN, GRID, particle="pion")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="thick"):
         Medium.of_layers(MATERIALS["W"], 0, MATERIALS["Si"], 1, resolution=0.1)
+    with pytest.raises(InputError, match="resolution"):
+        Medium.of(CALORIMETERS["dataset2"])
     with pytest.raises(InputError, match="response"):
         GFlashConfig(SILICON_TUNGSTEN, GRID, response=0)
     with pytest.raises(InputError, match="z is"):
-        GFlash(GFlashConfig(Medium.homogeneous(Material("H", 1, 1.008, 0.07, 63)), GRID))
+        GFlash(GFlashConfig(Medium(1.0, 8.9, 21.0, 8.8), GRID))
 
 
 def test_grids_and_showers_are_checked() -> None:
