@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -108,7 +109,8 @@ class Validation:
         for axis in axes:
             axis.set_xscale("log")
             axis.set_xlabel("energy, GeV")
-        figure.suptitle(f"{self.particle} in {self.calorimeter}: {self.physics}", fontsize=10)
+        title = textwrap.fill(f"{self.particle} in {self.calorimeter}: {self.physics}", 100)
+        figure.suptitle(title, fontsize=10)
         figure.savefig(path)
 
 
