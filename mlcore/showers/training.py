@@ -178,6 +178,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            total, parts = total.detach(), {name: part.detach() for name, part in parts.items()}
             if not (math.isfinite(float(total)) and math.isfinite(float(norm))):
                 raise _diagnosis(step, parts, float(norm), batch, model, config)
             optimizer.step()

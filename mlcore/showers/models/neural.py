@@ -139,7 +139,9 @@ class NeuralModel(nn.Module, ABC):
         conditions = self._conditions(records.energy, records.theta, records.phi, records.particle, places[records.geometry])
         showers = records.above(self.config.threshold).showers if self.config.threshold > 0 else records.showers
         return Batch(
-            torch.from_numpy(np.ascontiguousarray(showers)), torch.from_numpy(records.energy.astype(np.float32)), conditions
+            torch.from_numpy(np.require(showers, np.float32, ["C", "W"])),
+            torch.from_numpy(records.energy.astype(np.float32)),
+            conditions,
         )
 
     def sample(
