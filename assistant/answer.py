@@ -60,6 +60,8 @@ class Options:
         better half of the answer; a large one can do without.
     people
         Markdown that says who helps where nothing was found; empty where the answer goes to such people anyway.
+    complete
+        Whether what the question is about was handed in with it, so that nobody asks back for it.
     """
 
     passages: int = 8
@@ -69,6 +71,7 @@ class Options:
     min_confidence: float = 0.45
     lead: bool = True
     people: str = "the [ROOT forum](https://root-forum.cern.ch)"
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,7 @@ def answer(
     yield PassagesFound(found.passages, clock.seconds["retrieve"])
 
     draft = _Draft(found, query, clock)
-    draft.lack = lacking(question, history)
+    draft.lack = Lack() if opts.complete else lacking(question, history)
     nothing = nothing_found(query, found, opts.min_confidence)
     if draft.lack.hopeless:
         yield from draft.say_list(_ASK, draft.lack.items)

@@ -57,7 +57,7 @@ class Retrieval:
     confidence
         The best cosine similarity between the query and any passage of the corpus; None without dense search.
     timings
-        Seconds by stage: ``lexical``, ``dense``, ``fusion``, ``passages`` and ``total``.
+        Seconds by stage: ``lexical``, ``messages``, ``dense``, ``fusion``, ``passages`` and ``total``.
     """
 
     query: str

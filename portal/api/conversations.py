@@ -117,7 +117,7 @@ class UseOut(Schema):
     since: datetime
     people: int
     counts: dict[str, int] = Field(description="answer, search, forum")
-    outcomes: dict[str, int] = Field(description="Of answers: written, quoted, abstained, stopped, failed")
+    outcomes: dict[str, int] = Field(description="Of answers: written, quoted, abstained, asked, stopped, failed")
     days: list[DayOut]
     models: list[ModelOut]
     cost: float

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -221,7 +222,8 @@ def _answer(turn: Turn) -> None:
     caller = model if settings.ENV.model_url else None
     found = colleague.prepare(turn, retriever=retriever(), provider=caller, history=history, cancelled=run.ends)
     known = given(given(retriever(), found.looked_up), found.handed_in, enough=True)
-    events = answer(turn.question, retriever=known, provider=model, history=history, options=options(turn), cancelled=run.ends)
+    how = replace(options(turn), complete=bool(found.handed_in))
+    events = answer(turn.question, retriever=known, provider=model, history=history, options=how, cancelled=run.ends)
     for event in events:
         match event:
             case PassagesFound():

@@ -166,6 +166,7 @@ class Outcome(models.TextChoices):
     WRITTEN = "written", "written by the model"
     QUOTED = "quoted", "quoted from passages"
     ABSTAINED = "abstained", "no answer found"
+    ASKED = "asked", "asked back"
     STOPPED = "stopped", "stopped by the reader"
     FAILED = "failed", "failed"
 

@@ -51,7 +51,9 @@ def _outcome(turn: Turn) -> Outcome:
         return Outcome.QUOTED if turn.passages else Outcome.ABSTAINED
     if turn.answer.get("abstained"):
         return Outcome.ABSTAINED
-    return Outcome.QUOTED if turn.answer.get("extractive") else Outcome.WRITTEN
+    if turn.answer.get("extractive"):
+        return Outcome.QUOTED
+    return Outcome.WRITTEN if turn.answer.get("provider") else Outcome.ASKED
 
 
 def _note(kind: UsageKind, outcome: Outcome, answer: Mapping[str, Any], *, owner_id: int | None, total: float | None) -> None:

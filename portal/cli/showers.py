@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,10 @@ Examples:
 
 Calorimeter = Annotated[str, typer.Argument(metavar="CALORIMETER", help="A name or a YAML file.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the files go.", show_default=False)]
-Particle = Annotated[str, typer.Option("--particle", metavar="NAME", help="e-, e+ or gamma; hadrons where data sets are given.")]
+Particle = Annotated[
+    Literal["e-", "e+", "gamma", "pi-", "pi+", "proton"],
+    typer.Option("--particle", metavar="NAME", help="e-, e+ or gamma; hadrons where data sets are given."),
+]
 Processes = Annotated[int, typer.Option("--processes", "-j", metavar="N", help="Run at once.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of random numbers.")]
 Data = Annotated[
@@ -40,7 +43,8 @@ Data = Annotated[
     ),
 ]
 Physics = Annotated[
-    str, typer.Option("--physics", metavar="NAME", help="auto, data-free, FTFP_BERT or another of Geant4's lists.")
+    Literal["auto", "data-free", "FTFP_BERT", "FTFP_BERT_EMZ", "QGSP_BERT"],
+    typer.Option("--physics", metavar="NAME", help="auto, data-free, FTFP_BERT or another of Geant4's lists."),
 ]
 
 
@@ -84,7 +88,7 @@ def simulate(
     showers: Annotated[int, typer.Option("--showers", "-n", metavar="N", help="How many.")] = 1000,
     particle: Particle = "e-",
     energy: Annotated[tuple[float, float], typer.Option("--energy", metavar="LOW HIGH", help="GeV.")] = (1.0, 100.0),
-    spectrum: Annotated[str, typer.Option("--spectrum", metavar="NAME", help="log or flat.")] = "log",
+    spectrum: Annotated[Literal["log", "flat"], typer.Option("--spectrum", metavar="NAME", help="log or flat.")] = "log",
     theta: Annotated[tuple[float, float], typer.Option("--theta", metavar="LOW HIGH", help="To the beam, degrees.")] = (
         90.0,
         90.0,
@@ -113,15 +117,15 @@ def simulate(
     plan = fullsim.Plan(
         geometry.calorimeter(calorimeter),
         showers,
-        particle,  # type: ignore[arg-type]
+        particle,
         (1e3 * energy[0], 1e3 * energy[1]),
-        spectrum,  # type: ignore[arg-type]
+        spectrum,
         (math.radians(theta[0]), math.radians(theta[1])),
         (math.radians(phi[0]), math.radians(phi[1])),
         seed,
         shard,
         cut,
-        physics,  # type: ignore[arg-type]
+        physics,
     )
     with console.Bar() as bar:
         made = fullsim.produce(plan, out, processes=processes, data=data, progress=bar)
@@ -203,10 +207,10 @@ def validate(
     plan = fullsim.Plan(
         geometry.calorimeter(calorimeter),
         showers,
-        particle,  # type: ignore[arg-type]
+        particle,
         seed=seed,
         shard=max(10, -(-showers // processes)),
-        physics=physics,  # type: ignore[arg-type]
+        physics=physics,
     )
     with console.Bar() as bar:
         found = fullsim.validate(plan, out, energies=energy or (1, 3, 10, 30, 100), processes=processes, data=data, progress=bar)

@@ -143,6 +143,13 @@ def test_it_asks_back_without_asking_the_model() -> None:
     assert thin.citations == ()
 
 
+def test_with_what_the_asker_handed_in_nothing_is_lacking() -> None:
+    said = FakeProvider.saying("Use `TTree::Draw` [1].")
+    _, given = ask(said, question="What does this do?", options=Options(complete=True))
+    assert given.asked == ()
+    assert said.requests
+
+
 def test_it_answers_and_asks_where_a_name_is_known() -> None:
     _, given = ask(FakeProvider.saying("Use `TTree::Draw` [1]."), question="My TTree::Draw does not work")
     assert "Use `TTree::Draw` [1]." in given.text

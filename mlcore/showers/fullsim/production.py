@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import selectors
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,38 +77,53 @@ def produce(
         raise InputError(
             f"{data.name} holds no data sets of Geant4", hint="It has G4EMLOW*, G4ENSDFSTATE* and others.", code="showers.physics"
         )
-    plan.settle(folder)
-    missing = [shard for shard in range(plan.shards) if not _finished(plan, folder, shard)]
-    made, seconds = 0, 0.0
-    lots = [missing[start::processes] for start in range(min(processes, len(missing)))]
-    with tempfile.TemporaryDirectory(prefix="ml4ep-geant4-") as scratch:
-        children = [_start(plan, folder, lot, data, Path(scratch), number) for number, lot in enumerate(lots)]
-        try:
-            with selectors.DefaultSelector() as selector:
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        plan.settle(folder)
+        missing = [shard for shard in range(plan.shards) if not _finished(plan, folder, shard)]
+        made, seconds = 0, 0.0
+        lots = [missing[start::processes] for start in range(min(processes, len(missing)))]
+        with tempfile.TemporaryDirectory(prefix="ml4ep-geant4-") as scratch:
+            children = [_start(plan, folder, lot, data, Path(scratch), number) for number, lot in enumerate(lots)]
+            try:
+                with selectors.DefaultSelector() as selector:
+                    for child in children:
+                        selector.register(child.process.stdout, selectors.EVENT_READ, child)  # type: ignore[arg-type]
+                    while selector.get_map():
+                        if cancelled():
+                            break
+                        for key, _ in selector.select(POLL_SECONDS):
+                            line = key.data.process.stdout.readline()
+                            if not line:
+                                selector.unregister(key.fileobj)
+                                key.data.check()
+                                continue
+                            answer = json.loads(line)
+                            if "error" in answer:
+                                raise _error(answer)
+                            made, seconds = made + answer["showers"], seconds + answer["cpu_seconds"]
+                            done = sum(shard_path(folder, shard).exists() for shard in range(plan.shards))
+                            progress(
+                                done / plan.shards,
+                                f"{done} of {plan.shards} shards, {made / max(seconds, 1e-9):.3g} showers a CPU second",
+                            )
+            finally:
                 for child in children:
-                    selector.register(child.process.stdout, selectors.EVENT_READ, child)  # type: ignore[arg-type]
-                while selector.get_map():
-                    if cancelled():
-                        break
-                    for key, _ in selector.select(POLL_SECONDS):
-                        line = key.data.process.stdout.readline()
-                        if not line:
-                            selector.unregister(key.fileobj)
-                            key.data.check()
-                            continue
-                        answer = json.loads(line)
-                        if "error" in answer:
-                            raise _error(answer)
-                        made, seconds = made + answer["showers"], seconds + answer["cpu_seconds"]
-                        done = sum(shard_path(folder, shard).exists() for shard in range(plan.shards))
-                        progress(
-                            done / plan.shards,
-                            f"{done} of {plan.shards} shards, {made / max(seconds, 1e-9):.3g} showers a CPU second",
-                        )
-        finally:
-            for child in children:
-                child.stop()
+                    child.stop()
     return Produced(tuple(sorted(folder.glob("shard-*.h5"))), made, seconds)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two productions in one folder would write the same files."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another production writes to {folder.name}", hint="Wait for it, or choose another folder.", code="showers.plan"
+            ) from error
+        yield
 
 
 @dataclass(frozen=True)

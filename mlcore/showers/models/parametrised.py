@@ -273,7 +273,8 @@ def _factor(normal: Array) -> Array:
     values, vectors = np.linalg.eigh(correlation)
     root: Array = vectors * np.sqrt(np.clip(values, 0, None))
     # Few showers have fewer components than variables; every variable still has width 1.
-    return root / np.sqrt((root**2).sum(axis=1, keepdims=True))
+    normed: Array = root / np.sqrt((root**2).sum(axis=1, keepdims=True))
+    return normed
 
 
 def _hits(voxels: Array, sums: Array, shape: Array) -> Array:

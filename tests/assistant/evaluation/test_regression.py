@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.corpus import SourceEntry
+from assistant.corpus import SourceEntry, source_kind
 from assistant.evaluation import Configuration, Golden, evaluate, read_golden, retrieval_options, summarise
 from assistant.index import BuildOptions, build
 from assistant.retrieval import Retriever
@@ -14,6 +14,7 @@ from tests.assistant.evaluation.posts import pasted
 
 pytestmark = pytest.mark.slow
 DATA = Path(__file__).parents[2] / "data" / "assistant"
+POST = "My analysis ends with this. What am I doing wrong?\n```\nterminate called\n  what():  {message}\n```\n"
 HALVES = ("forum_development", "forum_held_out")
 
 
@@ -22,6 +23,12 @@ def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Retriever:
     folder = tmp_path_factory.mktemp("index")
     build(BuildOptions(folder, (SourceEntry("root", "root"),), dense=False))
     return Retriever.open(folder)
+
+
+def _printed() -> list[tuple[str, str]]:
+    """Error messages of ROOT's headers, as they are printed, and the class that prints each."""
+    documents = source_kind("root").documents(SourceEntry("root", "root"))
+    return [(text.rpartition(">: ")[2], document.source) for document in documents for text in document.messages]
 
 
 def _hits(retriever: Retriever, questions: list[Golden], options: str = "dense=0") -> dict[str, float | None]:
@@ -46,3 +53,14 @@ def test_a_pasted_macro_costs_little(installed_root: Retriever, half: str) -> No
     assert (values["hit@5"] or 0) >= 0.78
     as_it_is = _hits(installed_root, posts, "dense=0,condense=off")
     assert (values["hit@5"] or 0) - (as_it_is["hit@5"] or 0) >= 0.3  # what condensing is for
+
+
+def test_an_error_message_leads_to_its_class(installed_root: Retriever) -> None:
+    posts = [
+        Golden(POST.format(message=text.replace("...", "17")), title="It stops here", sources=frozenset({source}))
+        for text, source in _printed()
+    ]
+    assert len(posts) > 80
+    found, without = _hits(installed_root, posts), _hits(installed_root, posts, "dense=0,messages=0")
+    assert (found["hit@5"] or 0) >= 0.5
+    assert (found["hit@1"] or 0) - (without["hit@1"] or 0) >= 0.3  # what the stage is for

@@ -129,6 +129,15 @@ def test_a_cancelled_production_keeps_finished_shards(tmp_path: Path) -> None:
     assert all(dataset.ShowerFile.open(path).count == 3 for path in made.paths)
 
 
+def test_two_productions_do_not_share_a_folder(tmp_path: Path) -> None:
+    def meanwhile() -> bool:
+        with pytest.raises(InputError, match="another production"):
+            produce(PLAN, tmp_path)
+        return True
+
+    assert produce(PLAN, tmp_path, cancelled=meanwhile).made == 0
+
+
 def test_energy_is_conserved_and_the_maximum_is_where_theory_has_it(tmp_path: Path) -> None:
     points = []
     for energy in (1000.0, 4000.0):

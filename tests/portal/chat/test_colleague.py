@@ -76,6 +76,7 @@ def test_a_question_about_a_file_alone_is_no_reason_to_abstain(
     retriever.confidence = 0.05
     turn = answer(services.ask(person, "What does this do?", files=[str(macro.pk)]))
     assert not turn.answer["abstained"]
+    assert "I need to know more" not in turn.text, "the file is what the question is about"
     assert "GetEntry" in model.requests[0][1].content
 
 

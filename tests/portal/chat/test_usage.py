@@ -51,6 +51,12 @@ def test_each_end_of_an_answer_is_noted_once(person: Any, retriever: Any, model:
     assert Usage.objects.count() == 5, "a message that comes twice is not counted twice"
 
 
+def test_an_answer_that_asks_back_counts_as_such(person: Any, retriever: Any, model: Any) -> None:
+    turn = run(person, "It does not work, why?")
+    assert turn.text.startswith("To answer this I need to know more.")
+    assert Usage.objects.get().outcome == Outcome.ASKED
+
+
 def test_a_stopped_and_a_lost_run_are_noted(person: Any) -> None:
     turn = services.ask(person, "x")
     claimed = services.claim(str(turn.pk))
@@ -93,7 +99,7 @@ def test_the_report_counts_days_people_and_latency(person: Any, other_person: An
     assert [sum(counts.values()) for _, counts in found.days] == [1, 0, 0, 0, 1, 0, 21]
     assert found.people == 2
     assert found.counts == {"answer": 21, "search": 1, "forum": 1}
-    assert found.outcomes == {"written": 20, "quoted": 0, "abstained": 1, "stopped": 0, "failed": 0}
+    assert found.outcomes == {"written": 20, "quoted": 0, "abstained": 1, "asked": 0, "stopped": 0, "failed": 0}
     assert (found.latency["total"].median, found.latency["total"].p95, found.latency["total"].count) == (10.5, 19.0, 20)
     assert "wait" not in found.latency
     (row,) = found.models
