@@ -298,7 +298,7 @@ def _save(
     tensors |= {f"average.{name}": value for name, value in average.items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    own = {"model": model.slug, "config": json.dumps(asdict(model.config))}  # type: ignore[call-overload]
+    own = {"model": model.slug, "config": json.dumps(asdict(model.config))}
     description = {**own, "training": json.dumps(asdict(config)), "step": str(step)}
     _replace(folder / CHECKPOINT, tensors, description)
     _replace(folder / BEST, average, own)
@@ -323,7 +323,7 @@ def _resume(
     tensors, description = read_tensors(path)
     same = (
         description.get("model") == model.slug
-        and json.loads(description.get("config", "null")) == json.loads(json.dumps(asdict(model.config)))  # type: ignore[call-overload]
+        and json.loads(description.get("config", "null")) == json.loads(json.dumps(asdict(model.config)))
         and json.loads(description.get("training", "null")) == json.loads(json.dumps(asdict(config)))
     )
     if not same:
@@ -366,7 +366,7 @@ class _Curves:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return self
-        self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
         return self
 
     def add(self, step: int, line: dict[str, float]) -> None:

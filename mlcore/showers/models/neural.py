@@ -63,7 +63,7 @@ class NeuralConfig:
     @classmethod
     def from_mapping(cls, found: Mapping[str, Any]) -> Self:
         """From what `asdict` and JSON made of it."""
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
         grid = values.pop("voxels")
         voxels = Voxels(tuple(map(float, grid["depths"])), int(grid["angles"]), tuple(map(float, grid["radii"])))
         return cls(voxels=voxels, **values)
@@ -174,8 +174,8 @@ class NeuralModel(nn.Module, ABC):
         energy = checked_energies(energies)
         count = len(energy)
         place = np.full(count, self._place(self.config.geometries[0] if geometry is None else geometry))
-        angles = (np.broadcast_to(np.asarray(values, np.float64), (count,)) for values in (theta, phi))
-        conditions = self._conditions(energy, *angles, np.broadcast_to(np.asarray(particle), (count,)), place)
+        polar, azimuth = (np.broadcast_to(np.asarray(values, np.float64), (count,)) for values in (theta, phi))
+        conditions = self._conditions(energy, polar, azimuth, np.broadcast_to(np.asarray(particle), (count,)), place)
         device = next(self.parameters()).device
         generator = torch.Generator(device).manual_seed(seed)
         numbers = torch.from_numpy(energy.astype(np.float32)).to(device)
@@ -231,7 +231,7 @@ class NeuralModel(nn.Module, ABC):
 
     def save(self, path: Path | str) -> None:
         """Weights and configuration as a safetensors file."""
-        description = {"model": self.slug, "config": json.dumps(asdict(self.config))}  # type: ignore[call-overload]
+        description = {"model": self.slug, "config": json.dumps(asdict(self.config))}
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path, metadata=description)
 
     @classmethod
