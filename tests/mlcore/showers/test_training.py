@@ -130,8 +130,8 @@ def test_the_reconstruction_is_the_likelihood_of_a_known_decoder() -> None:
     constant = math.log(width) + 0.5 * math.log(2 * math.pi)
     assert float(parts["hits"]) == pytest.approx(24 * math.log(2), rel=1e-5)
     assert float(parts["energies"]) == pytest.approx(24 * constant, rel=1e-5)  # shares of 1/6, the mean of the decoder
-    share = math.log(6 / 48 + 1e-7)
-    assert float(parts["layers"]) == pytest.approx(4 * (0.5 * (share / width) ** 2 + constant), rel=1e-5)
+    squares = (12 / 48 * 2) ** 2 + 4 * math.log(7) ** 2  # the response and ln(1 + 6 MeV), with scales that were not fitted
+    assert float(parts["layers"]) == pytest.approx(0.5 * squares / width**2 + 5 * constant, rel=1e-5)
 
 
 def test_samples_depend_on_their_seed_and_conditions_alone(records: Records) -> None:
