@@ -7,7 +7,8 @@ replaces a part. The layers' energies, whose network is small, keep the teacher'
 References
 ----------
 E. Luhman and T. Luhman, "Knowledge distillation in iterative generative models", arXiv:2101.02388, Sec. 3 (noise and the
-teacher's result as pairs); X. Liu, C. Gong and Q. Liu, "Flow straight and fast", arXiv:2209.03003, Sec. 2.2 (distillation of a flow).
+teacher's result as pairs); X. Liu, C. Gong and Q. Liu, "Flow straight and fast", arXiv:2209.03003, Sec. 2.2 (distillation of a
+flow).
 """
 
 from __future__ import annotations

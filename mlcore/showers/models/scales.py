@@ -1,9 +1,9 @@
 """Energies as numbers of size 1, and back: what the networks that make showers compute with.
 
 An energy E is ``ln(1 + E / E0)``, where E0 is about the least energy that occurs; none is a number drawn from [-2.5, -0.5), so
-that whether there is any becomes a question of sign, and nothing is discrete. Energies of layers then have the mean, by a polynomial
-of the logarithm of the particle's energy, and the standard deviation of the sample taken off. The response, the sum over the
-particle's energy, is scaled by its own mean and width at that energy: its width is what a calorimeter is judged by.
+that whether there is any becomes a question of sign, and nothing is discrete. Energies of layers then have the mean, by a
+polynomial of the logarithm of the particle's energy, and the standard deviation of the sample taken off. The response, the sum
+over the particle's energy, is scaled by its own mean and width at that energy: its width is what a calorimeter is judged by.
 """
 
 from __future__ import annotations

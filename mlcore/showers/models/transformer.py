@@ -121,16 +121,17 @@ class Transformer(NeuralModel):
         if self.training:
             batch = replace(batch, showers=turned(batch.showers, turns(batch, generator)))
         deposits, cells = self.numbers(batch, generator)
-        parts = {}
-        for name, data, network in (
-            ("layers", deposits, lambda x, t: self.layers(x, t, batch.conditions)),
-            ("shape", cells, lambda x, t: self.shape(x, t, batch.conditions, deposits)),
-        ):
+
+        def error(data: Tensor, velocity: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
             noise = torch.randn(data.shape, generator=generator, device=data.device)
             time = torch.randn(len(data), generator=generator, device=data.device).sigmoid()
             share = time.reshape(-1, *[1] * (data.ndim - 1))
-            parts[name] = ((network((1 - share) * noise + share * data, time) - (data - noise)) ** 2).mean()
-        return parts
+            return ((velocity((1 - share) * noise + share * data, time) - (data - noise)) ** 2).mean()
+
+        return {
+            "layers": error(deposits, lambda x, t: self.layers(x, t, batch.conditions)),
+            "shape": error(cells, lambda x, t: self.shape(x, t, batch.conditions, deposits)),
+        }
 
     @property
     def noise_size(self) -> int:
@@ -149,7 +150,8 @@ class Transformer(NeuralModel):
         """Voxels as numbers where the flow begins and after each of even parts: (n_showers, parts + 1, ...)."""
 
         def velocity(x: Tensor, time: Tensor) -> Tensor:
-            return self.shape(x, time, conditions, layers)
+            found: Tensor = self.shape(x, time, conditions, layers)
+            return found
 
         states = [noise]
         for number in range(parts):
@@ -282,10 +284,12 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         shift, scale, gate, dense_shift, dense_scale, dense_gate = (modulation + self.own).chunk(6, dim=2)
         x = x + gate * self._attention(self.norm(x) * (1 + scale) + shift)
-        return x + dense_gate * self.dense(self.norm(x) * (1 + dense_scale) + dense_shift)
+        result: Tensor = x + dense_gate * self.dense(self.norm(x) * (1 + dense_scale) + dense_shift)
+        return result
 
     def _attention(self, x: Tensor) -> Tensor:
         count, tokens, width = x.shape
         mixed = self.mix(x).reshape(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         found = nn.functional.scaled_dot_product_attention(mixed[0], mixed[1], mixed[2])
-        return self.out(found.permute(0, 2, 1, 3).reshape(count, tokens, width))
+        result: Tensor = self.out(found.permute(0, 2, 1, 3).reshape(count, tokens, width))
+        return result

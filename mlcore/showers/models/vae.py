@@ -124,14 +124,14 @@ class VAE(NeuralModel):
         """See `NeuralModel`."""
         layers = self.config.voxels.shape[0]
         cells = layers * self.cells
-        latent, for_layers, for_hits, for_energies = noise.split([self.config.latent, layers + 1, cells, cells], dim=1)
+        latent, for_layers, for_hits, for_energies = torch.split(noise, [self.config.latent, layers + 1, cells, cells], dim=1)
         hidden, mean, width = self._layers(latent, conditions)
         numbers = mean + width * for_layers
         deposits = self.scales.layer_energies(numbers, energy, conditions[:, 0])
         chance, log_mean, log_width = self._cells(hidden, numbers)
-        uniform = 0.5 * (1 + torch.erf(for_hits * math.sqrt(0.5))).unflatten(1, (layers, self.cells))
+        uniform = 0.5 * (1 + torch.erf(for_hits * math.sqrt(0.5))).reshape(chance.shape)
         hit = uniform < chance.sigmoid()
-        normal = for_energies.unflatten(1, (layers, self.cells))
+        normal = for_energies.reshape(chance.shape)
         shares = torch.where(hit, (log_mean + log_width * normal).clamp(-30, 5).exp(), torch.zeros_like(chance))
         shares = shares / shares.sum(dim=2, keepdim=True).clamp_min(1e-30)
         showers = (shares * deposits[:, :, None]).reshape(-1, *self.config.voxels.shape)
