@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mlcore.errors import InputError
 from mlcore.showers.models.neural import Batch, turned, turns
-from mlcore.showers.models.transformer import Transformer, TransformerConfig
+from mlcore.showers.models.transformer import Transformer, TransformerConfig, times
 
 MOST_PARTS = 4
 _AT_ONCE = 100
@@ -164,5 +164,5 @@ class Distilled(Transformer):
         """See `Transformer`."""
         x, parts = noise, self.config.parts
         for number in range(parts):
-            x = x + self.shape(x, noise.new_full((len(noise),), number / parts), conditions, layers) / parts
+            x = x + self.shape(x, times(x, number / parts), conditions, layers) / parts
         return x

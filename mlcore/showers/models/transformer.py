@@ -185,10 +185,15 @@ def heun(
     x, length = start, (span[1] - span[0]) / steps
     for number in range(steps):
         time = span[0] + number * length
-        first = velocity(x, start.new_full((len(start),), time))
-        second = velocity(x + length * first, start.new_full((len(start),), time + length))
+        first = velocity(x, times(x, time))
+        second = velocity(x + length * first, times(x, time + length))
         x = x + length / 2 * (first + second)
     return x
+
+
+def times(x: Tensor, time: float) -> Tensor:
+    """One time for all of a batch, shape (n_showers,); how many there are stays open where the model is exported."""
+    return torch.full_like(x.flatten(1)[:, 0], time)
 
 
 def _velocity(x: Tensor, terms: Tensor) -> Tensor:
@@ -249,7 +254,7 @@ class _ShapeFlow(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, time: Tensor, conditions: Tensor, layers: Tensor) -> Tensor:
-        count = len(x)
+        count = x.shape[0]
         (depth, turn, out), (many, around, rings) = self.patch, self.patches
         # (n, many, depth, around, turn, rings, out) -> (n, tokens, cells of a patch)
         order, back = (0, 1, 3, 5, 2, 4, 6), (0, 1, 4, 2, 5, 3, 6)
