@@ -82,9 +82,7 @@ class Overview:
                 voxels = part.voxels
                 sums = [np.zeros(size) for size in (voxels.shape[0], voxels.shape[0], voxels.shape[2], voxels.shape[2])]
             if part.voxels != voxels:
-                raise InputError(
-                    "the files have different voxels", hint="Give files of one calorimeter.", code="showers.voxels"
-                )
+                raise InputError("the files have different voxels", hint="Give files of one calorimeter.", code="showers.voxels")
             if not len(part):
                 continue
             layers = part.showers.sum(axis=(2, 3), dtype=np.float64)

@@ -171,7 +171,8 @@ def _ratios(edges: Sequence[float], reference: Line, models: Sequence[Line], x: 
     y = Axis(RATIO_LOW, RATIO_HIGH, RATIO_BOTTOM, RATIO_TOP)
     parts = [f'<text x="{LEFT}" y="{RATIO_TOP - 6}" class="lb">model / {escape(reference.name, quote=False)}</text>']
     parts += [
-        f'<text x="{LEFT - 6}" y="{y.at(tick) + 3.5:.1f}" class="a-e">{number(tick)}</text>' for tick in (RATIO_LOW, 1, RATIO_HIGH)
+        f'<text x="{LEFT - 6}" y="{y.at(tick) + 3.5:.1f}" class="a-e">{number(tick)}</text>'
+        for tick in (RATIO_LOW, 1, RATIO_HIGH)
     ]
     parts.append(f'<g class="{REFERENCE}">')
     for place, (low, high, value) in enumerate(zip(edges, edges[1:], reference.values, strict=False)):
@@ -239,9 +240,7 @@ class Point:
     error: float = 0.0
 
 
-def scatter(
-    points: Sequence[Point], *, floor: float | None, x_title: str, y_title: str, label: str, log_y: bool = False
-) -> str:
+def scatter(points: Sequence[Point], *, floor: float | None, x_title: str, y_title: str, label: str, log_y: bool = False) -> str:
     """Points with their numbers, time to the right on a logarithmic axis; a line at the floor, which is as good as can be."""
     x = _axis([point.x for point in points], LEFT, RIGHT, log=True, zero=False)
     x = Axis(x.low / 1.4, x.high * 1.4, LEFT, RIGHT, True)
@@ -253,7 +252,9 @@ def scatter(
     parts += _x_ticks(x, BOTTOM)
     if floor is not None:
         parts.append(f'<path class="ref-l" d="M{LEFT} {y.at(floor)}H{RIGHT}"/>')
-        parts.append(f'<text x="{RIGHT}" y="{y.at(floor) - 4:.1f}" class="lb a-e halo">floor: the simulation against itself</text>')
+        parts.append(
+            f'<text x="{RIGHT}" y="{y.at(floor) - 4:.1f}" class="lb a-e halo">floor: the simulation against itself</text>'
+        )
     for place, point in enumerate(points):
         colour = COLOURS[place % len(COLOURS)]
         told = escape(f"{point.number}: {point.name}, {number(point.x)} ms, {point.y:.3g}", quote=False)

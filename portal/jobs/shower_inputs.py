@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlcore.showers.catalogue import Loaded
     from mlcore.showers.dataset import Records
     from mlcore.showers.geometry import Calorimeter
+    from mlcore.showers.models.neural import NeuralModel
     from mlcore.showers.voxels import Voxels
 
 CalorimeterName = Literal[
@@ -89,6 +90,15 @@ class GridParams(Params):
         None, description="Where the files do not say it themselves, such as those of the CaloChallenge"
     )
     geometry: str | None = geometry_field("Instead: a calorimeter as YAML, or the challenge's binning as XML")
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """What is most often left out comes last on every door."""
+        schema = super().model_json_schema(*args, **options)
+        properties = schema["properties"]
+        for name in ("calorimeter", "geometry"):
+            properties[name] = properties.pop(name)
+        return schema
 
 
 def calorimeter_of(context: JobContext, name: str | None, geometry: str | None) -> Calorimeter | None:
@@ -178,6 +188,27 @@ def loaded(context: JobContext, file: str) -> Loaded:
     from mlcore.showers.catalogue import load
 
     return load(context.file(file))
+
+
+def network_of(context: JobContext, file: str) -> tuple[Loaded, NeuralModel]:
+    """The network in a file of a model.
+
+    Raises
+    ------
+    InputError
+        The model is none, but formulas or tables.
+    """
+    from mlcore.errors import InputError
+    from mlcore.showers.models.neural import NeuralModel
+
+    found = loaded(context, file)
+    if not isinstance(found.model, NeuralModel):
+        raise InputError(
+            f"{context.name(file)} is a model {found.slug}, which is no network",
+            hint="Give a VAE, a transformer or a distilled one. GFlash is C++ already: kernels/include/kernels/showers/gflash.hpp.",
+            code="showers.model",
+        )
+    return found, found.model
 
 
 def seconds_to_simulate(showers: int, lowest: float, highest: float, *, logarithmic: bool = True) -> float:

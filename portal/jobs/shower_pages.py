@@ -56,7 +56,9 @@ def figures(overview: Overview) -> tuple[Figure, ...]:
         Figure("Showers", count(len(overview)), names),
         Figure("Energy of the particles", energy_range(overview), direction(overview)),
         Figure(
-            "Response", short(float(overview.response.mean()), 4), f"voxels' sum over the energy, σ {short(float(overview.response.std()))}"
+            "Response",
+            short(float(overview.response.mean()), 4),
+            f"voxels' sum over the energy, σ {short(float(overview.response.std()))}",
         ),
         Figure("Voxels hit", f"{short(100 * filled)} %", f"of {count(voxels.count)}, {' × '.join(map(str, voxels.shape))}"),
     )
@@ -79,7 +81,15 @@ def overview_plots(reference: tuple[str, Overview], *models: tuple[str, Overview
     beside = f" of {' and '.join(one for one, _ in models)} beside {name}" if models else f" of {name}"
 
     def plot(
-        title: str, edges: Any, lines: list[Line], x_title: str, y_title: str, caption: str, *, log_x: bool = False, log_y: bool = False
+        title: str,
+        edges: Any,
+        lines: list[Line],
+        x_title: str,
+        y_title: str,
+        caption: str,
+        *,
+        log_x: bool = False,
+        log_y: bool = False,
     ) -> Plot:
         svg = comparisons.against(
             edges, lines[0], lines[1:], x_title=x_title, y_title=y_title, label=f"{title}{beside}", log_x=log_x, log_y=log_y
@@ -222,7 +232,11 @@ def report_table(report: Report) -> Table:
         rows.append((f"Separation × 1000, {kind}", short(1e3 * value), "—", "—", "0"))
     note = (
         f"{count(report.truth_showers)} showers of the simulation, {count(report.model_showers)} of the model"
-        + (f", {count(report.second_truth_showers)} further ones of the simulation for the floor" if report.second_truth_showers else "")
+        + (
+            f", {count(report.second_truth_showers)} further ones of the simulation for the floor"
+            if report.second_truth_showers
+            else ""
+        )
         + ". The floor is the same figure with the simulation in the model's place."
     )
     return Table("Figures of merit", ("Figure", "Value", "Error", "Floor", "Best"), tuple(rows), numeric=(1, 2, 3), note=note)
@@ -271,7 +285,13 @@ def layers_table(overview: Overview) -> Table:
     edges = overview.voxels.depths
     total = float(overview.layers.sum()) or 1.0
     rows = tuple(
-        (str(at), f"{short(edges[at], 4)} to {short(edges[at + 1], 4)}", short(value), short(error, 2), short(100 * value / total))
+        (
+            str(at),
+            f"{short(edges[at], 4)} to {short(edges[at + 1], 4)}",
+            short(value),
+            short(error, 2),
+            short(100 * value / total),
+        )
         for at, (value, error) in enumerate(zip(overview.layers, overview.layers_error, strict=True))
     )
     return Table("Layers", ("Layer", "Depth [mm]", "Mean [MeV]", "Error [MeV]", "Share [%]"), rows, numeric=(0, 1, 2, 3, 4))
@@ -294,14 +314,28 @@ def sample_notes(overview: Overview, *, named: bool = True) -> tuple[Note, ...]:
     notes = []
     empty = int((overview.response <= 0).sum())
     if empty:
-        notes.append(Note("warn", f"{count(empty)} showers are empty.", "Their voxels hold no energy at all; leave them out of a training."))
+        notes.append(
+            Note(
+                "warn", f"{count(empty)} showers are empty.", "Their voxels hold no energy at all; leave them out of a training."
+            )
+        )
     large = int((overview.response > 2).sum())
     if large:
         notes.append(
-            Note("warn", f"{count(large)} showers hold more than twice the energy of their particle.", "Check the units: MeV for both.")
+            Note(
+                "warn",
+                f"{count(large)} showers hold more than twice the energy of their particle.",
+                "Check the units: MeV for both.",
+            )
         )
     if named and "unknown" in overview.geometries:
-        notes.append(Note("act", "The file does not say which calorimeter it is of.", "Choose it in the form, so that the name goes into what is made of it."))
+        notes.append(
+            Note(
+                "act",
+                "The file does not say which calorimeter it is of.",
+                "Choose it in the form, so that the name goes into what is made of it.",
+            )
+        )
     return tuple(notes)
 
 
@@ -317,4 +351,8 @@ def energy_plot(overview: Overview) -> Plot:
         edges, line, x_title="energy of the particle [MeV]", y_title="Showers in a bin", label="Distribution of the particles' energies",
         log_x=True,
     )  # fmt: skip
-    return Plot("Energies of the particles", svg, f"{plots.number(float(overview.energy.min()))} to {plots.number(float(overview.energy.max()))} MeV.")
+    return Plot(
+        "Energies of the particles",
+        svg,
+        f"{plots.number(float(overview.energy.min()))} to {plots.number(float(overview.energy.max()))} MeV.",
+    )

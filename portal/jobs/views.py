@@ -248,13 +248,17 @@ def artifact_use(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID
     user: Any = request.user
     uses = library.uses_of_artifact(found)
     if request.method == "GET":
-        return render(request, "jobs/use.html", {"job": job, "artifact": found, "uses": uses, "kept_days": settings.ENV.retention_days})
+        return render(
+            request, "jobs/use.html", {"job": job, "artifact": found, "uses": uses, "kept_days": settings.ENV.retention_days}
+        )
     try:
         file = library.keep_artifact(user, found)
     except library.UploadRefusedError as error:
         messages.error(request, f"{error.message} {error.hint}")
         return redirect("artifact-use", job.pk, found.pk)
-    use = next((one for one in uses if one.slug == request.POST.get("use", "") and one.field == request.POST.get("field", "")), None)
+    use = next(
+        (one for one in uses if one.slug == request.POST.get("use", "") and one.field == request.POST.get("field", "")), None
+    )
     if use is None:
         return redirect("library-file", file.pk)
     return redirect(f"{reverse('job-form', args=[use.slug])}?{urlencode({use.field: str(file.pk)})}")

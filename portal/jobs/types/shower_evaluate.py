@@ -111,7 +111,9 @@ class ShowerEvaluate(JobType[ShowerEvaluateParams]):
         if second is not None and not params.second:
             truth = truth[: len(truth) - len(second)]
         if len(truth) < LEAST_SHOWERS:
-            raise InputError(f"{len(truth)} showers of the simulation are too few", hint=f"Give {LEAST_SHOWERS} or more.", code="showers.few")
+            raise InputError(
+                f"{len(truth)} showers of the simulation are too few", hint=f"Give {LEAST_SHOWERS} or more.", code="showers.few"
+            )
         known = CALORIMETERS.get(params.calorimeter or truth.geometries[0])
         threshold = params.threshold if params.threshold is not None else known.threshold if known else 0.0
         model = loaded(context, params.model) if params.model else None
@@ -150,7 +152,14 @@ class ShowerEvaluate(JobType[ShowerEvaluateParams]):
         context.progress(0.95, "Drawing")
         rows = spread(truth.energy, pages.EVENTS_SHOWN)
         paired = made[rows] if len(made) == len(truth) else made[spread(made.energy, len(rows))]
-        view = pages.write_events(context, [("Geant4" if "simulation" in origin_of(context, params.truth) else "Simulation", truth[rows]), (name, paired[: len(rows)])], "Model beside simulation")
+        view = pages.write_events(
+            context,
+            [
+                ("Geant4" if "simulation" in origin_of(context, params.truth) else "Simulation", truth[rows]),
+                (name, paired[: len(rows)]),
+            ],
+            "Model beside simulation",
+        )
         overview, own = Overview.of([truth]), Overview.of([made])
         whole = [one for one in report.comparisons if not one.name.startswith("layer ")]
         layered = [one for one in report.comparisons if one.name.startswith("layer ")]
@@ -235,9 +244,7 @@ def _written(context: JobContext, report: Report, truth: Records, made: Records,
     report.save(json_path)
     last = truth.voxels.shape[0] - 1
     layers = {round(last * number / (PDF_LAYERS - 1)) for number in range(PDF_LAYERS)}
-    wanted = [
-        one.name for one in report.comparisons if not one.name.startswith("layer ") or int(one.name.split()[1]) in layers
-    ]
+    wanted = [one.name for one in report.comparisons if not one.name.startswith("layer ") or int(one.name.split()[1]) in layers]
     profiles = draw_profiles(truth.showers, made.showers, truth.voxels, truth_name="simulation", model_name=name)
     save_short_pdf(report, pdf_path, only=wanted, further=[profiles], truth_name="simulation", model_name=name)
     context.artifact(pdf_path, kind="report", title=f"The figures, with ratios; {len(layers)} of the layers")
@@ -258,7 +265,9 @@ def _figures(report: Report) -> tuple[Figure, ...]:
         faster = ""
         if report.full_simulation_ms:
             faster = f", {pages.short(report.full_simulation_ms / best.milliseconds)} × faster than the simulation"
-        found.append(Figure("Time", f"{pages.short(best.milliseconds)} ms", f"for a shower, batch {best.batch}, one core{faster}"))
+        found.append(
+            Figure("Time", f"{pages.short(best.milliseconds)} ms", f"for a shower, batch {best.batch}, one core{faster}")
+        )
     return tuple(found)
 
 
@@ -274,7 +283,8 @@ def _copied(report: Report) -> tuple[Note, ...]:
 
 def _time_table(report: Report) -> Table:
     rows = [
-        (f"Model, batch {one.batch}", pages.short(one.milliseconds), pages.short(one.spread, 2), "one thread") for one in report.timings
+        (f"Model, batch {one.batch}", pages.short(one.milliseconds), pages.short(one.spread, 2), "one thread")
+        for one in report.timings
     ]
     if report.full_simulation_ms is not None:
         rows.append(("Full simulation", pages.short(report.full_simulation_ms), "—", "CPU time on one core, where it was made"))

@@ -30,9 +30,15 @@ class ShowerSampleParams(GridParams):
     like: list[str] = dataset_field(
         "Like a dataset", "One shower for each of its particles; what is below is then not used", optional=True
     )
-    showers: int = Field(1000, ge=1, le=1_000_000, title="Showers", description="How many", json_schema_extra={"x-unit": "showers"})
-    lowest: float = Field(1.0, ge=0.001, le=1e5, title="Lowest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"})
-    highest: float = Field(100.0, ge=0.001, le=1e5, title="Highest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"})
+    showers: int = Field(
+        1000, ge=1, le=1_000_000, title="Showers", description="How many", json_schema_extra={"x-unit": "showers"}
+    )
+    lowest: float = Field(
+        1.0, ge=0.001, le=1e5, title="Lowest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"}
+    )
+    highest: float = Field(
+        100.0, ge=0.001, le=1e5, title="Highest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"}
+    )
     spectrum: Literal["log", "flat"] = Field(
         "log",
         title="Spectrum",
@@ -40,7 +46,12 @@ class ShowerSampleParams(GridParams):
         json_schema_extra={"x-titles": {"log": "the energy's logarithm", "flat": "the energy"}},
     )
     theta: float = Field(
-        90.0, ge=0, le=180, title="θ", description="To the beam, of models that know directions", json_schema_extra={"x-unit": "°"}
+        90.0,
+        ge=0,
+        le=180,
+        title="θ",
+        description="To the beam, of models that know directions",
+        json_schema_extra={"x-unit": "°"},
     )
     phi: float = Field(0.0, ge=-360, le=360, title="φ", description="Around the beam", json_schema_extra={"x-unit": "°"})
     particle: Literal["e-", "e+", "gamma"] = Field(
@@ -97,7 +108,12 @@ class ShowerSample(JobType[ShowerSampleParams]):
             ))  # fmt: skip
         context.progress(0.88, "Writing")
         path = context.folder / "showers.h5"
-        origin = {"model": model.slug, "file": context.name(params.model), "seed": params.seed, "ms_for_a_shower": 1e3 * seconds / total}
+        origin = {
+            "model": model.slug,
+            "file": context.name(params.model),
+            "seed": params.seed,
+            "ms_for_a_shower": 1e3 * seconds / total,
+        }
         with Writer(path, model.voxels, made[0].geometries, metadata=origin) as writer:
             for part in made:
                 writer.append(part)

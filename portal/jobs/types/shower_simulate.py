@@ -37,9 +37,7 @@ class SimulateParams(Params):
 
     calorimeter: CalorimeterName = calorimeter_field("dataset2", description="Which one the particles hit")
     geometry: str | None = geometry_field()
-    showers: int = Field(
-        1000, ge=1, le=500_000, title="Showers", description="How many", json_schema_extra={"x-unit": "showers"}
-    )
+    showers: int = Field(1000, ge=1, le=500_000, title="Showers", description="How many", json_schema_extra={"x-unit": "showers"})
     particle: Literal["e-", "e+", "gamma", "pi-", "pi+", "proton"] = Field(
         "e-",
         title="Particle",
@@ -64,9 +62,16 @@ class SimulateParams(Params):
         json_schema_extra={"x-titles": {"log": "the energy's logarithm", "flat": "the energy"}},
     )
     theta_lowest: float = Field(
-        90.0, ge=20, le=160, title="Lowest θ", description="To the beam; 90° is a right angle to the layers", json_schema_extra={"x-unit": "°"}
+        90.0,
+        ge=20,
+        le=160,
+        title="Lowest θ",
+        description="To the beam; 90° is a right angle to the layers",
+        json_schema_extra={"x-unit": "°"},
     )
-    theta_highest: float = Field(90.0, ge=20, le=160, title="Highest θ", description="To the beam", json_schema_extra={"x-unit": "°"})
+    theta_highest: float = Field(
+        90.0, ge=20, le=160, title="Highest θ", description="To the beam", json_schema_extra={"x-unit": "°"}
+    )
     cut: float = Field(
         0.7, ge=0.001, le=100, title="Range cut", description="Geant4 makes no secondary particles of shorter range",
         json_schema_extra={"x-unit": "mm"},
@@ -165,7 +170,9 @@ def _notes(origin: Mapping[str, Any]) -> tuple[Note, ...]:
     said = str(origin.get("physics", ""))
     notes = []
     if "data-free" in said.lower():
-        notes.append(Note("act", "Geant4 ran without its data sets.", f"Physics: {said}. Good for electrons, positrons and photons."))
+        notes.append(
+            Note("act", "Geant4 ran without its data sets.", f"Physics: {said}. Good for electrons, positrons and photons.")
+        )
     if "orientation" in origin:
         notes.append(Note("warn", "The crystal's lattice is not simulated.", "It is taken as amorphous; the file says so."))
     return tuple(notes)

@@ -1,10 +1,14 @@
-"""Showers as jobs: simulated in parts, trained, sampled, evaluated, looked at; a training cancelled and gone on with."""
+"""Showers as jobs: simulated in parts, trained, sampled, evaluated, looked at; a training cancelled and gone on with.
+
+Most of it runs the job types in this process, without a worker's child; what a worker adds is tested at the end.
+"""
 
 from __future__ import annotations
 
-import io
+import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,65 +18,93 @@ import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
+from safetensors.torch import load_file
 
 from mlcore import filetypes
+from mlcore.errors import InputError, MLCoreError
 from mlcore.showers import dataset
 from mlcore.showers.geometry import CALORIMETERS
 from mlcore.showers.models.gflash import GFlash, GFlashConfig, Medium
 from mlcore.showers.voxels import Voxels
 from portal.jobs import registry, services
+from portal.jobs.context import JobContext
 from portal.jobs.models import Job, JobState, Kept
 from portal.jobs.shower_inputs import CALORIMETER_TITLES, CalorimeterName
-from portal.jobs.types import shower_simulate, shower_train
+from portal.jobs.types import shower_simulate
 from portal.library import services as library
 from portal.library.models import LibraryFile
 from tests.portal.pages import check_page
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 RunNow = Callable[[Job], Job]
 GRID = Voxels.regular(layers=6, layer_depth=25.0, angles=4, rings=3, ring_width=14.0)
-SMALL = f"""
+GEANT4 = importlib.util.find_spec("geant4_pybind") is not None
+SMALL = """
 name: small
 layers:
   - repeat: 6
     slabs:
-      - {{material: W, thickness: 20.0}}
-      - {{material: Si, thickness: 5.0, sensitive: true}}
-voxels: {{layers: 6, layer_depth: 25.0, angles: 4, rings: 3, ring_width: 14.0}}
+      - {material: W, thickness: 20.0}
+      - {material: Si, thickness: 5.0, sensitive: true}
+voxels: {layers: 6, layer_depth: 25.0, angles: 4, rings: 3, ring_width: 14.0}
 calibration: 20
 """
 
 
-def showers(path: Path, count: int = 240, seed: int = 1, **changes: Any) -> Path:
+def showers(path: Path, count: int = 240, seed: int = 1, name: str = "dataset2") -> Path:
     """Showers as a simulation would have written them, by GFlash, which takes no time."""
     energy = 1e3 * np.exp(np.random.default_rng(seed).uniform(0, np.log(10), count))
     model = GFlash(GFlashConfig(Medium.of(CALORIMETERS["dataset2"], resolution=0.13), GRID))
-    records = dataset.Records.of(model.sample(energy, seed=seed), energy, GRID, geometries=("dataset2",))
-    dataset.write(path, records, metadata={"simulation": "stands for Geant4", "cpu_seconds": 0.02 * count, **changes})
+    records = dataset.Records.of(model.sample(energy, seed=seed), energy, GRID, geometries=(name,))
+    dataset.write(path, records, metadata={"simulation": "stands for Geant4", "cpu_seconds": 0.02 * count})
     return path
 
 
-def stored(person: Any, path: Path) -> LibraryFile:
-    return library.store_upload(person, path.name, [path.read_bytes()])
+@dataclass
+class Ran:
+    """A run in this process: its result as the database would have it, its files, and what it said."""
+
+    result: dict[str, Any]
+    files: dict[str, Path]
+    messages: list[dict[str, Any]]
+
+    def __getitem__(self, kind: str) -> str:
+        """The path of the file of that kind."""
+        (found,) = [message["artifact"] for message in self.messages if message.get("artifact", {}).get("kind") == kind]
+        return str(self.files[found["name"]])
+
+    @property
+    def titles(self) -> list[str]:
+        return [plot["title"] for plot in self.result["plots"]]
+
+
+class Here:
+    """Runs job types, each in a folder of its own; files are given by their paths."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+
+    def __call__(self, slug: str, *, kept: dict[str, Path] | None = None, **params: Any) -> Ran:
+        self.count += 1
+        out = self.folder / f"{self.count}-{slug}"
+        out.mkdir()
+        job_type = registry.get(slug)
+        files = {one: Path(one) for named in job_type.files_of(params).values() for one in named}
+        messages: list[dict[str, Any]] = []
+        context = JobContext(out, files, messages.append, kept=kept or {})
+        result = job_type.run(context, job_type.parse(params)).to_json()
+        made = [message["artifact"] for message in messages if "artifact" in message]
+        json.dumps(result)
+        return Ran(result, {one["name"]: out / one["path"] for one in made}, messages)
 
 
 @pytest.fixture
-def data(tmp_path: Path, person: Any) -> LibraryFile:
-    return stored(person, showers(tmp_path / "train.h5"))
+def here(tmp_path: Path) -> Here:
+    return Here(tmp_path)
 
 
-def kept_in_library(client: Client, job: Job, kind: str) -> LibraryFile:
-    """What a person does on the page: use the file that a job made."""
-    artifact = job.artifacts.get(kind=kind)
-    page = client.post(reverse("artifact-use", args=[job.pk, artifact.pk]))
-    assert page.status_code == 302
-    return LibraryFile.objects.get(pk=page["Location"].rstrip("/").rsplit("/", 1)[-1])
-
-
-def text_of(job: Job, name: str) -> bytes:
-    with default_storage.open(job.artifacts.get(name=name).path) as file:
-        return bytes(file.read())
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    return str(showers(tmp_path / "train.h5"))
 
 
 # --- simulate -------------------------------------------------------------------------------------------------------------------
@@ -82,66 +114,68 @@ def test_the_form_offers_every_shipped_calorimeter() -> None:
     assert set(get_args(CalorimeterName)) == set(CALORIMETERS) == set(CALORIMETER_TITLES)
 
 
-def test_showers_are_simulated_in_parts_and_joined(
-    person: Any, run_now: RunNow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("geant4_pybind", reason="Geant4 comes for Linux on x86-64 alone")
-    monkeypatch.setattr(shower_simulate.SimulateParams, "shard", 6)
-    (tmp_path / "small.yaml").write_text(SMALL)
-    geometry = stored(person, tmp_path / "small.yaml")
-    asked = {"geometry": str(geometry.pk), "showers": 12, "lowest": 0.2, "highest": 0.5, "physics": "data-free"}
-    job = services.submit(person, "shower-simulate", asked)
-    assert set(job.parts.values_list("type", flat=True)) == {"shower-simulate-part"}
-    # The children import the class afresh: what they are told of the shard's size is what counts there.
-    numbers = [part.params["number"] for part in job.parts.order_by("part")]
-    assert numbers == [0, 1]
+def test_all_doors_know_the_job_types() -> None:
+    for slug in ("simulate", "train", "adapt", "distill", "sample", "evaluate", "inspect", "to-cpp"):
+        job_type = registry.get(f"shower-{slug}")
+        assert job_type.listed
+        assert job_type.phrases
+    assert not registry.get("shower-simulate-part").listed
+    assert list(registry.get("shower-train").schema()["properties"])[0] == "files"
 
 
-def test_showers_are_simulated(person: Any, client: Client, run_now: RunNow, tmp_path: Path) -> None:
-    pytest.importorskip("geant4_pybind", reason="Geant4 comes for Linux on x86-64 alone")
-    (tmp_path / "small.yaml").write_text(SMALL)
-    geometry = stored(person, tmp_path / "small.yaml")
-    asked = {"geometry": str(geometry.pk), "showers": 12, "lowest": 0.2, "highest": 0.5, "physics": "data-free"}
-    job = run_now(services.submit(person, "shower-simulate", asked))
-    assert job.state == JobState.SUCCEEDED, job.error_message
-    assert job.title == "12 showers, e- of 0.2 to 0.5 GeV in small.yaml"
-    with h5py.File(io.BytesIO(text_of(job, "showers.h5"))) as file:
+@pytest.mark.django_db
+def test_many_showers_are_simulated_in_parts(person: Any) -> None:
+    job = services.submit(person, "shower-simulate", {"showers": 4000, "lowest": 1, "highest": 10})
+    parts = list(job.parts.order_by("part"))
+    assert {part.type for part in parts} == {"shower-simulate-part"}
+    shard = registry.get("shower-simulate").parse(job.params).shard  # type: ignore[attr-defined]
+    assert [part.params["number"] for part in parts] == list(range(-(-4000 // shard)))
+    assert len(parts) > 1
+    assert not services.submit(person, "shower-simulate", {"showers": 50}).parts.exists()
+
+
+@pytest.mark.skipif(not GEANT4, reason="Geant4 comes for Linux on x86-64 alone")
+def test_showers_are_simulated(here: Here, tmp_path: Path) -> None:
+    geometry = tmp_path / "small.yaml"
+    geometry.write_text(SMALL)
+    asked = {"geometry": str(geometry), "showers": 12, "lowest": 0.2, "highest": 0.5, "physics": "data-free"}
+    ran = here("shower-simulate", **asked)
+    with h5py.File(ran["showers"]) as file:
         energies = file["incident_energies"][:, 0]
         assert file["showers"].shape == (12, 72)
         assert ((energies >= 200) & (energies <= 500)).all()
         assert "data-free" in json.loads(file.attrs["metadata"])["physics"]
-    assert job.result["facts"]["showers"] == 12
-    assert job.result["events"][0]["file"] == "events.json"
-    client.force_login(person)
-    html = client.get(reverse("job", args=[job.pk])).content.decode()
-    check_page(html)
-    assert "data-showers=" in html
-    assert "portal/showers.js" in html
+        whole = file["showers"][:]
+    assert ran.result["facts"]["showers"] == 12
+    assert ran.result["events"][0]["file"] == "events.json"
+    part = here("shower-simulate-part", **asked, number=0)
+    with h5py.File(part["shard"]) as file:
+        assert (file["showers"][:] == whole).all()
 
 
 def test_a_joined_file_is_that_of_one_run(tmp_path: Path) -> None:
-    from mlcore.errors import InputError
     from mlcore.showers.dataset import ShowerFile, Writer
     from mlcore.showers.fullsim import Plan
 
     plan = Plan(CALORIMETERS["dataset2"], 30)
+    voxels = plan.calorimeter.voxels
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"part-{number}")
-        voxels = CALORIMETERS["dataset2"].voxels
-        records = dataset.Records.of(
-            np.full((10, *voxels.shape), number, np.float32), np.full(10, 1e3 + number), voxels, geometries=("dataset2",)
-        )
-        with Writer(paths[-1], voxels, ("dataset2",), metadata={"cpu_seconds": 1.5, "shard": number}, extra=("outside",)) as writer:
+        values = np.full((10, *voxels.shape), number, np.float32)
+        records = dataset.Records.of(values, np.full(10, 1e3 + number), voxels, geometries=("dataset2",))
+        origin = {"cpu_seconds": 1.5, "shard": number}
+        with Writer(paths[-1], voxels, ("dataset2",), metadata=origin, extra=("outside",)) as writer:
             writer.append(records, extra={"outside": np.full(10, float(number))})
-    made, origin = shower_simulate.joined(paths, tmp_path / "all.h5", plan)
-    assert origin == {"cpu_seconds": 4.5, "shards": 3}
+    made, said = shower_simulate.joined(paths, tmp_path / "all.h5", plan)
+    assert said == {"cpu_seconds": 4.5, "shards": 3}
     assert dataset.read(made).energy.tolist() == [1e3 + number for number in range(3) for _ in range(10)]
     assert ShowerFile.open(made).column("outside").tolist() == [float(number) for number in range(3) for _ in range(10)]
     with pytest.raises(InputError, match="parts of this simulation are missing"):
         shower_simulate.joined(paths[:2], tmp_path / "some.h5", plan)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -157,149 +191,139 @@ def test_a_simulation_that_cannot_be_is_refused(person: Any, changes: dict[str, 
     assert any(said in problem for problem in refused.value.problems.values()), refused.value.problems
 
 
+def test_a_machine_without_geant4_is_told_how_to_install_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlcore.errors import ToolchainError
+    from mlcore.showers import fullsim
+
+    def absent(*_: Any, **__: Any) -> None:
+        raise ToolchainError("Geant4 is not installed", hint='Install it with `pip install "ml4ep-portal[geant4]"`.')
+
+    monkeypatch.setattr(fullsim, "produce", absent)
+    with pytest.raises(ToolchainError) as told:
+        here("shower-simulate", showers=5)
+    assert "pip install" in told.value.hint
+
+
 # --- train, sample, evaluate, inspect -------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_fitted_sampled_and_evaluated(person: Any, client: Client, run_now: RunNow, data: LibraryFile) -> None:
-    client.force_login(person)
-    job = run_now(services.submit(person, "shower-train", {"files": [str(data.pk)]}))
-    assert job.state == JobState.SUCCEEDED, job.error_message
-    assert [plot["title"] for plot in job.result["plots"]][:2] == ["Along the axis", "Across the axis"]
-    check_page(client.get(reverse("job", args=[job.pk])).content.decode())
-    check_page(client.get(reverse("artifact-use", args=[job.pk, job.artifacts.get(kind="shower-model").pk])).content.decode())
-    model, unseen = kept_in_library(client, job, "shower-model"), kept_in_library(client, job, "showers")
-    assert (model.kind, unseen.kind) == ("shower-model", "hdf5")
+def test_a_model_is_fitted_sampled_and_evaluated(here: Here, data: str, tmp_path: Path) -> None:
+    fitted = here("shower-train", files=[data])
+    model, unseen = fitted["shower-model"], fitted["showers"]
+    assert filetypes.detect(Path(model)).kind == "shower-model"
+    assert len(dataset.read(Path(unseen))) == 48
+    assert fitted.titles[:2] == ["Along the axis", "Across the axis"]
 
-    sampled = run_now(services.submit(person, "shower-sample", {"model": str(model.pk), "showers": 50, "lowest": 2, "highest": 8}))
-    assert sampled.state == JobState.SUCCEEDED, sampled.error_message
-    with h5py.File(io.BytesIO(text_of(sampled, "showers.h5"))) as file:
-        assert file["showers"].shape == (50, GRID.count)
-    sample = kept_in_library(client, sampled, "showers")
-    alike = run_now(services.submit(person, "shower-sample", {"model": str(model.pk), "like": [str(unseen.pk)]}))
-    assert alike.state == JobState.SUCCEEDED, alike.error_message
-    drawn = json.loads(text_of(alike, "events.json"))
+    sampled = here("shower-sample", model=model, showers=50, lowest=2, highest=8)
+    records = dataset.read(Path(sampled["showers"]))
+    assert records.showers.shape == (50, *GRID.shape)
+    assert (records.energy >= 2000).all()
+    assert (records.energy <= 8000).all()
+    alike = here("shower-sample", model=model, like=[unseen])
+    drawn = json.loads(Path(alike["events"]).read_text())
     assert [one["name"] for one in drawn["samples"]] == ["Dataset", "parametrised"]
     pairs = zip(*(one["events"] for one in drawn["samples"]), strict=True)
     assert all(first["energy"] == second["energy"] for first, second in pairs)
 
-    asked = {"truth": [str(data.pk)], "model": str(model.pk), "classifiers": "quick"}
-    found = run_now(services.submit(person, "shower-evaluate", asked))
-    assert found.state == JobState.SUCCEEDED, found.error_message
-    assert {"report.pdf", "report.json", "events.json"} == set(found.artifacts.values_list("name", flat=True))
-    assert text_of(found, "report.pdf").startswith(b"%PDF")
-    report = json.loads(text_of(found, "report.json"))
+    truth = str(showers(tmp_path / "more.h5", seed=2))
+    found = here("shower-evaluate", truth=[truth], model=model, classifiers="quick", training=[data])
+    assert {"report.pdf", "report.json", "events.json"} == set(found.files)
+    assert found.files["report.pdf"].read_bytes().startswith(b"%PDF")
+    report = json.loads(found.files["report.json"].read_text())
     facts = found.result["facts"]
     assert facts["auc_low"] == report["auc_low"]["value"]
-    assert 0 < facts["fpd_floor"] < facts["fpd"] < 100
+    assert report["truth_showers"] == report["second_truth_showers"] == 120
+    assert report["memorisation"] is not None
+    assert facts["fpd"] > facts["fpd_floor"] > 0
     assert facts["simulation_ms"] == pytest.approx(20)
     assert {"ms_1", "ms_100"} <= set(facts)
-    titles = [plot["title"] for plot in found.result["plots"]]
-    assert {"Along the axis", "Across the axis", "Energies of voxels", "Total energy"} <= set(titles)
+    assert {"Along the axis", "Across the axis", "Energies of voxels"} <= set(found.titles)
     assert "model / simulation" in found.result["plots"][0]["svg"]
-    check_page(client.get(reverse("job", args=[found.pk])).content.decode())
+    (figures,) = [table for table in found.result["tables"] if table["title"] == "Figures of merit"]
+    assert [row[0] for row in figures["rows"]][:4] == ["AUC, voxels", "AUC, features", "FPD × 1000", "KPD × 1000"]
 
-    # The sample's particles have other energies: to tell them apart would need no look at the showers.
-    refused = run_now(
-        services.submit(person, "shower-evaluate", {"truth": [str(data.pk)], "sample": [str(sample.pk)], "classifiers": "none"})
-    )
-    assert refused.state == JobState.FAILED
-    assert refused.error_code == "showers.spectrum"
+    # Particles of other energies would be told apart by those alone.
+    with pytest.raises(InputError, match="other energies") as told:
+        here("shower-evaluate", truth=[truth], sample=[sampled["showers"]], classifiers="none")
+    assert told.value.code == "showers.spectrum"
 
 
-def test_gflash_is_fitted_to_a_dataset(person: Any, run_now: RunNow, data: LibraryFile) -> None:
-    job = run_now(services.submit(person, "shower-train", {"files": [str(data.pk)], "model": "gflash", "test": 0}))
-    assert job.state == JobState.SUCCEEDED, job.error_message
-    config = json.loads(text_of(job, "gflash.json"))
+def test_gflash_is_fitted_to_a_dataset(here: Here, data: str, tmp_path: Path) -> None:
+    ran = here("shower-train", files=[data], model="gflash", test=0)
+    config = json.loads(Path(ran["shower-model"]).read_text())
     # The showers were made by GFlash itself, with a response of 1 and 13 %.
     assert config["response"] == pytest.approx(1, abs=0.02)
     assert 0.10 < config["medium"]["resolution"] < 0.17
-    assert "not see" in job.result["notes"][0]["headline"] or "made from" in job.result["notes"][0]["headline"]
+    assert "made from" in ran.result["notes"][0]["headline"]
+    with pytest.raises(InputError, match="which one it is"):
+        here("shower-train", files=[str(showers(tmp_path / "unsaid.h5", name="mine"))], model="gflash")
 
 
-def test_a_dataset_is_inspected(person: Any, client: Client, run_now: RunNow, data: LibraryFile) -> None:
-    job = run_now(services.submit(person, "shower-inspect", {"files": [str(data.pk)], "view": 3}))
-    assert job.state == JobState.SUCCEEDED, job.error_message
-    report = json.loads(text_of(job, "report.json"))
+def test_a_dataset_is_inspected(here: Here, data: str) -> None:
+    ran = here("shower-inspect", files=[data], view=3)
+    report = json.loads(Path(ran["report"]).read_text())
     assert report["showers"] == 240
     assert report["response"]["mean"] == pytest.approx(1, abs=0.1)
-    assert len(json.loads(text_of(job, "events.json"))["samples"][0]["events"]) == 3
-    client.force_login(person)
-    check_page(client.get(reverse("job", args=[job.pk])).content.decode())
-    page = client.get(reverse("library-file", args=[data.pk])).content.decode()
-    assert "Inspect showers" in page
+    drawn = json.loads(Path(ran["events"]).read_text())
+    (sample,) = drawn["samples"]
+    assert len(sample["events"]) == 3
+    event = sample["events"][-1]
+    assert max(event["at"]) < GRID.count
+    assert sum(event["mev"]) == pytest.approx(event["total"], rel=1e-2)
+    (layers,) = [table for table in ran.result["tables"] if table["title"] == "Layers"]
+    assert len(layers["rows"]) == 6
 
 
-# --- a training that is cancelled -----------------------------------------------------------------------------------------------
-
-LONG = {"model": "vae", "steps": 60, "batch": 16}
-
-
-def cancel_after_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As somebody would who presses the button once the page shows that something is kept."""
-    real = services.check
-
-    def check(job: Job) -> services.Heartbeat:
-        if Kept.objects.filter(job=job).count() == 2:
-            services.cancel(job)
-        return real(job)
-
-    monkeypatch.setattr(services, "check", check)
-
-
-def test_a_cancelled_training_is_gone_on_with(
-    person: Any, client: Client, run_now: RunNow, data: LibraryFile, monkeypatch: pytest.MonkeyPatch, settings: Any
-) -> None:
-    settings.JOB_HEARTBEAT_SECONDS = 0.2
-    client.force_login(person)
-    asked = {"files": [str(data.pk)], **LONG, "steps": 3000}
-    with monkeypatch.context() as patch:
-        cancel_after_a_checkpoint(patch)
-        job = run_now(services.submit(person, "shower-train", asked))
-    assert job.state == JobState.CANCELLED
-    kept = {one.name: one for one in job.kept.all()}
+@pytest.mark.parametrize("model", ["vae", "transformer"])
+def test_a_network_is_trained_and_goes_on_from_what_was_kept(here: Here, data: str, model: str) -> None:
+    asked: dict[str, Any] = {"files": [data], "model": model, "size": "small", "steps": 40, "batch": 8}
+    first = here("shower-train", **asked)
+    assert {"Loss", "Gradient's norm"} <= set(first.titles)
+    assert len(first.files["curves.csv"].read_text().splitlines()) == 41
+    shown = [plot["title"] for message in first.messages for plot in message.get("show", ())]
+    assert "Loss" in shown
+    kept = {message["keep"]["name"]: message["keep"] for message in first.messages if "keep" in message}
     assert set(kept) == {"checkpoint.safetensors", "curves.csv"}
-    html = client.get(reverse("job", args=[job.pk])).content.decode()
-    check_page(html)
-    assert "Resume" in html
-    assert "Kept so far" in html
-    assert "Loss over the steps of the training" in html
-    curves = client.get(reverse("kept", args=[job.pk, kept["curves.csv"].pk]))
-    begun = len(b"".join(curves).splitlines()) - 1  # type: ignore[arg-type]
-    assert begun >= 1
-
-    # The rest of the training is made short by going on from near its end in another process: the same parameters.
-    again = services.retry(job, person)
-    assert [one.name for one in services.kept_of(again)] == ["checkpoint.safetensors", "curves.csv"]
-    seen: list[str] = []
-    real = services.append_log
-    with monkeypatch.context() as patch:
-
-        def log(one: Job, text: str) -> None:
-            seen.append(text)
-            real(one, text)
-            if "step " in text:
-                services.cancel(one)
-
-        patch.setattr(services, "append_log", log)
-        again = run_now(again)
-    said = "".join(seen)
-    assert "Going on with the training that was kept." in said
-    first = int(said.split("step ", 1)[1].split(":", 1)[0])
-    assert first > 30, "it begins behind the checkpoint, not at the first step"
+    assert kept["curves.csv"]["note"] == "up to step 3 of 40"
+    folder = first.files["curves.csv"].parent
+    again = here("shower-train", **asked, kept={name: folder / one["path"] for name, one in kept.items()})
+    assert any("Going on" in message.get("log", "") for message in again.messages)
+    steps = [message["log"] for message in again.messages if message.get("log", "").startswith("step ")]
+    assert steps[0].startswith("step 3:"), "two steps are done"
+    # The same training, to the last bit: what was interrupted ends with the same weights.
+    weights = [load_file(ran["shower-model"]) for ran in (first, again)]
+    assert all(bool((value == weights[1][name]).all()) for name, value in weights[0].items())
 
 
-def test_what_a_training_kept_is_dropped_once_it_is_done(person: Any, run_now: RunNow, data: LibraryFile) -> None:
-    job = run_now(services.submit(person, "shower-train", {"files": [str(data.pk)], **LONG}))
-    assert job.state == JobState.SUCCEEDED, job.error_message
-    assert not Kept.objects.exists()
-    assert len(text_of(job, "curves.csv").splitlines()) == 61
-    assert filetypes.FileType is not None
-    model = shower_train  # its slug names the file
-    assert model.ShowerTrain.slug == "shower-train"
-    assert {plot["title"] for plot in job.result["plots"]} >= {"Loss", "Parts of the loss", "Gradient's norm"}
+def test_a_network_is_adapted_distilled_and_exported(here: Here, data: str, tmp_path: Path) -> None:
+    teacher = here("shower-train", files=[data], model="transformer", size="small", steps=4, batch=8)["shower-model"]
+    other = str(showers(tmp_path / "other.h5", count=60, seed=3, name="odd"))
+    adapted = here("shower-adapt", files=[other], model=teacher, steps=4, batch=8, method="low-rank", rank=2)
+    assert adapted.result["facts"]["model"] == "transformer-adapted"
+    sampled = here("shower-sample", model=adapted["shower-model"], calorimeter="odd", showers=5, lowest=2, highest=8)
+    assert dataset.read(Path(sampled["showers"])).geometries == ("odd",)
+    student = here("shower-distill", files=[data], model=teacher, steps=4, batch=8, most=40)
+    assert student.result["facts"]["model"] == "distilled"
+    fitted = here("shower-train", files=[data])["shower-model"]
+    for slug in ("shower-adapt", "shower-distill"):
+        with pytest.raises(InputError, match="no network"):
+            here(slug, files=[data], model=fitted)
+    with pytest.raises(InputError, match="no network"):
+        here("shower-to-cpp", model=fitted)
 
 
-# --- bad input, through the portal ----------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_a_network_becomes_cpp(here: Here, data: str) -> None:
+    model = here("shower-train", files=[data], model="vae", size="small", steps=4, batch=8)["shower-model"]
+    # The calorimeter of the file's name has other voxels than this small grid; one of one's own fits.
+    geometry = here.folder / "small.yaml"
+    geometry.write_text(SMALL)
+    ran = here("shower-to-cpp", model=model, name="mine", geometry=str(geometry))
+    assert {"mine_showers.hpp", "FastShowers.hh", "example.cpp", "mine.zip", "mine.onnx"} == set(ran.files)
+    assert ran.result["notes"][0]["kind"] == "ok"
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------------------
 
 
 def broken(path: Path, change: Callable[[h5py.File], None]) -> Path:
@@ -329,54 +353,182 @@ def _no_energy(file: h5py.File) -> None:
     file["incident_energies"][2, 0] = -5
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (_drop, "incident_energies"),
-        (_nan, "NaN or infinity, first in shower 3"),
-        (_negative, "negative energies, first in shower 7"),
-        (_voxels, "have 72 voxels each, the geometry 2 x 4 x 1 = 8"),
-        (_no_energy, "number 2 is -5"),
-    ],
-)
-@pytest.mark.parametrize("slug", ["shower-inspect", "shower-train"])
-def test_bad_files_are_told(
-    person: Any, run_now: RunNow, tmp_path: Path, change: Callable[[h5py.File], None], said: str, slug: str
-) -> None:
-    file = stored(person, broken(tmp_path / "bad.h5", change))
-    job = run_now(services.submit(person, slug, {"files": [str(file.pk)]}))
-    assert job.state == JobState.FAILED
-    assert said in job.error_message
-    assert job.error_code != "internal"
-    assert job.error_hint
-    assert "0-" not in job.error_message, "the file is called as its owner calls it"
+BAD = [
+    (_drop, "incident_energies"),
+    (_nan, "NaN or infinity, first in shower 3"),
+    (_negative, "negative energies, first in shower 7"),
+    (_voxels, "have 72 voxels each, the geometry 2 x 4 x 1 = 8"),
+    (_no_energy, "number 2 is -5"),
+]
 
 
-def test_energies_and_geometries_that_do_not_fit_are_told(
-    person: Any, client: Client, run_now: RunNow, data: LibraryFile, tmp_path: Path
-) -> None:
-    client.force_login(person)
-    made = run_now(services.submit(person, "shower-train", {"files": [str(data.pk)]}))
-    model = str(kept_in_library(client, made, "shower-model").pk)
-    far = run_now(services.submit(person, "shower-sample", {"model": model, "lowest": 500, "highest": 900, "showers": 5}))
-    assert (far.state, far.error_code) == (JobState.FAILED, "showers.range")
-    assert "GeV" in far.error_message
+@pytest.mark.parametrize(("change", "said"), BAD)
+def test_bad_files_are_told(here: Here, data: str, tmp_path: Path, change: Callable[[h5py.File], None], said: str) -> None:
+    bad = str(broken(tmp_path / "bad.h5", change))
+    model = here("shower-train", files=[data], model="gflash")["shower-model"]
+    for slug, asked in (
+        ("shower-inspect", {"files": [bad]}),
+        ("shower-train", {"files": [bad]}),
+        ("shower-sample", {"model": model, "like": [bad]}),
+        ("shower-evaluate", {"model": model, "truth": [bad]}),
+        ("shower-evaluate", {"sample": [bad], "truth": [data]}),
+    ):
+        with pytest.raises(MLCoreError) as told:
+            here(slug, **asked)
+        assert said in str(told.value)
+        assert told.value.hint
+
+
+def test_energies_and_geometries_that_do_not_fit_are_told(here: Here, data: str, tmp_path: Path) -> None:
     voxels = CALORIMETERS["par04-siw"].voxels
     other = tmp_path / "other.h5"
     dataset.write(other, dataset.Records.of(np.ones((30, *voxels.shape), np.float32), np.full(30, 5e3), voxels))
-    file = stored(person, other)
-    wrong = run_now(services.submit(person, "shower-evaluate", {"truth": [str(file.pk)], "model": model}))
-    assert (wrong.state, wrong.error_code) == (JobState.FAILED, "showers.voxels")
-    assert "6 x 4 x 3" in wrong.error_message
+    for kind in ("parametrised", "vae"):
+        model = here("shower-train", files=[data], model=kind, size="small", steps=2)["shower-model"]
+        with pytest.raises(InputError, match="GeV is outside of") as far:
+            here("shower-sample", model=model, lowest=500, highest=900, showers=5)
+        assert far.value.code == "showers.range"
+        with pytest.raises(InputError, match="6 x 4 x 3") as wrong:
+            here("shower-evaluate", truth=[str(other)], model=model)
+        assert wrong.value.code == "showers.voxels"
+    with pytest.raises(InputError, match="no model of showers"):
+        here("shower-sample", model=str(other))
+    with pytest.raises(InputError) as unsaid:
+        here("shower-inspect", files=[str(other)], calorimeter="dataset3")
+    assert unsaid.value.code == "showers.voxels"
+
+
+# --- through a worker, and the pages --------------------------------------------------------------------------------------------
+
+
+def stored(person: Any, path: Path) -> LibraryFile:
+    return library.store_upload(person, path.name, [path.read_bytes()])
+
+
+def text_of(job: Job, name: str) -> bytes:
+    with default_storage.open(job.artifacts.get(name=name).path) as file:
+        return bytes(file.read())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_job_made_is_used_in_another(person: Any, client: Client, run_now: RunNow, data: str) -> None:
+    client.force_login(person)
+    file = stored(person, Path(data))
+    job = run_now(services.submit(person, "shower-train", {"files": [str(file.pk)], "model": "gflash"}))
+    assert job.state == JobState.SUCCEEDED, job.error_message
+    assert job.title == "GFlash of train.h5"
+    html = client.get(reverse("job", args=[job.pk])).content.decode()
+    check_page(html)
+    assert "data-showers=" in html
+    assert "portal/showers.js" in html
+    artifact = job.artifacts.get(kind="shower-model")
+    use = reverse("artifact-use", args=[job.pk, artifact.pk])
+    assert use in html
+    page = client.get(use).content.decode()
+    check_page(page)
+    assert "Sample showers" in page
+    answer = client.post(use, {"use": "shower-sample", "field": "model"})
+    kept = LibraryFile.objects.get(kind="shower-model")
+    assert answer["Location"] == f"{reverse('job-form', args=['shower-sample'])}?model={kept.pk}"
+    form = client.get(answer["Location"]).content.decode()
+    check_page(form)
+    assert f'<option value="{kept.pk}" selected>' in form
+    assert client.post(use)["Location"] == reverse("library-file", args=[kept.pk])
+    assert "Sample showers" in client.get(reverse("library-file", args=[kept.pk])).content.decode()
     with pytest.raises(services.JobRefusedError, match="shower-model"):
         services.submit(person, "shower-sample", {"model": str(file.pk)})
-    unsaid = run_now(services.submit(person, "shower-inspect", {"files": [str(file.pk)], "calorimeter": "dataset3"}))
-    assert (unsaid.state, unsaid.error_code) == (JobState.FAILED, "showers.voxels")
 
 
-def test_all_doors_know_the_job_types() -> None:
-    for slug in ("shower-simulate", "shower-train", "shower-sample", "shower-evaluate", "shower-inspect"):
-        job_type = registry.get(slug)
-        assert job_type.listed
-        assert job_type.phrases
-    assert not registry.get("shower-simulate-part").listed
+@pytest.mark.django_db(transaction=True)
+def test_strangers_cannot_use_what_a_job_made(person: Any, client: Client, run_now: RunNow, data: str) -> None:
+    from portal.accounts.models import User
+
+    job = run_now(services.submit(person, "shower-inspect", {"files": [str(stored(person, Path(data)).pk)]}))
+    assert job.state == JobState.SUCCEEDED, job.error_message
+    client.force_login(User.objects.create_user("eve", password="correct horse battery"))
+    artifact = job.artifacts.first()
+    assert artifact is not None
+    assert client.post(reverse("artifact-use", args=[job.pk, artifact.pk])).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bad_file_is_called_as_its_owner_calls_it(person: Any, run_now: RunNow, tmp_path: Path) -> None:
+    file = stored(person, broken(tmp_path / "bad.h5", _drop))
+    job = run_now(services.submit(person, "shower-inspect", {"files": [str(file.pk)]}))
+    assert job.state == JobState.FAILED
+    assert job.error_code != "internal"
+    assert "bad.h5" in job.error_message
+    assert "0-" not in job.error_message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancelled_training_is_gone_on_with(
+    person: Any, client: Client, run_now: RunNow, data: str, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.JOB_HEARTBEAT_SECONDS = 0.1
+    client.force_login(person)
+    file = stored(person, Path(data))
+    asked = {"files": [str(file.pk)], "model": "vae", "size": "small", "steps": 3000, "batch": 2}
+    real = services.check
+
+    def check(one: Job) -> services.Heartbeat:
+        """As somebody who presses the button once the page shows that something is kept."""
+        if Kept.objects.filter(job=one).count() == 2:
+            services.cancel(one)
+        return real(one)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "check", check)
+        job = run_now(services.submit(person, "shower-train", asked))
+    assert job.state == JobState.CANCELLED, "it was so fast that nobody could have cancelled it"
+    kept = {one.name: one for one in job.kept.all()}
+    assert set(kept) == {"checkpoint.safetensors", "curves.csv"}
+    html = client.get(reverse("job", args=[job.pk])).content.decode()
+    check_page(html)
+    assert "Resume" in html
+    assert "Kept so far" in html
+    assert "Loss over the steps of the training" in html
+    curves = b"".join(client.get(reverse("kept", args=[job.pk, kept["curves.csv"].pk])))  # type: ignore[arg-type]
+    begun = int(curves.splitlines()[-1].split(b",")[0])
+    assert begun >= 150
+
+    # The rest is not waited for: what ends a training well is tested above, in this process.
+    again = services.retry(job, person)
+    append = services.append_log
+
+    def log(one: Job, text: str) -> None:
+        append(one, text)
+        if "step " in text:
+            services.cancel(one)
+
+    monkeypatch.setattr(services, "append_log", log)
+    again = run_now(again)
+    assert again.state == JobState.CANCELLED
+    said = "".join(again.log_chunks.values_list("text", flat=True))
+    assert "Going on with the training that was kept." in said
+    assert int(said.split("step ", 1)[1].split(":", 1)[0]) > 150, "it begins behind the checkpoint"
+    assert services.kept_of(again), "it can be gone on with again"
+    services.delete(again)
+    services.delete(job)
+    assert not Kept.objects.exists()
+    assert not default_storage.exists(kept["curves.csv"].path)
+
+
+@pytest.mark.django_db
+def test_what_was_kept_is_dropped_when_the_job_that_went_on_with_it_is_done(person: Any, tmp_path: Path) -> None:
+    first = services.submit(person, "shower-train", {"files": [str(stored(person, showers(tmp_path / "a.h5", 40)).pk)]})
+    running = services.claim(str(first.pk), "a worker")
+    assert running is not None
+    (tmp_path / "state").write_text("half")
+    assert services.keep(running, tmp_path / "state", "state", "step 1")
+    assert services.keep(running, tmp_path / "state", "state", "step 2")
+    assert [(one.name, one.note) for one in services.kept_of(running)] == [("state", "step 2")]
+    assert services.disk_used(person) > 4
+    assert services.fail(running, "limit.wall", "too long")
+    assert not services.keep(running, tmp_path / "state", "state", "step 3"), "a run without its claim keeps nothing"
+    second = services.retry(Job.objects.get(pk=first.pk), person)
+    assert [one.note for one in services.kept_of(second)] == ["step 2"]
+    going_on = services.claim(str(second.pk), "a worker")
+    assert going_on is not None
+    assert services.succeed(going_on, {}, {}, [], [])
+    assert not Kept.objects.exists()
