@@ -123,7 +123,8 @@ def load(path: Path) -> Loaded:
         The file holds no model of showers, or one that this version does not know.
     """
     slug = _slug(path)
-    known = model_types()
+    # The module of that name first: the others would bring PyTorch along, which tables and formulas do without.
+    known = _types_in(slug) or model_types()
     if slug not in known:
         raise InputError(
             f"{path.name} holds a model {slug!r}, which is not known", hint=f"Known are {', '.join(sorted(known))}.",
@@ -133,7 +134,7 @@ def load(path: Path) -> Loaded:
     config = getattr(model, "config", None)
     voxels = getattr(model, "voxels", None) or config.voxels  # type: ignore[union-attr]
     geometries = tuple(getattr(config, "geometries", ()))
-    count = getattr(model, "parameters_count", None)
+    count: Any = getattr(model, "parameters_count", None)
     if count is None:
         count = getattr(model, "parameters", 0)
     return Loaded(model, slug, voxels, geometries, int(count))
@@ -142,20 +143,32 @@ def load(path: Path) -> Loaded:
 @cache
 def model_types() -> Mapping[str, type[ShowerModel]]:
     """Every class of `mlcore.showers.models` that can be saved and loaded, by its slug."""
+    found: dict[str, type[ShowerModel]] = {}
+    for name in _modules():
+        for slug, value in _types_in(name).items():
+            if slug in found:
+                raise RuntimeError(f"two models of showers are called {slug!r}")
+            found[slug] = value
+    return found
+
+
+def _modules() -> list[str]:
     from mlcore.showers import models
 
-    found: dict[str, type[ShowerModel]] = {}
-    for module_info in pkgutil.iter_modules(models.__path__):
-        module = importlib.import_module(f"{models.__name__}.{module_info.name}")
-        for value in vars(module).values():
-            if not (isinstance(value, type) and value.__module__ == module.__name__) or inspect.isabstract(value):
-                continue
-            slug = vars(value).get("slug")
-            if isinstance(slug, str):
-                if slug in found:
-                    raise RuntimeError(f"two models of showers are called {slug!r}")
-                found[slug] = value
-    return found
+    return sorted(info.name for info in pkgutil.iter_modules(models.__path__))
+
+
+def _types_in(name: str) -> dict[str, type[ShowerModel]]:
+    """The models of one module; none where there is no such module."""
+    if name not in _modules():
+        return {}
+    module = importlib.import_module(f"mlcore.showers.models.{name}")
+    return {
+        slug: value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not inspect.isabstract(value)
+        if isinstance(slug := vars(value).get("slug"), str)
+    }
 
 
 def _slug(path: Path) -> str:
@@ -166,7 +179,8 @@ def _slug(path: Path) -> str:
             if head.startswith(JSON_START):
                 found = json.loads(path.read_text(encoding="utf-8"))["model"]
             elif head.startswith(b"PK"):
-                with np.load(path, allow_pickle=False) as arrays:
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as arrays:
                     found = json.loads(arrays["description"].tobytes())["model"]
             else:
                 length = int.from_bytes(head[:SAFETENSORS_LENGTH], "little")

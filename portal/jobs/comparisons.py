@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from portal.jobs.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, number, ticks
 
@@ -18,6 +19,8 @@ COLOURS = ("m1", "m2", "e-torch", "e-tf", "e-xgb", "e-tree", "e-sofie", "e-skl")
 RATIO_TOP, RATIO_BOTTOM = 236, 290
 RATIO_LOW, RATIO_HIGH = 0.5, 1.5
 LEGEND_LETTER = 6.3
+Numbers = Sequence[float] | Any
+"""A sequence, or an array of one axis."""
 MOST_LETTERS = 26
 DECADES = 6
 """Of a logarithmic axis that begins at the smallest value: less is cut off."""
@@ -73,8 +76,8 @@ class Line:
     """One series: contents of bins with their errors, which may be empty."""
 
     name: str
-    values: Sequence[float]
-    errors: Sequence[float] = ()
+    values: Numbers
+    errors: Numbers = ()
 
     def error(self, place: int) -> float:
         """Of a bin; 0 where none is known."""
@@ -82,7 +85,7 @@ class Line:
 
 
 def against(
-    edges: Sequence[float],
+    edges: Numbers,
     reference: Line,
     models: Sequence[Line] = (),
     *,
@@ -247,8 +250,7 @@ def scatter(points: Sequence[Point], *, floor: float | None, x_title: str, y_tit
     heights = [value for point in points for value in (point.y - point.error, point.y + point.error)]
     y = _axis([*heights, *([floor] if floor is not None else [])], BOTTOM, TOP, log=log_y, zero=False)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">', *_grid(y)]
-    for tick in x.ticks():
-        parts.append(f'<path class="gr" d="M{x.at(tick)} {TOP}V{BOTTOM}"/>')
+    parts += [f'<path class="gr" d="M{x.at(tick)} {TOP}V{BOTTOM}"/>' for tick in x.ticks()]
     parts += _x_ticks(x, BOTTOM)
     if floor is not None:
         parts.append(f'<path class="ref-l" d="M{LEFT} {y.at(floor)}H{RIGHT}"/>')

@@ -134,7 +134,7 @@ class Artifact(models.Model):
 
 
 class Kept(models.Model):
-    """A file that a run keeps while it goes on, such as a checkpoint: another run of the job starts from it. Dropped on success."""
+    """A file that a run keeps while it goes on, such as a checkpoint, for another run to start from. Dropped on success."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="kept")

@@ -185,7 +185,7 @@ def delete(job: Job) -> None:
     paths = [
         path
         for files in (Artifact.objects, Kept.objects)
-        for path in files.filter(Q(job=job) | Q(job__parent=job)).values_list("path", flat=True)  # type: ignore[attr-defined]
+        for path in files.filter(Q(job=job) | Q(job__parent=job)).values_list("path", flat=True)
     ]
     job.delete()
     transaction.on_commit(lambda: remove_stored(paths))

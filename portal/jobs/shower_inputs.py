@@ -205,7 +205,7 @@ def network_of(context: JobContext, file: str) -> tuple[Loaded, NeuralModel]:
     if not isinstance(found.model, NeuralModel):
         raise InputError(
             f"{context.name(file)} is a model {found.slug}, which is no network",
-            hint="Give a VAE, a transformer or a distilled one. GFlash is C++ already: kernels/include/kernels/showers/gflash.hpp.",
+            hint="Give a VAE, a transformer or a distilled one. GFlash is C++ already: kernels/showers/gflash.hpp.",
             code="showers.model",
         )
     return found, found.model

@@ -177,7 +177,7 @@ def write_events(context: JobContext, samples: Sequence[tuple[str, Records]], ti
     return Events(
         title,
         EVENTS_FILE,
-        "Drag or use the arrow keys to turn. Colour and opacity rise with the logarithm of the voxel's energy, the same in all views.",
+        "Drag or use the arrow keys to turn, + and - for the size. Colours: a voxel's energy by its logarithm, one scale.",
     )
 
 
@@ -348,9 +348,13 @@ def energy_plot(overview: Overview) -> Plot:
     counts = np.histogram(overview.energy, edges)[0]
     line = Line("showers", counts.astype(float), np.sqrt(counts))
     svg = comparisons.against(
-        edges, line, x_title="energy of the particle [MeV]", y_title="Showers in a bin", label="Distribution of the particles' energies",
+        edges,
+        line,
+        x_title="energy of the particle [MeV]",
+        y_title="Showers in a bin",
+        label="Distribution of the particles' energies",
         log_x=True,
-    )  # fmt: skip
+    )
     return Plot(
         "Energies of the particles",
         svg,

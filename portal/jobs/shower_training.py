@@ -263,8 +263,8 @@ def handed_out(
     truth = (unseen if len(unseen) else showers.training).above(threshold)
     truth = truth[spread(truth.energy, MOST_COMPARED)]
     own_showers = dataset.Records.of(
-        model.like(truth, seed=params.seed), truth.energy, truth.voxels, theta=truth.theta, phi=truth.phi, particle=truth.particle,
-        geometry=truth.geometry, geometries=truth.geometries,
+        model.like(truth, seed=params.seed), truth.energy, truth.voxels, theta=truth.theta, phi=truth.phi,
+        particle=truth.particle, geometry=truth.geometry, geometries=truth.geometries,
     )  # fmt: skip
     rows = spread(truth.energy, pages.EVENTS_SHOWN)
     view = pages.write_events(context, [("Simulation", truth[rows]), (name, own_showers[rows])], "Model beside simulation")

@@ -242,7 +242,7 @@ def kept(request: HttpRequest, job_id: uuid.UUID, kept_id: uuid.UUID) -> HttpRes
 @login_required
 @require_http_methods(["GET", "POST"])
 def artifact_use(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> HttpResponse:
-    """What a file that a job made can be used for; sent, it puts the file into the library and opens the form of a job with it."""
+    """What a file that a job made can be used for; sent, it puts the file into the library and opens a form with it."""
     job = _visible_or_404(request, job_id)
     found = get_object_or_404(Artifact, pk=artifact_id, job=job)
     user: Any = request.user

@@ -99,7 +99,7 @@ class ShowerToCpp(JobType[ShowerToCppParams]):
                 Note(
                     "act",
                     "The Geant4 model is an example to start from.",
-                    "It is compiled against stand-ins for Geant4's headers in the project's tests, and was not run within Geant4.",
+                    "The project's tests compile it against stand-ins for Geant4's headers; it was not run within Geant4.",
                 ),
             ),
             figures=(

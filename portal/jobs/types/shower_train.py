@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mlcore.toolchain.sandbox import GIB, Limits
 from portal.jobs import shower_training as making
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from mlcore.showers.dataset import Records
     from mlcore.showers.models.neural import NeuralModel
 
-TITLES = {
-    "parametrised": "Parametrised, fitted", "gflash": "GFlash, formulas", "vae": "VAE, a network", "transformer": "Transformer, a network",
-}  # fmt: skip
+TITLES: dict[str, JsonValue] = {
+    "parametrised": "Parametrised, fitted",
+    "gflash": "GFlash, formulas",
+    "vae": "VAE, a network",
+    "transformer": "Transformer, a network",
+}
 MODEL_HELP = """- **Parametrised**: histograms of layers and shapes, fitted in seconds; one particle, direction and calorimeter.
 - **GFlash**: formulas; the response and the resolution come from the showers.
-- **VAE**, **transformer**: networks; energy, angles, particle and calorimeter are conditions. The transformer is the better one and takes
-  far longer to train and to sample; distil it afterwards.
+- **VAE**, **transformer**: networks; energy, angles, particle and calorimeter are conditions. The transformer is better and
+  takes far longer to train and to sample; distil it afterwards.
 """
 
 
@@ -75,7 +78,7 @@ class ShowerTrain(JobType[ShowerTrainParams]):
     Params = ShowerTrainParams
 
     def name_run(self, params: ShowerTrainParams, files: Mapping[str, str]) -> str:
-        return making.title(TITLES[params.model].split(",")[0], params, files)
+        return making.title(str(TITLES[params.model]).split(",")[0], params, files)
 
     def run(self, context: JobContext, params: ShowerTrainParams) -> Result:
         showers = Showers.of(context, params)
@@ -156,10 +159,10 @@ def network(kind: str, size: str, records: Records, threshold: float) -> NeuralM
         "geometries": records.geometries,
         "threshold": threshold,
     }
-    small = size == "small"
     if kind == "vae":
-        return VAE(VAEConfig(**common, **({"latent": 8, "hidden": 64, "channels": 8} if small else {})))
-    sizes = (
-        {"width": 48, "depth": 2, "heads": 4, "layer_width": 64, "layer_depth": 2, "steps": 8, "layer_steps": 4} if small else {}
-    )
+        sizes: dict[str, Any] = {"latent": 8, "hidden": 64, "channels": 8}
+        return VAE(VAEConfig(**common, **(sizes if size == "small" else {})))
+    sizes = {"width": 48, "depth": 2, "heads": 4, "layer_width": 64, "layer_depth": 2, "steps": 8, "layer_steps": 4}
+    if size != "small":
+        sizes = {}
     return Transformer(TransformerConfig(**common, patch=fitting_patch(records.voxels.shape), **sizes))

@@ -120,7 +120,7 @@ def test_all_doors_know_the_job_types() -> None:
         assert job_type.listed
         assert job_type.phrases
     assert not registry.get("shower-simulate-part").listed
-    assert list(registry.get("shower-train").schema()["properties"])[0] == "files"
+    assert next(iter(registry.get("shower-train").schema()["properties"])) == "files"
 
 
 @pytest.mark.django_db
@@ -468,7 +468,7 @@ def test_a_cancelled_training_is_gone_on_with(
     settings.JOB_HEARTBEAT_SECONDS = 0.1
     client.force_login(person)
     file = stored(person, Path(data))
-    asked = {"files": [str(file.pk)], "model": "vae", "size": "small", "steps": 3000, "batch": 2}
+    asked = {"files": [str(file.pk)], "model": "vae", "size": "small", "steps": 1200, "batch": 2}
     real = services.check
 
     def check(one: Job) -> services.Heartbeat:
@@ -490,7 +490,7 @@ def test_a_cancelled_training_is_gone_on_with(
     assert "Loss over the steps of the training" in html
     curves = b"".join(client.get(reverse("kept", args=[job.pk, kept["curves.csv"].pk])))  # type: ignore[arg-type]
     begun = int(curves.splitlines()[-1].split(b",")[0])
-    assert begun >= 150
+    assert begun >= 60
 
     # The rest is not waited for: what ends a training well is tested above, in this process.
     again = services.retry(job, person)
@@ -506,7 +506,7 @@ def test_a_cancelled_training_is_gone_on_with(
     assert again.state == JobState.CANCELLED
     said = "".join(again.log_chunks.values_list("text", flat=True))
     assert "Going on with the training that was kept." in said
-    assert int(said.split("step ", 1)[1].split(":", 1)[0]) > 150, "it begins behind the checkpoint"
+    assert int(said.split("step ", 1)[1].split(":", 1)[0]) > 60, "it begins behind the checkpoint"
     assert services.kept_of(again), "it can be gone on with again"
     services.delete(again)
     services.delete(job)
