@@ -248,7 +248,7 @@ def _written(context: JobContext, report: Report, truth: Records, made: Records,
     profiles = draw_profiles(truth.showers, made.showers, truth.voxels, truth_name="simulation", model_name=name)
     save_short_pdf(report, pdf_path, only=wanted, further=[profiles], truth_name="simulation", model_name=name)
     context.artifact(pdf_path, kind="report", title=f"The figures, with ratios; {len(layers)} of the layers")
-    context.artifact(json_path, kind="report", title="All numbers, histograms and errors")
+    context.artifact(json_path, kind="numbers", title="All numbers, histograms and errors")
 
 
 def _figures(report: Report) -> tuple[Figure, ...]:

@@ -261,7 +261,7 @@ def test_gflash_is_fitted_to_a_dataset(here: Here, data: str, tmp_path: Path) ->
 
 def test_a_dataset_is_inspected(here: Here, data: str) -> None:
     ran = here("shower-inspect", files=[data], view=3)
-    report = json.loads(Path(ran["report"]).read_text())
+    report = json.loads(Path(ran["numbers"]).read_text())
     assert report["showers"] == 240
     assert report["response"]["mean"] == pytest.approx(1, abs=0.1)
     drawn = json.loads(Path(ran["events"]).read_text())
