@@ -95,12 +95,6 @@ def looked_at(page: Page, samples: int) -> None:
     page.get_by_role("button", name="Reset view").click()
     expect(first).to_have_attribute("data-view", view or "")
     page.get_by_label("Shower", exact=True).select_option("0")
-    import os
-
-    if os.environ.get("SHOTS"):
-        page.get_by_label("Least energy of a voxel").fill("0")
-        page.get_by_label("Shower", exact=True).select_option(index=6)
-        page.screenshot(path=f"{os.environ['SHOTS']}/{page.url[-6:]}.png", full_page=True)
 
 
 def simulated(page: Page, portal: Portal, geometry: Path, count: int) -> None:
