@@ -11,9 +11,6 @@ PYTHON := $(shell for p in $(BIN)/python python3.13 python3.12 python3.11 python
 	done; echo python3)
 endif
 
-# Tests run in two processes, a file in one of them. ARGS="-n 0" runs them in one.
-SIDE_BY_SIDE := -n 2 --dist loadfile
-
 # PORT=... is the port of this run.
 ifdef PORT
 export ML4EP_PORT := $(PORT)
@@ -34,10 +31,10 @@ dev:
 	@$(PYTHON) portal/bootstrap.py --dev
 
 test: dev  ## the tests, without the slow ones
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not gpu" $(ARGS)
+	@$(BIN)/python -m tests -m "not slow and not gpu" $(ARGS)
 
 test-all: dev  ## every test that this machine can run
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not gpu" $(ARGS)
+	@$(BIN)/python -m tests -m "not gpu" $(ARGS)
 
 check: dev  ## formatting, lint, types, floors, and what Django says about the project
 	$(BIN)/ruff format --check .
