@@ -7,6 +7,7 @@ what one was trained on, how, and how good it is.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from mlcore.errors import DataError, InputError
 from mlcore.showers.models.base import ShowerModel
@@ -53,8 +54,7 @@ def load_model(source: Path | str) -> ShowerModel:
         return GFlash.load(source)
     if suffix == ".npz":
         return Parametrised.load(source)
-    network: ShowerModel = load_network(source)
-    return network
+    return cast("ShowerModel", load_network(source))
 
 
 def card(name: str) -> str:

@@ -1,4 +1,4 @@
-"""``ml4ep showers``: calorimeter showers on this machine: geometries, full simulation, its validation. Models: `shower_models`."""
+"""``ml4ep showers``: calorimeter showers on this machine: geometries, full simulation, validation; models: `shower_models`."""
 
 from __future__ import annotations
 
