@@ -344,14 +344,16 @@ def _range(records: Records) -> tuple[float, float]:
 
 def _settings(given: list[str] | None, config_type: Any) -> dict[str, Any]:
     """Sizes of a model from NAME=VALUE; lists are tuples."""
-    known = {field.name for field in fields(config_type)} - {"voxels", "lowest", "highest", "geometries", "threshold"}
+    known = {field.name: field.type for field in fields(config_type)}
+    for name in ("voxels", "lowest", "highest", "geometries", "threshold"):
+        del known[name]
     found = {}
     for text in given or ():
         name, _, value = text.partition("=")
         if name not in known:
             raise CommandError(f"the model has no size {name!r}; it has {', '.join(sorted(known))}")
         try:
-            number = json.loads(value)
+            number = value if known[name] == "str" else json.loads(value)
         except ValueError as error:
             raise CommandError(f"{value!r} is no number; write {name}=4, or {name}=[3,8,9] for several") from error
         found[name] = tuple(number) if isinstance(number, list) else number
