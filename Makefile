@@ -16,7 +16,7 @@ ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches conformance operators licences lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches bench-showers conformance operators licences lock clean clean-data
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-networks: dev  ## the networks against their peers; ARGS=--quick for a loo
 
 bench-batches: dev  ## the loader of batches against its peers; ARGS=--quick for a look
 	@$(BIN)/python -m benchmarks batches $(ARGS)
+
+bench-showers: dev  ## models of showers against the full simulation; ARGS=--quick for a look
+	@$(BIN)/python -m benchmarks showers $(ARGS)
 
 conformance: dev  ## ONNX's own backend tests against the generated code, with a reason for each that fails
 	@$(BIN)/python -m mlcore.networks.conformance --jobs 2 $(ARGS)
