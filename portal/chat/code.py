@@ -36,6 +36,7 @@ from portal.jobs.models import Artifact, Job, JobState
 log = logging.getLogger(__name__)
 
 TYPE = "run-root-code"
+FAULTY = ("failed", "timed_out", "ran_with_errors")  # what there is to mend
 MOST_BLOCKS = 3  # of an answer that are run by themselves
 STEP_SECONDS = 1  # between two looks at the jobs of an answer
 LOST_SECONDS = 240.0  # a chain that has not gone on for this long is lost; the model may take two minutes for a repair
@@ -68,7 +69,9 @@ class ShownPicture:
 class ShownRun:
     """What came of running code, as a page shows it: ``state`` names the badge."""
 
-    state: str = "none"  # "none", "wait", "run", "ran", "failed", "timed_out", "not_run", "refused", "cancelled"
+    state: str = "none"
+    """``"none"``, ``"wait"``, ``"run"``, ``"ran"``, ``"ran_with_errors"``, ``"failed"``, ``"timed_out"``, ``"not_run"``,
+    ``"refused"`` or ``"cancelled"``."""
     error: str = ""
     output: str = ""
     messages: str = ""
@@ -85,7 +88,7 @@ class ShownRun:
     @property
     def quiet(self) -> bool:
         """Whether nothing in its messages needs a look."""
-        return self.state == "ran" and "Error in <" not in self.messages
+        return self.state == "ran"
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ def _step(turn: Turn, entry: Record) -> bool:
     job = Job.objects.filter(pk=entry["job"]).first()
     if job is None or job.active:
         return job is not None
-    if shown_run(job).state not in ("failed", "timed_out"):
+    if shown_run(job).state not in FAULTY:
         return False
     repair = entry.get("repair")
     if repair is None:
@@ -381,7 +384,7 @@ def shown(turn: Turn) -> dict[int, ShownBlock]:
         entry = entries.get(block.n, {})
         repair = entry.get("repair", {})
         run = run_of(entry)
-        unmended = going_on and entry.get("auto") and run.state in ("failed", "timed_out") and not repair
+        unmended = going_on and entry.get("auto") and run.state in FAULTY and not repair
         return ShownBlock(
             block.n, block.language, block.text, run, reverse("turn-code", args=[turn.pk, block.n]),
             offered=settings.ENV.run_code != "never",

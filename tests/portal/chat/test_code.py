@@ -87,6 +87,23 @@ class TestAutomatic:
         assert "ROOT 6.40.00" in page
         assert "load delay" not in page
 
+    def test_code_that_ran_with_errors_says_so_and_is_mended(
+        self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, client: Any
+    ) -> None:
+        turn, model = ask(person, ANSWER, MENDED, monkeypatch=monkeypatch)
+        first = Job.objects.get()
+        reported = "Error in <TH1::Fit>: Unknown function: gauss"
+        end(first, "ran_with_errors", error=reported, output="went on", messages=reported)
+        go_on(turn, sent)
+        assert reported in "\n".join(message.content for message in model.requests[-1])
+        end(Job.objects.exclude(pk=first.pk).get(), "ran")
+        go_on(turn, sent)
+        client.force_login(person)
+        page = client.get(f"/ask/{turn.conversation_id}").text
+        assert "ran with errors in 1.2" in page
+        assert "Error in &lt;TH1::Fit&gt;" in page
+        assert "First error" in page
+
     def test_failing_code_is_mended_once(
         self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, client: Any
     ) -> None:
