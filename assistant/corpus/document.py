@@ -115,6 +115,10 @@ class Source(Protocol):
 class RemoteSource(Protocol):
     """A kind whose entries may be elsewhere: they are brought to this machine before they are read."""
 
+    def elsewhere(self, entry: SourceEntry) -> bool:
+        """Whether bringing `entry` here takes the network."""
+        ...
+
     def fetch(self, entry: SourceEntry, cache: Path, log: Log) -> SourceEntry:
         """`entry`, with a location on this machine; what is downloaded is kept in `cache`, brought up to date each time."""
         ...

@@ -42,6 +42,10 @@ class RootSources:
         if Remote.parse(entry.location) is None:
             self._root(entry)
 
+    def elsewhere(self, entry: SourceEntry) -> bool:
+        """Whether the location is an address of another machine; a malformed one is refused by `check` and `fetch`."""
+        return "://" in entry.location.removeprefix("file://") or "@" in entry.location.partition("/")[0]
+
     def fetch(self, entry: SourceEntry, cache: Path, log: Log) -> SourceEntry:
         """`entry` with the path of a checkout on this machine, brought up to date where the location is an address."""
         remote = Remote.parse(entry.location)

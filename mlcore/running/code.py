@@ -22,7 +22,7 @@ from mlcore.toolchain import sandbox
 from mlcore.toolchain.sandbox import GIB, Limits, Outcome
 
 Language = Literal["cpp", "python"]
-Status = Literal["ran", "failed", "timed_out", "not_run"]
+Status = Literal["ran", "ran_with_errors", "failed", "timed_out", "not_run"]
 
 CODE_CHARACTERS = 100_000
 OUTPUT_BYTES = 64 * 1024
@@ -39,6 +39,7 @@ _ENDINGS = {
     "cancelled": "it was cancelled",
 }
 _PR_SET_DUMPABLE = 4
+_REPORT = re.compile(r"\s*(?:(?:Sys)?Error in <|Fatal in <|\[#\d+\] (?:ERROR|FATAL):)")
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class CodeRun:
     Attributes
     ----------
     status
-        ``"ran"``: to its end, without an error; ``"failed"``; ``"timed_out"``; ``"not_run"``: there is no sandbox to run it in,
-        or no ROOT to run it with.
+        ``"ran"``: to its end, without an error; ``"ran_with_errors"``: to its end, but ROOT or RooFit reported an error on the
+        way; ``"failed"``; ``"timed_out"``; ``"not_run"``: there is no sandbox to run it in, or no ROOT to run it with.
     output, messages
         What it wrote to standard output and standard error, the middle left out where that is long.
     error
-        Why it did not run to its end, in one line; empty where it did.
+        Why it did not run to its end, or the first error that was reported, in one line; empty where there was none.
     pictures
         The canvases at its end, figures of matplotlib, and PNG files that it wrote.
     left_out
@@ -303,10 +304,16 @@ def _came_of(outcome: Outcome, request: Mapping[str, str], limits: Limits, scrat
         status = "timed_out" if outcome.reason in ("wall", "cpu") else "failed"
         error = _sentence(_ENDINGS[outcome.reason].format(limits))
     elif ended:
-        status = "ran"
+        error = _reported(outcome)
+        status = "ran_with_errors" if error else "ran"
     else:
         error = _first_error(outcome, request["language"])
     return CodeRun(status, outcome.stdout, outcome.stderr, error, tuple(found), left_out, outcome.seconds, version)
+
+
+def _reported(outcome: Outcome) -> str:
+    """The first error that ROOT's or RooFit's message service wrote down; the code went on after it."""
+    return next((line.strip() for line in f"{outcome.stderr}\n{outcome.stdout}".splitlines() if _REPORT.match(line)), "")[:500]
 
 
 def _first_error(outcome: Outcome, language: str) -> str:

@@ -94,7 +94,7 @@ def adapt(
             if isinstance(module, Scales):
                 module.fitted.zero_()
     _choose(adapted, method, rank, seed=(config or TrainingConfig()).seed)
-    trained = adapted.parameters_count
+    trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     result = train(adapted, records, folder, config, cancelled=cancelled, progress=progress)
     if result.finished:
         _merge(adapted)
@@ -148,7 +148,7 @@ def _choose(model: NeuralModel, method: Method, rank: int, seed: int) -> None:
     if method == "full":
         return
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(method == "bias" and (parameter.ndim == 1 or name.endswith("bias")))
+        parameter.requires_grad_(parameter.requires_grad and method == "bias" and (parameter.ndim == 1 or name.endswith("bias")))
     if method == "low-rank":
         generator = torch.Generator().manual_seed(seed)
         for layer in [module for module in model.modules() if isinstance(module, nn.Linear)]:

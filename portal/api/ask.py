@@ -10,6 +10,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router, Schema, Status
 from pydantic import ConfigDict, Field
 
+from portal.accounts.models import User
 from portal.api.auth import person
 from portal.api.errors import ApiError, not_found, refusals
 from portal.api.turn_events import POLL_SECONDS, follow, passages
@@ -201,10 +202,15 @@ def feedback(request: HttpRequest, turn_id: uuid.UUID, payload: Judgement) -> An
     return Status(204, None)
 
 
-@retrieval.post("", response={200: Found} | refusals(422, 429, 503), operation_id="retrieve", summary="Find passages for a query")
-def retrieve(request: HttpRequest, payload: Search) -> Any:
-    """The passages for a query, best first, without an answer. The assistant's worker searches; this waits for it."""
-    turn = services.ask(person(request), payload.query, options={"retrieve_only": True, "k": payload.k})
+def search(owner: User, query: str, k: int) -> dict[str, Any]:
+    """The fields of `Found`: the assistant's worker searches, and this waits for it.
+
+    Raises
+    ------
+    ApiError
+        There is no index, or no assistant to search it.
+    """
+    turn = services.ask(owner, query, options={"retrieve_only": True, "k": k})
     turn = services.wait(turn, SEARCH_SECONDS)
     if turn.state == TurnState.FAILED:
         raise ApiError(503, turn.error, hint=turn.hint, code="index.unavailable")
@@ -213,3 +219,9 @@ def retrieve(request: HttpRequest, payload: Search) -> Any:
         hint = "The assistant may be starting; GET /api/v1/status says what works. Try again in a moment."
         raise ApiError(503, f"The search was not done after {SEARCH_SECONDS:g} s.", hint=hint, code="assistant.busy")
     return {"query": turn.question, "passages": passages(turn) or [], "timings": turn.answer.get("timings", {})}
+
+
+@retrieval.post("", response={200: Found} | refusals(422, 429, 503), operation_id="retrieve", summary="Find passages for a query")
+def retrieve(request: HttpRequest, payload: Search) -> Any:
+    """The passages for a query, best first, without an answer. The assistant's worker searches; this waits for it."""
+    return search(person(request), payload.query, payload.k)

@@ -6,7 +6,7 @@ from importlib import metadata
 
 from ninja import NinjaAPI
 
-from portal.api import ask, auth, conversations, errors, files, job_types, jobs, me, status
+from portal.api import ask, auth, conversations, errors, files, job_types, jobs, me, status, symbols
 
 DESCRIPTION = """Everything the pages do, for programs.
 
@@ -31,6 +31,7 @@ api.add_router("jobs", jobs.router)
 api.add_router("files", files.router)
 api.add_router("ask", ask.router)
 api.add_router("retrieve", ask.retrieval)
+api.add_router("symbols", symbols.router)
 api.add_router("conversations", conversations.router)
 api.add_router("use", conversations.use)
 api.add_router("status", status.router)

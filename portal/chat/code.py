@@ -16,26 +16,28 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.chat import render
 from portal.chat.models import Conversation, Turn, TurnState
+from portal.chat.redact import redacted
 from portal.jobs import services as jobs
 from portal.jobs.models import Artifact, Job, JobState
 
 log = logging.getLogger(__name__)
 
 TYPE = "run-root-code"
+FAULTY = ("failed", "timed_out", "ran_with_errors")  # what there is to mend
 MOST_BLOCKS = 3  # of an answer that are run by themselves
 STEP_SECONDS = 1  # between two looks at the jobs of an answer
 LOST_SECONDS = 240.0  # a chain that has not gone on for this long is lost; the model may take two minutes for a repair
@@ -62,13 +64,16 @@ class ShownPicture:
 
     url: str
     title: str
+    artifact: str = ""
 
 
 @dataclass(frozen=True)
 class ShownRun:
     """What came of running code, as a page shows it: ``state`` names the badge."""
 
-    state: str = "none"  # "none", "wait", "run", "ran", "failed", "timed_out", "not_run", "refused", "cancelled"
+    state: str = "none"
+    """``"none"``, ``"wait"``, ``"run"``, ``"ran"``, ``"ran_with_errors"``, ``"failed"``, ``"timed_out"``, ``"not_run"``,
+    ``"refused"`` or ``"cancelled"``."""
     error: str = ""
     output: str = ""
     messages: str = ""
@@ -85,7 +90,7 @@ class ShownRun:
     @property
     def quiet(self) -> bool:
         """Whether nothing in its messages needs a look."""
-        return self.state == "ran" and "Error in <" not in self.messages
+        return self.state == "ran"
 
 
 @dataclass(frozen=True)
@@ -217,8 +222,7 @@ def run_now(owner: User, language: str, text: str, *, seconds: float = 100.0) ->
 def forget(conversation: Conversation) -> None:
     """Remove the runs of a conversation's code: their parameters are pieces of it. One that runs right now is ended and stays."""
     answers = [each for turn in conversation.turns.all() for each in (turn.answer, *(old["answer"] for old in turn.earlier))]
-    blocks = [block for answer in answers for block in answer.get("code", {}).get("blocks", ())]
-    ids = [one for block in blocks for one in (block.get("job"), block.get("repair", {}).get("job")) if one]
+    ids = [one for answer in answers for one in _jobs_of(answer)]
     for job in Job.objects.filter(pk__in=ids, type=TYPE, owner=conversation.owner_id):
         jobs.cancel(job)
         job.refresh_from_db()
@@ -253,7 +257,7 @@ def _step(turn: Turn, entry: Record) -> bool:
     job = Job.objects.filter(pk=entry["job"]).first()
     if job is None or job.active:
         return job is not None
-    if shown_run(job).state not in ("failed", "timed_out"):
+    if shown_run(job).state not in FAULTY:
         return False
     repair = entry.get("repair")
     if repair is None:
@@ -328,6 +332,12 @@ def _send(turn_id: uuid.UUID, chain: str, *, after: float) -> None:
 # --- the record -----------------------------------------------------------------------------------------------------------------
 
 
+def _jobs_of(answer: Mapping[str, Any]) -> list[str]:
+    """The jobs that ran an answer's code."""
+    entries = answer.get("code", {}).get("blocks", ())
+    return [one for entry in entries for one in (entry.get("job"), entry.get("repair", {}).get("job")) if one]
+
+
 def _entry(turn: Turn, number: int) -> Record:
     return next((one for one in turn.answer.get("code", {}).get("blocks", ()) if one["n"] == number), {})
 
@@ -364,7 +374,7 @@ def shown(turn: Turn) -> dict[int, ShownBlock]:
     blocks = blocks_of(turn.text)
     record = turn.answer.get("code", {})
     entries = {entry["n"]: entry for entry in record.get("blocks", ())}
-    ids = [one for entry in entries.values() for one in (entry.get("job"), entry.get("repair", {}).get("job")) if one]
+    ids = _jobs_of(turn.answer)
     found = {str(job.pk): job for job in Job.objects.filter(pk__in=ids)} if ids else {}
     pictures = _pictures(found)
     going_on = record.get("state") == "open"
@@ -381,7 +391,7 @@ def shown(turn: Turn) -> dict[int, ShownBlock]:
         entry = entries.get(block.n, {})
         repair = entry.get("repair", {})
         run = run_of(entry)
-        unmended = going_on and entry.get("auto") and run.state in ("failed", "timed_out") and not repair
+        unmended = going_on and entry.get("auto") and run.state in FAULTY and not repair
         return ShownBlock(
             block.n, block.language, block.text, run, reverse("turn-code", args=[turn.pk, block.n]),
             offered=settings.ENV.run_code != "never",
@@ -392,6 +402,47 @@ def shown(turn: Turn) -> dict[int, ShownBlock]:
         )  # fmt: skip
 
     return {n: show(block) for n, block in blocks.items()}
+
+
+def shown_to_others(turn: Turn, text: str, until: datetime, picture_url: Callable[[str], str]) -> dict[int, ShownBlock]:
+    """The blocks of an answer for those who have a share link: what came of runs that had ended when it was shared.
+
+    Parameters
+    ----------
+    text
+        The answer as they see it.
+    picture_url
+        Where they find a picture, by its artefact.
+    """
+    ended = {str(job) for job in _ended(turn, until).values_list("pk", flat=True)}
+
+    def public(run: ShownRun) -> ShownRun:
+        if run.job not in ended:
+            return ShownRun()
+        pictures = tuple(replace(each, url=picture_url(each.artifact)) for each in run.pictures)
+        return replace(
+            run, pictures=pictures, job="",
+            error=redacted(run.error), output=redacted(run.output), messages=redacted(run.messages),
+        )  # fmt: skip
+
+    ours, theirs = shown(turn), blocks_of(text)
+    found: dict[int, ShownBlock] = {}
+    for n, block in theirs.items():
+        known = ours.get(n)
+        run, mended_run = (public(known.run), public(known.mended_run)) if known else (ShownRun(), ShownRun())
+        mended = redacted(known.mended) if known and mended_run.state != "none" else ""
+        found[n] = ShownBlock(n, block.language, block.text, run, "", offered=False, mended=mended, mended_run=mended_run)
+    return found
+
+
+def shared_picture(turns: Iterable[Turn], artifact: uuid.UUID, until: datetime) -> Artifact | None:
+    """A picture that the code of one of these answers drew before ``until``."""
+    jobs_then = [job for turn in turns for job in _ended(turn, until)]
+    return Artifact.objects.filter(pk=artifact, kind="picture", job__in=jobs_then).first()
+
+
+def _ended(turn: Turn, until: datetime) -> QuerySet[Job]:
+    return Job.objects.filter(pk__in=_jobs_of(turn.answer), type=TYPE, owner=turn.owner_id, finished_at__lte=until)
 
 
 def shown_tutorial(owner: User, place: str) -> ShownBlock:
@@ -430,6 +481,7 @@ def shown_run(job: Job, pictures: tuple[ShownPicture, ...] = ()) -> ShownRun:
 def _pictures(found: Mapping[str, Job]) -> dict[str, tuple[ShownPicture, ...]]:
     pictures: dict[str, tuple[ShownPicture, ...]] = {}
     for artifact in Artifact.objects.filter(job__in=list(found), kind="picture").order_by("name"):
-        one = ShownPicture(reverse("artifact", args=[artifact.job_id, artifact.pk]), artifact.title or artifact.name)
+        url = reverse("artifact", args=[artifact.job_id, artifact.pk])
+        one = ShownPicture(url, artifact.title or artifact.name, str(artifact.pk))
         pictures[str(artifact.job_id)] = (*pictures.get(str(artifact.job_id), ()), one)
     return pictures

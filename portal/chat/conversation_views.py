@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.core.files.storage import default_storage
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from portal.chat import services
+from portal.chat import code, services
 from portal.chat.export import ENDINGS, file_name, turns_of
 from portal.chat.export import export as exported
 from portal.chat.models import Conversation, Share
@@ -22,9 +25,12 @@ from portal.chat.search import QUERY_LIMIT, hits, search
 from portal.chat.show import rail, shown_to_others
 from portal.chat.use_page import PERIODS, use_page
 from portal.chat.views import SignedInRequest
+from portal.downloads import send_file
 
 PAGE = 30
 NOT_INDEXED = "noindex, nofollow, noarchive"
+
+R = TypeVar("R", bound=HttpResponseBase)
 
 
 @login_required
@@ -56,17 +62,39 @@ def share(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def shared(request: HttpRequest, token: str) -> HttpResponse:
     """A shared conversation, for anybody who has its link: nothing of its owner, of files or of how it came about."""
-    found = Share.objects.select_related("conversation").filter(token=token, conversation__owner__is_active=True).first()
-    if found is None:
-        raise Http404("There is no such link, or its owner has ended it.")
+    found = _share_or_404(token)
     context = {
         "title": redacted(found.conversation.title),
         "until": found.until,
-        "turns": shown_to_others(services.shared_turns(found)),
+        "turns": shown_to_others(services.shared_turns(found), found),
     }
-    response = render(request, "chat/shared.html", context)
+    return _unseen(render(request, "chat/shared.html", context))
+
+
+@require_safe
+def shared_picture(request: HttpRequest, token: str, pk: UUID) -> HttpResponseBase:
+    """A picture that code of a shared answer drew."""
+    found = _share_or_404(token)
+    picture = code.shared_picture(services.shared_turns(found), pk, found.until)
+    if picture is None:
+        raise Http404("There is no such picture.")
+    sent = send_file(
+        request, lambda: default_storage.open(picture.path, "rb"), name=picture.name, size=picture.size, sha256=picture.sha256
+    )
+    return _unseen(sent)
+
+
+def _share_or_404(token: str) -> Share:
+    found = Share.objects.select_related("conversation").filter(token=token, conversation__owner__is_active=True).first()
+    if found is None:
+        raise Http404("There is no such link, or its owner has ended it.")
+    return found
+
+
+def _unseen(response: R) -> R:
+    """The response, for no index and no cache; its address is the key, so it is not sent on."""
     response.headers["X-Robots-Tag"] = NOT_INDEXED
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
+    response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cache-Control"] = "private, no-store"
     return response
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from portal.accounts.models import User
 from portal.chat import code, render
-from portal.chat.models import Conversation, Turn, TurnState
+from portal.chat.models import Conversation, Share, Turn, TurnState
 from portal.chat.redact import redacted
 from portal.jobs.models import Job
 
@@ -181,29 +182,32 @@ class SharedTurn:
     anchor: str
     number: int
     question: str
-    prose: SafeString
+    pieces: tuple[SafeString | code.ShownBlock, ...]
     passages: tuple[ShownPassage, ...]
     abstained: bool
     extractive: bool
     stopped: bool
 
 
-def shown_to_others(turns: Iterable[Turn]) -> list[SharedTurn]:
-    """Turns for those who have a share link.
+def shown_to_others(turns: Iterable[Turn], share: Share) -> list[SharedTurn]:
+    """Turns for those who have a share link, with what came of their code until then.
 
     A passage without a public page keeps its title alone: what an installation has added to the corpus may be its own.
     """
-    return [_shared(turn, number) for number, turn in enumerate(turns, 1)]
+    return [_shared(turn, number, share) for number, turn in enumerate(turns, 1)]
 
 
-def _shared(turn: Turn, number: int) -> SharedTurn:
+def _shared(turn: Turn, number: int, share: Share) -> SharedTurn:
     text = redacted(turn.text)
+    numbers = {passage["n"] for passage in turn.passages or ()}
+    blocks = code.shown_to_others(turn, text, share.until, lambda each: reverse("shared-picture", args=[share.token, each]))
+    pieces = render.answer_around(text, turn.anchor, numbers, blocks) if blocks else [render.answer(text, turn.anchor, numbers)]
     shown = (_passage(turn, each) for each in turn.passages or ())
     return SharedTurn(
         anchor=turn.anchor,
         number=number,
         question=redacted(turn.question),
-        prose=render.answer(text, turn.anchor, {passage["n"] for passage in turn.passages or ()}),
+        pieces=tuple(blocks[piece] if isinstance(piece, int) else piece for piece in pieces),
         passages=tuple(each if each.public and each.url else _withheld(each) for each in shown),
         abstained=bool(turn.answer.get("abstained")),
         extractive=bool(turn.answer.get("extractive")),

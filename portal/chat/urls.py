@@ -15,6 +15,7 @@ urlpatterns = [
     path("<uuid:pk>/export.<str:ending>", conversation_views.export, name="conversation-export"),
     path("conversations", conversation_views.conversations, name="conversations"),
     path("shared/<str:token>", conversation_views.shared, name="shared"),
+    path("shared/<str:token>/pictures/<uuid:pk>", conversation_views.shared_picture, name="shared-picture"),
     path("use", conversation_views.use, name="assistant-use"),
     path("turns/<uuid:pk>", views.turn, name="turn"),
     path("turns/<uuid:pk>/events", stream.events, name="turn-events"),

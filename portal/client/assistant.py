@@ -104,6 +104,11 @@ class Assistant:
         found = self._connection.json("POST", "retrieve", json={"query": query, "k": k})
         return [known(Passage, each) for each in found["passages"]]
 
+    def look_up(self, name: str, k: int = 4) -> list[Passage]:
+        """What the documentation says of one class, method or function by its exact name; nothing where none names it."""
+        found = self._connection.json("GET", "symbols", params={"name": name, "k": k})
+        return [known(Passage, each) for each in found["passages"]]
+
     def _follow(self, turn: Turn) -> Iterator[Event]:
         """The events, once each even where the connection breaks: every stream begins with all there is."""
         text, state, found = "", "", False

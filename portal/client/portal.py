@@ -62,6 +62,10 @@ class Portal:
         """The passages for a query, best first."""
         return self.assistant.retrieve(query, k)
 
+    def look_up(self, name: str, k: int = 4) -> list[Passage]:
+        """What the documentation says of a name; see `Assistant.look_up`."""
+        return self.assistant.look_up(name, k)
+
     def status(self) -> dict[str, Any]:
         """How the portal is: whether it ``serves``, and its ``parts``."""
         found: dict[str, Any] = self._connection.json("GET", "status")

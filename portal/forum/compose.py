@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -82,6 +83,45 @@ def post(text: str, passages: Sequence[Mapping[str, Any]], *, automatic: bool) -
     sources = [f"- \\[{number}\\] {_source(links[number])}" for number in sorted(cited)]
     listed = "\n\n**Sources**\n\n" + "\n".join(sources) if sources else ""
     return f"{body}{listed}\n\n{AUTOMATIC if automatic else REVIEWED}"
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A block of code between fences that end where they seem to: outside of lists and quotations, and closed."""
+
+    start: int
+    end: int
+    """Its lines in the text: the first, and the one after the last."""
+    info: str
+    content: str
+    markup: str
+
+    def replaced(self, text: str, content: str) -> str:
+        """``text`` with other code in this place."""
+        lines = text.splitlines(keepends=True)
+        longest = max((len(run) for run in re.findall(rf"{self.markup[0]}+", content)), default=0)
+        mark = self.markup[0] * max(len(self.markup), longest + 1)
+        block = f"{mark}{self.info}\n{content.rstrip()}\n{mark}\n"
+        return "".join([*lines[: self.start], block, *lines[self.end :]])
+
+    def followed(self, text: str, line: str) -> str:
+        """``text`` with a paragraph of its own after this block."""
+        lines = text.splitlines(keepends=True)
+        block = "".join(lines[self.start : self.end]).rstrip("\n")
+        return "".join([*lines[: self.start], f"{block}\n\n{line}\n\n", *lines[self.end :]])
+
+
+def fences(text: str) -> list[Fence]:
+    """The blocks of code of a text, in their order."""
+    lines = text.splitlines(keepends=True)
+    found = []
+    for token in _parser().parse(text):
+        if token.type != "fence" or token.level or token.map is None:
+            continue
+        start, end = token.map
+        if _closed("".join(lines[start:end]), token.markup):
+            found.append(Fence(start, end, token.info.strip(), token.content, token.markup))
+    return found
 
 
 def cited_numbers(text: str, passages: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from portal.celery import stopping
-from portal.forum import compose, issues, rules, services
+from portal.forum import compose, issues, rules, services, verify
 from portal.forum.models import Draft, Source, Topic
 from portal.forum.rules import Rules
 
@@ -144,7 +144,7 @@ def assistant_answer(question: str, stop: Callable[[], bool]) -> Answer:
     raise RuntimeError("the answer has no end")
 
 
-def draft(pk: int, answerer: Answerer = assistant_answer) -> None:
+def draft(pk: int, answerer: Answerer = assistant_answer, run: verify.Runner = verify.run_here) -> None:
     """Make the draft for one topic that waits; returns at once where it does not wait any more."""
     from assistant.errors import AssistantError, BoardError
 
@@ -152,7 +152,7 @@ def draft(pk: int, answerer: Answerer = assistant_answer) -> None:
     if topic is None:
         return
     try:
-        _draft(topic, answerer)
+        _draft(topic, answerer, run)
     except BoardError as error:
         log.warning("topic %s: %s", topic.number, error)
         if error.missing:
@@ -168,7 +168,7 @@ def draft(pk: int, answerer: Answerer = assistant_answer) -> None:
     services.enqueue_next()
 
 
-def _draft(topic: Topic, answerer: Answerer) -> None:
+def _draft(topic: Topic, answerer: Answerer, run: verify.Runner) -> None:
     rule, read = _read(topic)
     if reason := _refused(topic, read, rule):
         services.skip(topic, reason)
@@ -189,13 +189,18 @@ def _draft(topic: Topic, answerer: Answerer) -> None:
     waiting = Draft.objects.filter(topic=topic).first()
     remark = waiting.remark if waiting else ""
     beat = _Beat(lambda: services.beat(topic))
-    answer = answerer(compose.question(read.title, question.raw, remark), beat)
-    if answer.cancelled:
+    asked = compose.question(read.title, question.raw, remark)
+    answer = answerer(asked, beat)
+    text = compose.storable(answer.text)[: compose.TEXT_LIMIT]
+    runs: list[dict[str, Any]] = []
+    if not answer.cancelled:
+        text, runs = verify.check(text, answer, asked, beat, run)
+    if answer.cancelled or beat.over:
         if beat.held:  # the worker stops: the next one goes on
             services.retry_topic(topic, "The worker was asked to stop.")
         return
     similar = _similar(read, topic)
-    services.store_draft(topic, _written(answer, similar))
+    services.store_draft(topic, _written(answer, text, runs, similar))
 
 
 def _read(topic: Topic) -> tuple[Rules, ForumTopic]:
@@ -218,6 +223,7 @@ class _Beat:
 
     def __init__(self, write: Callable[[], bool]) -> None:
         self.held = True
+        self.over = False
         self._write = write
         self._next = time.monotonic() + BEAT_SECONDS
 
@@ -225,7 +231,8 @@ class _Beat:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + BEAT_SECONDS
             self.held = self._write()
-        return not self.held or stopping.is_set()
+        self.over = not self.held or stopping.is_set()
+        return self.over
 
 
 def _similar(read: ForumTopic, topic: Topic) -> list[dict[str, object]]:
@@ -248,7 +255,7 @@ def _similar(read: ForumTopic, topic: Topic) -> list[dict[str, object]]:
     return [{"number": each.id, "title": each.title[: compose.TITLE_LIMIT]} for each in shown][:SIMILAR]
 
 
-def _written(answer: Answer, similar: list[dict[str, object]]) -> services.Written:
+def _written(answer: Answer, text: str, runs: list[dict[str, Any]], similar: list[dict[str, object]]) -> services.Written:
     from portal.chat import engine
 
     record = {
@@ -259,13 +266,13 @@ def _written(answer: Answer, similar: list[dict[str, object]]) -> services.Writt
         "unsupported": answer.unsupported,
         "unknown": list(answer.unknown),
         "query": answer.query[:1000],
+        "code": runs,
         "provider": answer.provider,
         "timings": {name: round(seconds, 4) for name, seconds in answer.timings.items()},
         "tokens": dict(answer.tokens),
         "versions": engine.versions() | ({"prompt": answer.prompt_version} if answer.prompt_version else {}),
     }
-    text = compose.storable(answer.text)[: compose.TEXT_LIMIT]
-    return services.Written(text, engine.stored(answer.passages), similar, answer.confidence, record)
+    return services.Written(text[: compose.TEXT_LIMIT], engine.stored(answer.passages), similar, answer.confidence, record)
 
 
 # --- post ---------------------------------------------------------------------------------------------------------------------
@@ -317,7 +324,7 @@ def _post(found: Draft) -> None:
         services.hold_post(found, "Posting without review was switched off.")
         return
     whisper = settings_of_forum.whisper or topic.category in settings_of_forum.whisper_categories
-    text = compose.post(found.text, found.passages, automatic=found.automatic)
+    text = compose.post(verify.labelled(found.text, found.answer), found.passages, automatic=found.automatic)
     if services.beat_post(found):  # the last look before what cannot be taken back
         made = forum.reply(topic.number, text, whisper=whisper)
         services.posted(found, made.id, whisper=whisper)

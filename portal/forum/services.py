@@ -262,6 +262,7 @@ def _approve_by_rule(draft: Draft) -> None:
     if not (rule.enabled and rule.auto_post) or draft.revision > 1 or draft.confidence is None or draft.topic.by_hand:
         return
     weak = said.get("abstained") or said.get("extractive") or said.get("unsupported") or said.get("unknown") or said.get("note")
+    weak = weak or not all(entry["status"] == "ran" for entry in said.get("code", ()))
     if weak or not said.get("citations") or draft.confidence < rule.auto_confidence:
         return
     if draft.topic.category not in rule.auto_categories:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from portal.accounts.models import User
 from portal.chat.render import answer as answer_html
 from portal.chat.render import prose
-from portal.forum import compose, services
+from portal.forum import compose, services, verify
 from portal.forum.models import OPEN, Draft, DraftState, RejectReason, Topic, TopicState
 
 PAGE = 50
@@ -201,16 +201,20 @@ def _page(
         "before": before,
         "after": after,
         "whisper": _whispers(found),
-        "markdown": compose.post(shown, found.passages, automatic=False) if found.state == DraftState.TAKEN else "",
+        "markdown": _post(found, shown) if found.state == DraftState.TAKEN else "",
+        "code_runs": verify.shown(shown, found.answer),
         "limit": compose.TEXT_LIMIT,
     }
     return render(request, "forum/draft.html", context, status=status)
 
 
+def _post(found: Draft, text: str) -> str:
+    return compose.post(verify.labelled(text, found.answer), found.passages, automatic=found.automatic)
+
+
 def _post_html(found: Draft, text: str) -> str:
     """The post as it would read, in the page's own clean HTML."""
-    made = compose.post(text, found.passages, automatic=found.automatic)
-    return answer_html(made.replace("\u200b", ""), "draft", set())
+    return answer_html(_post(found, text).replace("\u200b", ""), "draft", set())
 
 
 def _whispers(found: Draft) -> bool:

@@ -150,7 +150,8 @@ def _run(job: Job, folder: Path) -> None:
 
 def _limits(job: Job, job_type: registry.JobType[Any]) -> sandbox.Limits:
     """The job type's limits, no wider than its owner's quota."""
-    limits = job_type.limits
+    network = job_type.network(job.params, _places())
+    limits = replace(job_type.limits, network=network)
     if job.owner is None:
         return limits
     quota = accounts.quota(job.owner)

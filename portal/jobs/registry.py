@@ -10,6 +10,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -93,6 +94,10 @@ class JobType(ABC, Generic[P]):
     @abstractmethod
     def run(self, context: JobContext, params: P) -> Result:
         """Do the work in the child process. Heavy libraries are imported here, not at the top of the module."""
+
+    def network(self, params: Mapping[str, Any], places: Mapping[str, Path]) -> bool:
+        """Whether a run with these stored parameters has the network; ``places`` are the folders of `JobContext.place`."""
+        return self.limits.network
 
     def name_run(self, params: P, files: Mapping[str, str]) -> str:
         """The title of a job with these parameters; ``files`` maps file ids to names."""

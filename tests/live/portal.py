@@ -45,9 +45,10 @@ class Probe:
     """Requests to `probe.py`, a process beside the portal."""
 
     def __init__(self, environment: dict[str, str]) -> None:
+        paths = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("probe.py"))],
-            cwd=ROOT, env=environment | {"DJANGO_SETTINGS_MODULE": "portal.settings"},
+            [sys.executable, "-P", str(Path(__file__).with_name("probe.py"))],  # -P: this folder has a `portal` of its own
+            cwd=ROOT, env=environment | {"DJANGO_SETTINGS_MODULE": "portal.settings", "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -14,13 +14,17 @@ import django
 
 django.setup()
 
-from portal.accounts.services import local_administrator
+from portal.accounts.services import create_token, local_administrator
 from portal.jobs import services
 from portal.jobs.models import Job
 
 
 def submit(slug: str, params: dict[str, Any]) -> str:
     return str(services.submit(local_administrator(), slug, params).pk)
+
+
+def token() -> str:
+    return create_token(local_administrator(), "tests")
 
 
 def cancel(job: str) -> bool:
@@ -42,7 +46,7 @@ def state(job: str) -> dict[str, Any]:
     }
 
 
-COMMANDS = {"submit": submit, "cancel": cancel, "state": state}
+COMMANDS = {"token": token, "submit": submit, "cancel": cancel, "state": state}
 
 if __name__ == "__main__":
     for line in sys.stdin:

@@ -87,8 +87,6 @@ class Distilled(Transformer):
     def __init__(self, config: DistilledConfig) -> None:
         super().__init__(config)
         self._teacher: list[Transformer] = []  # in a list, so that its weights are not this model's
-        for parameter in self.layers.parameters():
-            parameter.requires_grad_(False)
 
     @classmethod
     def of(cls, teacher: Transformer, *, parts: int = 1, noises: int = 1) -> Self:
@@ -106,7 +104,7 @@ class Distilled(Transformer):
                 code="showers.parts",
             )
         values = {field.name: getattr(teacher.config, field.name) for field in fields(TransformerConfig)}
-        student = cls(DistilledConfig(**values, parts=parts, noises=noises))
+        student = cls(DistilledConfig(**values | {"learns": "shape"}, parts=parts, noises=noises))
         student.load_state_dict(teacher.state_dict())
         student._teacher.append(teacher)
         return student

@@ -145,8 +145,8 @@ class NeuralModel(nn.Module, ABC):
 
     @property
     def parameters_count(self) -> int:
-        """Trained numbers."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+        """Numbers that a training may change."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def batch(self, records: Records) -> Batch:
         """Records as tensors.

@@ -1,7 +1,8 @@
 """Energies as numbers of size 1, and back: what the networks that make showers compute with.
 
 An energy E is ``ln(1 + E / E0)``, where E0 is about the least energy that occurs; none is a number drawn from [-2.5, -0.5), so
-that whether there is any becomes a question of sign, and nothing is discrete. Energies of layers then have the mean, by a
+that whether there is any becomes a question of sign, and nothing is discrete. What a network leaves between the two is taken for
+none. Energies of layers then have the mean, by a
 polynomial of the logarithm of the particle's energy, and the standard deviation of the sample taken off. The response, the sum
 over the particle's energy, is scaled by its own mean and width at that energy: its width is what a calorimeter is judged by.
 """
@@ -15,6 +16,8 @@ DEGREE = 3
 """Of polynomials of ln E."""
 NONE = (-2.5, -0.5)
 """Between which numbers stand for no energy."""
+BORDER = 0.25
+"""Voxels' numbers up to it stand for none as well: about one in a hundred voxels with energy has less, which is lost."""
 LARGEST = 6.0
 """Standard deviations beyond which the response is cut off."""
 _LEAST_WIDTH = 1e-3
@@ -85,7 +88,7 @@ class Scales(nn.Module):
 
     def cell_energies(self, numbers: Tensor) -> Tensor:
         """The voxels (MeV) of numbers, as `cells` makes them."""
-        return _decoded(numbers, self.cell)
+        return _decoded(numbers, self.cell) * (numbers > BORDER)
 
     def layers(self, deposits: Tensor, energy: Tensor, level: Tensor, uniform: Tensor) -> Tensor:
         """Response and energies of layers as numbers, shape (n_showers, 1 + n_layers).

@@ -47,6 +47,8 @@ class TransformerConfig(NeuralConfig):
         Of the network of the layers' energies.
     steps, layer_steps
         Heun steps of the voxels' and of the layers' flow, two evaluations each.
+    learns
+        What a training changes: "both" networks, or that of the "layers" or of the "shape" alone.
     """
 
     patch: tuple[int, int, int] = (3, 4, 9)
@@ -57,11 +59,14 @@ class TransformerConfig(NeuralConfig):
     layer_depth: int = 3
     steps: int = 16
     layer_steps: int = 8
+    learns: str = "both"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.width, self.depth, self.heads, self.layer_width, self.layer_depth, self.steps, self.layer_steps) < 1:
             raise InputError("a transformer needs sizes and steps of at least 1", hint="Keep the defaults.")
+        if self.learns not in ("both", "layers", "shape"):
+            raise InputError(f"a transformer cannot learn {self.learns!r}", hint="Choose both, layers or shape.")
         if self.width % self.heads:
             raise InputError(f"a width of {self.width} cannot be divided among {self.heads} heads", hint="Choose a multiple.")
         if len(self.patch) != 3 or min(self.patch) < 1 or any(n % m for n, m in zip(self.voxels.shape, self.patch, strict=True)):
@@ -103,6 +108,8 @@ class Transformer(NeuralModel):
         self.scales = Scales(layers)
         self.layers = _LayerFlow(layers + 1, config)
         self.shape = _ShapeFlow(config)
+        for name, network in (("layers", self.layers), ("shape", self.shape)):
+            network.requires_grad_(config.learns in ("both", name))
 
     def prepare(self, batch: Batch) -> None:
         """See `NeuralModel`."""
@@ -128,10 +135,12 @@ class Transformer(NeuralModel):
             share = time.reshape(-1, *[1] * (data.ndim - 1))
             return ((velocity((1 - share) * noise + share * data, time) - (data - noise)) ** 2).mean()
 
-        return {
-            "layers": error(deposits, lambda x, t: self.layers(x, t, batch.conditions)),
-            "shape": error(cells, lambda x, t: self.shape(x, t, batch.conditions, deposits)),
-        }
+        parts = {}
+        if self.config.learns != "shape":
+            parts["layers"] = error(deposits, lambda x, t: self.layers(x, t, batch.conditions))
+        if self.config.learns != "layers":
+            parts["shape"] = error(cells, lambda x, t: self.shape(x, t, batch.conditions, deposits))
+        return parts
 
     @property
     def noise_size(self) -> int:

@@ -6,7 +6,6 @@ Each acts as the person whose token the request carried, with that person's limi
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pydantic import Field
 
 from portal.accounts.models import User
 from portal.api import ask as questions
-from portal.api import files, job_types, jobs
+from portal.api import files, job_types, jobs, symbols
 from portal.api.errors import ApiError, not_found
 from portal.api.turn_events import passages
 from portal.chat import services as chat
@@ -46,26 +45,17 @@ def search_docs(
     k: Annotated[int, Field(ge=1, le=20, description="How many passages at most")] = 6,
 ) -> dict[str, Any]:
     """Search ROOT's and the portal's documentation: passages, best first, each with its source and address."""
-    return {"query": query, "passages": _search(query, k)}
+    return {"query": query, "passages": questions.search(PERSON.get(), query, k)["passages"]}
 
 
 def lookup_symbol(
-    name: Annotated[str, Field(description="A class, method or function: TH1, TTree::Draw, RooRealVar")],
+    name: Annotated[
+        str, Field(min_length=1, max_length=200, description="A class, method or function: TH1, TTree::Draw, RooRealVar")
+    ],
     k: Annotated[int, Field(ge=1, le=10, description="How many passages at most")] = 4,
 ) -> dict[str, Any]:
     """What the documentation says of one class, method or function, by its exact name. `known`: whether any names it."""
-    name = name.strip()
-    owner, _, member = name.rpartition("::")
-    whole = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(member or name)}(?![A-Za-z0-9_])")
-
-    def rank(passage: dict[str, Any]) -> tuple[bool, bool]:
-        titled = bool({passage["source"], passage["title"]} & {name, owner})
-        return not titled, not passage["text"].lstrip().startswith(name)
-
-    found = [
-        passage for passage in _search(name, 20) if whole.search(f"{passage['title']} {passage['source']} {passage['text']}")
-    ]
-    return {"name": name, "known": bool(found), "passages": sorted(found, key=rank)[:k]}
+    return symbols.look_up(PERSON.get(), name, k)
 
 
 def ask(
@@ -173,11 +163,6 @@ def plain(found: dict[str, Any]) -> dict[str, Any]:
     """A tool's result in JSON's own types."""
     made: dict[str, Any] = json.loads(json.dumps(found, cls=DjangoJSONEncoder))
     return made
-
-
-def _search(query: str, k: int) -> list[dict[str, Any]]:
-    turn = chat.ask(PERSON.get(), query, options={"retrieve_only": True, "k": k})
-    return passages(_answered(turn, questions.SEARCH_SECONDS)) or []
 
 
 def _answered(turn: Turn, seconds: float) -> Turn:

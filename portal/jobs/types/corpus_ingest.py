@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -10,6 +13,9 @@ from mlcore.toolchain.sandbox import Limits
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType, Params
 from portal.jobs.results import Figure, Note, Result, Table
+
+if TYPE_CHECKING:
+    from assistant.corpus import SourceEntry
 
 
 class CorpusIngestParams(Params):
@@ -33,6 +39,23 @@ class CorpusIngest(JobType[CorpusIngestParams]):
     staff_only = True
     listed = False
     Params = CorpusIngestParams
+
+    def network(self, params: Mapping[str, Any], places: Mapping[str, Path]) -> bool:
+        """Where a source that is read has to be fetched from another machine, and in no other run."""
+        from assistant.corpus import list_sources, source_kind
+        from assistant.corpus.document import RemoteSource
+        from assistant.errors import CorpusError
+
+        def elsewhere(entry: SourceEntry) -> bool:
+            kind = source_kind(entry.kind)
+            return isinstance(kind, RemoteSource) and kind.elsewhere(entry)
+
+        try:
+            entries = list_sources(places["index"])
+            chosen = params.get("sources") or [entry.name for entry in entries]
+            return any(elsewhere(entry) for entry in entries if entry.name in chosen)
+        except CorpusError:
+            return False  # the run itself says what is wrong
 
     def name_run(self, params: CorpusIngestParams, files: object) -> str:
         return f"{self.title}: {', '.join(params.sources)}" if params.sources else self.title

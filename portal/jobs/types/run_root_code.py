@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from mlcore.running import CodeRun
 
 SECONDS = 60
-TITLES = {"ran": "Ran", "failed": "Failed", "timed_out": "Timed out", "not_run": "Not run"}
-KINDS: dict[str, Literal["ok", "warn", "bad", "act"]] = {"ran": "ok", "failed": "bad", "timed_out": "bad", "not_run": "warn"}
+TITLES = {"ran": "Ran", "ran_with_errors": "Ran with errors", "failed": "Failed", "timed_out": "Timed out", "not_run": "Not run"}
+KINDS: dict[str, Literal["ok", "warn", "bad", "act"]] = {
+    "ran": "ok", "ran_with_errors": "warn", "failed": "bad", "timed_out": "bad", "not_run": "warn",
+}  # fmt: skip
 
 
 class RunRootCodeParams(Params):

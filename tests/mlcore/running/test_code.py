@@ -63,6 +63,22 @@ class TestMacros:
         assert "macro.C:3:" in found.error
         assert found.pictures == ()
 
+    def test_an_error_that_root_reports_is_said_though_the_code_went_on(self) -> None:
+        code = 'void look() { TTree t("t", ""); float x = 0; t.SetBranchAddress("none", &x); printf("went on\\n"); }'
+        found = run_code("cpp", code)
+        assert (found.status, found.output, found.ran) == ("ran_with_errors", "went on\n", False), found.messages
+        assert found.error == "Error in <TTree::SetBranchAddress>: unknown branch -> none"
+
+    @pytest.mark.slow
+    def test_an_error_of_roofit_is_said(self) -> None:
+        code = """void f() {
+            RooRealVar x("x", "", 0, 1);
+            RooMsgService::instance().log(nullptr, RooFit::ERROR, RooFit::Eval) << "on purpose" << std::endl;
+        }"""
+        found = run_code("cpp", code)
+        assert found.status == "ran_with_errors", (found.output, found.messages)
+        assert "ERROR:Eval" in found.error
+
     @pytest.mark.slow
     def test_a_wrong_statement_gives_its_error(self) -> None:
         found = run_code("cpp", "int a = 1;\nint f() { return 2; }\na = g();\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -147,9 +148,9 @@ def test_the_events_end_where_the_question_is_removed(door: Any) -> None:
     assert next(stream, None) is None
 
 
-@pytest.mark.django_db(transaction=True)
-def test_retrieve_waits_for_the_assistant(door: Any) -> None:
-    """The assistant's worker, here a thread, answers while the request waits."""
+@pytest.fixture
+def finding(transactional_db: None) -> Iterator[None]:
+    """The assistant's worker, here a thread, finds the passage of one search while the request waits."""
 
     def work() -> None:
         from django.db import connection
@@ -168,13 +169,37 @@ def test_retrieve_waits_for_the_assistant(door: Any) -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    found = door.post("retrieve", {"query": "fit", "k": 4})
+    yield
     worker.join()
+
+
+SHOWN = {name: value for name, value in PASSAGE.items() if name != "id"}
+
+
+@pytest.mark.usefixtures("finding")
+def test_retrieve_waits_for_the_assistant(door: Any) -> None:
+    found = door.post("retrieve", {"query": "fit", "k": 4})
     assert found.status_code == 200, found.content
-    shown = {name: value for name, value in PASSAGE.items() if name != "id"}
-    assert found.json() == {"query": "fit", "passages": [shown], "timings": {"total": 0.01}}
+    assert found.json() == {"query": "fit", "passages": [SHOWN], "timings": {"total": 0.01}}
     turn = Turn.objects.get()
     assert (turn.options, turn.conversation) == ({"k": 4, "retrieve_only": True}, None)
+
+
+@pytest.mark.usefixtures("finding")
+@pytest.mark.parametrize(("name", "known"), [("TH1", True), ("TH1::Fits", True), ("TH", False), ("TH1::Fit", False)])
+def test_a_symbol_by_its_exact_name(door: Any, name: str, known: bool) -> None:
+    found = door.get(f"symbols?name={name}")
+    assert found.status_code == 200, found.content
+    assert found.json() == {"name": name, "known": known, "passages": [SHOWN] if known else []}
+
+
+def test_a_symbol_needs_a_name_and_an_assistant(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from portal.api import ask
+
+    assert door.get("symbols").status_code == 422
+    monkeypatch.setattr(ask, "SEARCH_SECONDS", 0.05)
+    response = door.get("symbols?name=TH1")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "assistant.busy")
 
 
 def test_retrieve_without_an_assistant(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.test import Client
 from django.utils import timezone
 
 from assistant.providers.fake import FakeProvider
@@ -86,6 +87,23 @@ class TestAutomatic:
         assert f'<img src="/jobs/{job.pk}/artifacts/{drawn.pk}"' in page
         assert "ROOT 6.40.00" in page
         assert "load delay" not in page
+
+    def test_code_that_ran_with_errors_says_so_and_is_mended(
+        self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, client: Any
+    ) -> None:
+        turn, model = ask(person, ANSWER, MENDED, monkeypatch=monkeypatch)
+        first = Job.objects.get()
+        reported = "Error in <TH1::Fit>: Unknown function: gauss"
+        end(first, "ran_with_errors", error=reported, output="went on", messages=reported)
+        go_on(turn, sent)
+        assert reported in "\n".join(message.content for message in model.requests[-1])
+        end(Job.objects.exclude(pk=first.pk).get(), "ran")
+        go_on(turn, sent)
+        client.force_login(person)
+        page = client.get(f"/ask/{turn.conversation_id}").text
+        assert "ran with errors in 1.2" in page
+        assert "Error in &lt;TH1::Fit&gt;" in page
+        assert "First error" in page
 
     def test_failing_code_is_mended_once(
         self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, client: Any
@@ -299,3 +317,60 @@ def test_one_piece_for_callers_that_wait(person: Any, monkeypatch: pytest.Monkey
     assert [each["title"] for each in found["pictures"]] == ["1-canvas-1.png"]
     monkeypatch.setattr(code.time, "sleep", lambda _seconds: None)
     assert code.run_now(person, "python", "print(43)", seconds=0.05)["state"] == "wait"
+
+
+@pytest.mark.usefixtures("retriever")
+class TestShared:
+    """Whoever has a share link sees what came of the code, as far as it had run by then, and nothing of its jobs."""
+
+    def visit(self, share: Any, rest: str = "") -> Any:
+        return Client().get(f"/ask/shared/{share.token}{rest}")
+
+    def test_badges_output_and_pictures(self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+        turn, _ = ask(person, ANSWER, MENDED, monkeypatch=monkeypatch)
+        share = services.share(turn.conversation)
+        shown = self.visit(share).text
+        assert "not run" in shown
+        first = Job.objects.get()
+        end(first, "failed", error="NameError: token = ml4ep_aaaaaaaaaaaaaaaa")
+        go_on(turn, sent)
+        second = Job.objects.exclude(pk=first.pk).get()
+        end(second, "ran", output="fitted\n")
+        drawn = picture(second)
+        go_on(turn, sent)
+        shown = self.visit(share).text
+        assert "failed after" not in shown, "it ended after the conversation was shared"
+        assert self.visit(share, f"/pictures/{drawn.pk}").status_code == 404
+
+        share = services.share(turn.conversation)
+        shown = self.visit(share).text
+        assert "failed after 1.2" in shown
+        assert "ran in 1.2" in shown
+        assert "fitted" in shown
+        assert "ml4ep_aaaa" not in shown
+        assert f'<img src="/ask/shared/{share.token}/pictures/{drawn.pk}"' in shown
+        for hidden in (str(first.pk), str(second.pk), str(turn.pk), "<form", "Run again", "Edit and run", "hx-get"):
+            assert hidden not in shown
+        got = self.visit(share, f"/pictures/{drawn.pk}")
+        assert b"".join(got.streaming_content) == b"\x89PNG"
+        assert got["Cache-Control"] == "private, no-store"
+
+    def test_other_files_are_not_to_be_had(
+        self, person: Any, sent: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turn, _ = ask(person, MENDED, monkeypatch=monkeypatch)
+        job = Job.objects.get()
+        end(job, "ran")
+        drawn, own = picture(job), picture(job, "notes.txt")
+        Artifact.objects.filter(pk=own.pk).update(kind="file")
+        now = timezone.now()
+        elsewhere = Job.objects.create(
+            type="run-root-code", owner=person, title="Mine", state=JobState.SUCCEEDED, queued_at=now, finished_at=now
+        )
+        go_on(turn, sent)
+        share = services.share(turn.conversation)
+        assert self.visit(share, f"/pictures/{drawn.pk}").status_code == 200
+        for other in (own, picture(elsewhere)):
+            assert self.visit(share, f"/pictures/{other.pk}").status_code == 404
+        services.stop_sharing(turn.conversation)
+        assert self.visit(share, f"/pictures/{drawn.pk}").status_code == 404

@@ -111,6 +111,12 @@ def test_what_is_shown_of_each_ending() -> None:
     shown = summary(CodeRun("timed_out", "a", "b", "Too long.", (Picture("a.png", 1, 1, b""),), 3, 60.0, "6.40.00"))
     assert [note.kind for note in shown.notes] == ["bad", "warn"]
     assert [text.title for text in shown.texts] == ["Output", "Messages"]
+    shown = summary(CodeRun("ran_with_errors", error="Error in <TH1::Fit>: no"))
+    assert (shown.notes[0].kind, shown.notes[0].headline, shown.facts["status"]) == (
+        "warn",
+        "Ran with errors.",
+        "ran_with_errors",
+    )
 
 
 @pytest.mark.parametrize("name", ["../a", "a/b", ".env", "", ".."])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from assistant.corpus import add_source
+from assistant.corpus import SourceEntry, add_source, source_kind
+from assistant.corpus.document import RemoteSource
 from assistant.errors import CorpusError, ModelStoreError
 from assistant.index import index_status
 from assistant.models import Manifest, Model, store
 from assistant.models.sources import HubSource
-from portal.jobs import registry
+from portal.jobs import registry, services
 from portal.jobs.context import JobContext
+from portal.jobs.models import JobState
 
 BYTES = b"GGUF" + bytes(range(256)) * 400
 
@@ -109,6 +114,65 @@ def test_an_index_is_built_and_its_sources_are_listed(sources: Path, tmp_path: P
     assert {source.name for source in status.sources} == {"fits", "trees"}
     assert [row[0] for row in result.tables[0].rows] == ["fits", "trees"]
     assert any(message.get("text") == "The index is up to date" for message in messages)
+
+
+@pytest.fixture
+def served_repository(tmp_path: Path) -> Iterator[str]:
+    """The address of a repository with a little of ROOT in it, behind git's own server on this machine."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port = trial.getsockname()[1]
+    folder = tmp_path / "served" / "root"
+    (folder / "core/base/inc").mkdir(parents=True)
+    (folder / "core/base/inc/TObject.h").write_text("class TObject {};\n")
+    (folder / "documentation/manual").mkdir(parents=True)
+    page = "# Streamers\n\nThe manual says what a streamer of a class writes to a file, and how its versions differ.\n"
+    (folder / "documentation/manual/io.md").write_text(page)
+    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "one")):
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(folder), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+    address = ("--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={folder.parent}")
+    server = subprocess.Popen(["git", "daemon", "--reuseaddr", *address, str(folder.parent)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(500):
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        yield f"git://127.0.0.1:{port}/root"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repository_elsewhere_is_fetched_by_the_job(
+    administrator: Any, run_now: Any, settings: Any, sources: Path, served_repository: str
+) -> None:
+    """The job's process has the network for it, in the sandbox as well, and only while such a source is on the list."""
+    settings.INDEX_DIR = sources
+    job_type, places = registry.get("corpus-ingest"), {"index": sources}
+    assert not job_type.network({}, places)
+    add_source(sources, "root-sources", served_repository, name="elsewhere")
+    assert job_type.network({}, places)
+    assert not job_type.network({"sources": ["fits"]}, places)
+    job = run_now(services.submit(administrator, "corpus-ingest", {"dense": False}))
+    assert job.state == JobState.SUCCEEDED, job.error_message
+    (elsewhere,) = (source for source in index_status(sources).sources if source.name == "elsewhere")
+    assert (elsewhere.problem, elsewhere.documents > 0) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("location", "elsewhere"),
+    [
+        ("https://example.org/root.git#v6", True), ("git@example.org:root.git", True), ("ssh://git@example.org/root", True),
+        ("file:///srv/root", False), ("/srv/root", False), ("/srv/@old/root", False),
+    ],
+)  # fmt: skip
+def test_which_sources_are_elsewhere(location: str, elsewhere: bool) -> None:
+    kind = source_kind("root-sources")
+    assert isinstance(kind, RemoteSource)
+    assert kind.elsewhere(SourceEntry("sources", "root-sources", location)) is elsewhere
 
 
 def test_a_source_that_is_not_there_is_named(sources: Path, tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""The code of a draft, run in the sandbox before a person sees it, and mended once where it fails.
+
+What came of it is kept in the draft's record, found again by the code itself: a block that a reviewer changes is one that was not
+run. ``answer["code"]`` holds, for each block that was run::
+
+    {"digest": of the code, "status": as of `mlcore.running.CodeRun`, "error": ..., "output": ..., "messages": ...,
+     "seconds": ..., "root": ROOT's version, "pictures": how many it drew,
+     "before": "" or the code that failed and was mended, "why": its error}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from portal.chat.code import FAULTY, MOST_BLOCKS, ShownRun
+from portal.forum import compose
+
+if TYPE_CHECKING:
+    from assistant.answer import Answer
+    from assistant.code_blocks import Language
+    from mlcore.running import CodeRun
+
+log = logging.getLogger(__name__)
+
+TEXT_LIMIT = 8000  # characters of output and of messages that are kept
+ERROR_LIMIT = 200  # of an error in a post
+
+Stop = Callable[[], bool]
+Runner = Callable[[str, str, Stop], "CodeRun"]
+"""Runs code in a language; asks the third argument several times a second whether to stop."""
+
+
+def run_here(language: str, text: str, stop: Stop) -> CodeRun:
+    """Run code in a sandbox of this process's own."""
+    from mlcore.running import run_code
+
+    return run_code(language, text, hidden=(settings.DATA_DIR, settings.BASE_DIR / ".env"), cancelled=stop)
+
+
+def check(text: str, answer: Answer, question: str, stop: Stop, run: Runner = run_here) -> tuple[str, list[dict[str, Any]]]:
+    """Run what the model wrote itself. Returns the text, mended where that helped, and the record of the runs."""
+    if settings.ENV.run_code != "answers":
+        return text, []
+    from assistant.code_blocks import code_blocks, language_of, whole
+
+    own = {_digest(content) for _info, content in code_blocks(answer.written + "\n")}
+    runs: list[dict[str, Any]] = []
+    for fence in reversed(compose.fences(text)):  # from the end, so that the places of those before stay
+        language = language_of(fence.info, fence.content)
+        if not language or not whole(language, fence.content) or _digest(fence.content) not in own:
+            continue
+        if len(runs) >= MOST_BLOCKS or stop():
+            break
+        found = run(language, fence.content, stop)
+        mended = _mend(language, fence.content, found, answer, question, stop) if found.status in FAULTY and not stop() else ""
+        again = run(language, mended, stop) if mended else None
+        if again is not None and again.ran:
+            runs.append(_entry(mended, again, before=fence.content, why=found.error))
+            text = fence.replaced(text, mended)
+        else:
+            runs.append(_entry(fence.content, found))
+    return text, runs[::-1]
+
+
+def _mend(language: Language, code: str, found: CodeRun, answer: Answer, question: str, stop: Stop) -> str:
+    """What the model makes of code that failed; empty where it has nothing better, or is not there."""
+    from assistant.errors import AssistantError
+    from assistant.repair import repair
+    from portal.chat import engine
+
+    provider = engine.provider()
+    if provider is None:
+        return ""
+    error = "\n".join(part for part in (found.messages.strip(), found.error) if part)
+    try:
+        return repair(language, code, error, question=question, provider=provider, passages=answer.passages, cancelled=stop)
+    except AssistantError as failed:
+        log.info("code of a draft was not mended: %s", failed)
+        return ""
+
+
+def _entry(code: str, found: CodeRun, *, before: str = "", why: str = "") -> dict[str, Any]:
+    return {
+        "digest": _digest(code), "status": found.status, "error": compose.storable(found.error),
+        "output": compose.storable(found.output)[:TEXT_LIMIT], "messages": compose.storable(found.messages)[:TEXT_LIMIT],
+        "seconds": round(found.seconds, 2), "root": found.root, "pictures": len(found.pictures), "before": before,
+        "why": compose.storable(why),
+    }  # fmt: skip
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.strip("\n").encode("utf-8", "replace")).hexdigest()
+
+
+# --- for pages and posts --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShownCode:
+    """A block of a draft, as it is now, with what came of it."""
+
+    text: str
+    language: str
+    run: ShownRun
+    pictures: int = 0
+    before: str = ""
+    why: str = ""
+
+
+def shown(text: str, record: Mapping[str, Any]) -> list[ShownCode]:
+    """The blocks of a draft's text that could be run."""
+    known = {entry["digest"]: entry for entry in record.get("code", ())}
+    found = []
+    for fence, language in _runnable(text):
+        entry = known.get(_digest(fence.content))
+        if entry is None:
+            found.append(ShownCode(fence.content.rstrip("\n"), language, ShownRun()))
+            continue
+        run = ShownRun(
+            entry["status"], entry["error"], entry["output"], entry["messages"], seconds=entry["seconds"], root=entry["root"]
+        )
+        found.append(
+            ShownCode(fence.content.rstrip("\n"), language, run, entry["pictures"], entry["before"].rstrip("\n"), entry["why"])
+        )
+    return found
+
+
+def labelled(text: str, record: Mapping[str, Any]) -> str:
+    """The text with a line under each block of code that says what came of it; as it is where nothing is known of code at all."""
+    if "code" not in record:
+        return text
+    known = {entry["digest"]: entry for entry in record["code"]}
+    for fence, _language in reversed(_runnable(text)):
+        text = fence.followed(text, f"*{_label(known.get(_digest(fence.content)))}*")
+    return text
+
+
+def _runnable(text: str) -> list[tuple[compose.Fence, str]]:
+    from assistant.code_blocks import language_of
+
+    return [(fence, language) for fence in compose.fences(text) if (language := language_of(fence.info, fence.content))]
+
+
+def _label(entry: Mapping[str, Any] | None) -> str:
+    status = entry["status"] if entry else "not_run"
+    if entry is None or status == "not_run":
+        return "This code was not run."
+    where = f"in a sandbox with ROOT {entry['root']}" if entry["root"] else "in a sandbox"
+    if status == "ran":
+        return f"This code ran {where}."
+    error = re.sub(r"[`\s]+", " ", entry["error"]).strip()[:ERROR_LIMIT]
+    said = f": `{error}`" if error else "."
+    if status == "ran_with_errors":
+        return f"This code ran {where} and reported an error{said}"
+    return f"This code {'did not end in time' if status == 'timed_out' else 'failed'} {where}{said}"
