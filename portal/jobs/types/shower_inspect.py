@@ -35,7 +35,7 @@ class ShowerInspect(JobType[ShowerInspectParams]):
     slug = "shower-inspect"
     title = "Inspect showers"
     summary = "Every shower of a dataset checked: energies, profiles, response, spectrum, and some of them in 3-D"
-    duration = "about 10 s for 10 000 showers"
+    duration = "some seconds"
     gives = (("report.json", "the numbers behind the plots"), ("events.json", "the showers that the page draws"))
     phrases = ("inspect shower", "shower dataset", "look shower", "calochallenge dataset", "check shower")
     versions = ("h5py", "numpy")

@@ -72,7 +72,7 @@ class ShowerSample(JobType[ShowerSampleParams]):
     slug = "shower-sample"
     title = "Sample showers"
     summary = "Showers made by a trained or fitted model, as a file in the CaloChallenge's layout"
-    duration = "a few seconds for 1000 showers"
+    duration = "some seconds"
     gives = (("showers.h5", "the showers"), ("events.json", "those that the page draws"))
     phrases = ("sample shower", "generate shower", "shower from model", "make shower model", "fast simulation shower")
     versions = ("torch", "numpy", "h5py")

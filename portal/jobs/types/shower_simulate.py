@@ -109,7 +109,7 @@ class ShowerSimulate(JobType[SimulateParams]):
     slug = "shower-simulate"
     title = "Simulate showers"
     summary = "Electrons or photons in a calorimeter by Geant4, voxel by voxel, as a file that models are trained on"
-    duration = "about a minute for 1000 showers up to 10 GeV"
+    duration = "a minute or more"
     gives = (("showers.h5", "the showers, in the CaloChallenge's layout"), ("events.json", "those that the page draws"))
     phrases = (
         "simulate shower",

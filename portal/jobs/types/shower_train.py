@@ -57,7 +57,7 @@ class ShowerTrain(JobType[ShowerTrainParams]):
     slug = "shower-train"
     title = "Train a shower model"
     summary = "A fast model of showers fitted to or trained on the full simulation, compared with showers that it has not seen"
-    duration = "seconds for a fit, minutes to an hour for a network"
+    duration = "seconds to an hour"
     gives = (
         ("model file", "the model: .npz, .json or .safetensors, without code in it"),
         ("test.h5", "the showers that it has not seen"),

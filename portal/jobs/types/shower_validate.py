@@ -63,7 +63,7 @@ class ShowerValidate(JobType[ShowerValidateParams]):
     slug = "shower-validate"
     title = "Validate a simulation"
     summary = "Geant4's showers in a calorimeter against theory: response, resolution, depth of the maximum, containment"
-    duration = "a minute for 100 showers up to 20 GeV"
+    duration = "a minute or more"
     gives = (("report.pdf", "the figures on a page"), ("report.json", "the numbers"))
     phrases = ("validate simulation", "validate geant4", "validate calorimeter", "linearity resolution calorimeter")
     versions = ("geant4-pybind", "numpy", "matplotlib")
