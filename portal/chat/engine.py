@@ -68,9 +68,9 @@ def provider() -> Provider | None:
 
 
 @cache
-def _in_line(server: Provider) -> InLine:
-    """The one line of this process before the embedded model."""
-    return InLine(server, Line())
+def _line(url: str) -> Line:
+    """The one line of this process before the embedded model at an address."""
+    return Line()
 
 
 def _embedded() -> Provider | None:
@@ -90,7 +90,7 @@ def _embedded() -> Provider | None:
         except ProviderError as error:
             log.info("no language model for now: %s", error)
             return None
-    return _in_line(server)
+    return InLine(server, _line(url))
 
 
 def options(turn: Turn) -> AnswerOptions:

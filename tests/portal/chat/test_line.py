@@ -51,17 +51,20 @@ def test_people_take_turns_and_see_their_place() -> None:
     one, entered = Line(), list[str]()
     first = Waiting(one, "ada", entered, "ada 1")
     wait_for(lambda: entered == ["ada 1"])
-    others = [Waiting(one, "ada", entered, "ada 2"), Waiting(one, "ada", entered, "ada 3"), Waiting(one, "eve", entered, "eve 1")]
-    ada2, ada3, eve = others
-    wait_for(lambda: ada3.told[-1:] == [3])
-    assert eve.told == [1], "behind the one that is answered, before the further questions of somebody else"
-    assert ada2.told[-1] == 2
-    for one_of_them in (first, eve, ada2, ada3):
-        wait_for(lambda each=one_of_them: each.told[-1:] in ([0], []))
-        one_of_them.leave.set()
-        one_of_them.thread.join(20)
+    ada2 = Waiting(one, "ada", entered, "ada 2")
+    ada3 = Waiting(one, "ada", entered, "ada 3")
+    eve = Waiting(one, "eve", entered, "eve 1")
+    # Eve came last, and is behind the one that is answered, before the further questions of somebody else.
+    for each, place in ((eve, 1), (ada2, 2), (ada3, 3)):
+        wait_for(lambda each=each, place=place: each.told[-1:] == [place])
+    for place, leaving in ((2, first), (1, eve), (0, ada2)):
+        leaving.leave.set()
+        leaving.thread.join(20)
+        wait_for(lambda place=place: ada3.told[-1] == place)
+    ada3.leave.set()
+    ada3.thread.join(20)
     assert entered == ["ada 1", "eve 1", "ada 2", "ada 3"]
-    assert ada3.told == [2, 3, 2, 1, 0]
+    assert ada3.told[-4:] == [3, 2, 1, 0]
     assert first.told == []
 
 
