@@ -11,15 +11,12 @@ PYTHON := $(shell for p in $(BIN)/python python3.13 python3.12 python3.11 python
 	done; echo python3)
 endif
 
-# Tests run in two processes, a file in one of them. ARGS="-n 0" runs them in one.
-SIDE_BY_SIDE := -n 2 --dist loadfile
-
 # PORT=... is the port of this run.
 ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches conformance operators licences lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches bench-showers conformance operators licences lock clean clean-data
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,10 +31,10 @@ dev:
 	@$(PYTHON) portal/bootstrap.py --dev
 
 test: dev  ## the tests, without the slow ones
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not gpu" $(ARGS)
+	@$(BIN)/python -m tests -m "not slow and not gpu" $(ARGS)
 
 test-all: dev  ## every test that this machine can run
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not gpu" $(ARGS)
+	@$(BIN)/python -m tests -m "not gpu" $(ARGS)
 
 check: dev  ## formatting, lint, types, floors, and what Django says about the project
 	$(BIN)/ruff format --check .
@@ -62,6 +59,9 @@ bench-networks: dev  ## the networks against their peers; ARGS=--quick for a loo
 
 bench-batches: dev  ## the loader of batches against its peers; ARGS=--quick for a look
 	@$(BIN)/python -m benchmarks batches $(ARGS)
+
+bench-showers: dev  ## models of showers against the full simulation; ARGS=--quick for a look
+	@$(BIN)/python -m benchmarks showers $(ARGS)
 
 conformance: dev  ## ONNX's own backend tests against the generated code, with a reason for each that fails
 	@$(BIN)/python -m mlcore.networks.conformance --jobs 2 $(ARGS)

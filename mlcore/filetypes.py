@@ -42,6 +42,7 @@ Kind = Literal[
     "json",
     "zip",
     "numpy",
+    "shower-model",
     "unknown",
 ]
 
@@ -80,6 +81,7 @@ JSON = FileType("json", "JSON", ".json")
 ZIP = FileType("zip", "Zip archive", ".zip")
 NUMPY = FileType("numpy", "NumPy array", ".npy")
 NUMPY_ARCHIVE = FileType("numpy", "NumPy archive", ".npz")
+SHOWER_MODEL = FileType("shower-model", "Model of showers", ".safetensors")
 UNKNOWN = FileType("unknown", "Unknown", "")
 EMPTY = FileType("unknown", "Empty file", "")
 
@@ -203,6 +205,7 @@ def _classify(file: _File) -> FileType | _Refusal:
     return (
         _classify_pickle(head, complete=len(head) == file.size)
         or _classify_compressed(file)
+        or (SHOWER_MODEL if _is_shower_model(head, file.size) else None)
         or _classify_tree_text(head)
         or (ONNX if _is_onnx(file) else None)
         or _classify_text(head)
@@ -218,6 +221,20 @@ def _is_hdf5(file: _File) -> bool:
             return True
         offset = 2 * offset or 512
     return False
+
+
+_OWN_JSON = re.compile(rb'\s*\{\s*"model"\s*:\s*"[a-z0-9-]{1,40}"\s*,')
+
+
+def _is_shower_model(head: bytes, size: int) -> bool:
+    """What `mlcore.showers.models` saves: JSON that begins with the model's name, or safetensors that describe one."""
+    if _OWN_JSON.match(head):
+        return b'"voxels"' in head
+    length = int.from_bytes(head[:8], "little")
+    if not (2 <= length <= size - 8) or head[8:9] != b"{":
+        return False
+    header = head[8 : 8 + length]
+    return b'"__metadata__"' in header and b'"model"' in header and b'"config"' in header
 
 
 # Pickles. Protocols 2 to 5 announce themselves; 0 and 1 are told by running the opcodes' effect on the depth of the stack.
@@ -369,6 +386,9 @@ def _classify_zip(file: _File) -> FileType | _Refusal:
     arrays = [member for member in members if member.name.endswith(".npy")]
     if any(_holds_objects(_member_head(file, member)) for member in arrays):
         return _object_array("NumPy archive of Python objects")
+    description = next((member for member in members if member.name == "description.npy"), None)
+    if description is not None and all(mark in _member_head(file, description) for mark in (b'"model": ', b'"voxels": ')):
+        return SHOWER_MODEL
     return NUMPY_ARCHIVE if arrays and len(arrays) == len(members) else ZIP
 
 

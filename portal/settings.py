@@ -128,6 +128,7 @@ INSTALLED_APPS = [
     "portal.library",
     "portal.chat",
     "portal.forum",
+    "portal.showers",
     "portal.home",
 ]
 

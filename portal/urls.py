@@ -12,6 +12,7 @@ urlpatterns = [
     path("ask/", include("portal.chat.urls")),
     path("forum/", include("portal.forum.urls")),
     path("jobs/", include("portal.jobs.urls")),
+    path("showers/", include("portal.showers.urls")),
     path("library/", include("portal.library.urls")),
     path("account/", include("portal.accounts.urls")),
     path("accounts/", include("allauth.urls")),

@@ -23,22 +23,17 @@ import shutil
 from typing import Any
 
 import django
+import hypothesis
 import pytest
 from django.conf import settings
 
+hypothesis.settings.register_profile("portal", deadline=None)  # how busy the machine is, is not what is tested
+hypothesis.settings.load_profile("portal")
 settings.LOGGING_CONFIG = None  # its handlers would hold the stream of some test, which is closed after it
 if not _url:
     # A file, as in a deployment: threads wait for each other there, which they do not in SQLite's shared memory.
     settings.DATABASES["default"]["TEST"] = {"NAME": str(Path(_DATA) / "test.sqlite3")}
 django.setup()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """Processes that run tests read this file themselves, before any settings: each has a folder and a database of its own."""
-    del os.environ["DJANGO_SETTINGS_MODULE"]
-    if _url:
-        os.environ["ML4EP_TEST_POSTGRESQL"] = _url
 
 
 def pytest_unconfigure() -> None:

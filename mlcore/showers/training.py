@@ -149,12 +149,14 @@ def train(
     config = config or TrainingConfig()
     started = time.monotonic()
     device = _device(config.device)
-    data = model.batch(records)
+    data = model.training_batch(model.batch(records))
     held = int(len(data) * config.validation)
     training, validation = data[: len(data) - held], data[len(data) - held :]
     if not len(training):
         raise InputError("there are no showers to train on", hint="Give more showers.", code="showers.few")
     model.to(device).train()
+    if not (folder / CHECKPOINT).exists():
+        model.prepare(training)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)

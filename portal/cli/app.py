@@ -19,7 +19,7 @@ from portal.cli import (
     network,
     portal_here,
     run,
-    showers,
+    shower_models,
     status,
     token,
 )
@@ -73,7 +73,7 @@ app.command()(mcp.mcp)
 app.add_typer(run.types, name="run")
 app.add_typer(network.app, name="network")
 app.add_typer(batches.app, name="batches")
-app.add_typer(showers.app, name="showers")
+app.add_typer(shower_models.app, name="showers")
 app.add_typer(job.app, name="job")
 app.add_typer(files.app, name="files")
 app.add_typer(chat.app, name="chat")

@@ -22,6 +22,8 @@ from portal.jobs.context import receive
 from portal.jobs.registry import JobType
 
 POLL_SECONDS = 0.2
+UNFINISHED = ".unfinished"
+"""The folder, within that of the results, of what an interrupted run left to go on from."""
 TAIL = 4000  # characters of output shown of a child that ended without a word
 LIMITS = {
     "memory": "it used more memory than it may: {0.memory_bytes:,} bytes",
@@ -72,14 +74,25 @@ def run(
     Raises
     ------
     CommandError
-        A file cannot be used, or the run failed; nothing is left in ``out`` then.
+        A file cannot be used, or the run failed; nothing is left in ``out`` then but what another run can go on from.
     """
     started = time.monotonic()
+    unfinished = out / UNFINISHED
+    known = {"type": job_type.slug, "params": dict(params)}
     files = {path: Path(path) for named in job_type.files_of(params).values() for path in named}
     work = Path(tempfile.mkdtemp(prefix="ml4ep-run-"))
     try:
         (work / "out").mkdir()
-        last, made = _child(job_type, params, files, work, progress, log)
+        kept = _kept(unfinished, known)
+
+        def keep(item: Mapping[str, str]) -> None:
+            unfinished.mkdir(parents=True, exist_ok=True)
+            (unfinished / "run.json").write_text(json.dumps(known))
+            partial = unfinished / ".partial"
+            shutil.move(work / "out" / item["path"], partial)
+            partial.replace(unfinished / Path(item["name"]).name)
+
+        last, made = _child(job_type, params, files, work, kept, progress, log, keep)
         if "error" in last:
             raise CommandError(last["error"]["message"], hint=last["error"]["hint"])
         if "crash" in last:
@@ -88,14 +101,25 @@ def run(
                 hint=f"Its traceback is in {_keep_crash(job_type, last['crash'])}.",
             )
         out.mkdir(parents=True, exist_ok=True)
-        kept = tuple(_keep(work / "out", item, out) for item in made)
+        artifacts = tuple(_keep(work / "out", item, out) for item in made)
+        shutil.rmtree(unfinished, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     inputs = {path.name: _sha256(path) for path in files.values()}
     options = {name: value for name, value in params.items() if name not in job_type.file_kinds()}
     manifest = {"type": job_type.slug, "versions": last["manifest"], "options": options, "inputs": inputs}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    return LocalRun(last["result"], manifest, kept, time.monotonic() - started)
+    return LocalRun(last["result"], manifest, artifacts, time.monotonic() - started)
+
+
+def _kept(unfinished: Path, known: Mapping[str, Any]) -> dict[str, Path]:
+    """What an interrupted run of the same parameters left in the folder."""
+    try:
+        if json.loads((unfinished / "run.json").read_text()) != json.loads(json.dumps(known)):
+            return {}
+    except (OSError, ValueError):
+        return {}
+    return {path.name: path for path in unfinished.iterdir() if path.name != "run.json" and not path.name.startswith(".")}
 
 
 def _child(
@@ -103,8 +127,10 @@ def _child(
     params: Mapping[str, Any],
     files: Mapping[str, Path],
     work: Path,
+    kept: Mapping[str, Path],
     progress: Callable[[float, str], None],
     log: Callable[[str], None],
+    keep: Callable[[Mapping[str, str]], None],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Start the child and follow it to its end: its closing message, and the artefacts that it named."""
     from portal import settings
@@ -115,9 +141,10 @@ def _child(
         "params": dict(params),
         "files": {key: str(path) for key, path in files.items()},
         "places": {name: str(path) for name, path in places.items()},
+        "kept": {name: str(path.resolve()) for name, path in kept.items()},
     }
     (work / "request.json").write_text(json.dumps(request))
-    access = _access(job_type, work, list(files.values()), places, settings.DATA_DIR)
+    access = _access(job_type, work, [*files.values(), *(path.resolve() for path in kept.values())], places, settings.DATA_DIR)
     reading, writing = os.pipe()
     try:
         process = sandbox.spawn(
@@ -139,7 +166,7 @@ def _child(
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb", buffering=0) as messages:
-        return _follow(process, messages, job_type, work / "out", progress, log)
+        return _follow(process, messages, job_type, work / "out", progress, log, keep)
 
 
 def _access(job_type: JobType[Any], work: Path, files: list[Path], places: Mapping[str, Path], data: Path) -> sandbox.View:
@@ -161,6 +188,7 @@ def _follow(
     out: Path,
     progress: Callable[[float, str], None],
     log: Callable[[str], None],
+    keep: Callable[[Mapping[str, str]], None],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     watch = sandbox.Watch(process, job_type.limits)
     selector = selectors.DefaultSelector()
@@ -188,6 +216,10 @@ def _follow(
                     progress(message["progress"], message["text"])
                 elif "log" in message:
                     log(message["log"])
+                elif "keep" in message:
+                    keep(message["keep"])
+                elif "show" in message:
+                    continue  # plots for a page
                 elif "artifact" in message:
                     made = message["artifact"]
                     artifacts.append(receive(made, out, len(artifacts)) if job_type.foreign_code else made)

@@ -21,6 +21,7 @@ OUT = Annotated[
 FORCE = Annotated[bool, typer.Option("--force", help="Use the folder even if it has files in it.")]
 VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of the run.")]
 TITLE = Annotated[str, typer.Option("--title", help="With --remote: a name for the job.")]
+UNFINISHED = ".unfinished"  # as of portal.cli.local: what an interrupted run left is no reason to refuse a folder
 RESERVED = {"out", "force", "verbose", "title", "json", "remote", "token", "help"}
 
 PLAIN = {"integer": int, "number": float, "string": str, "boolean": bool}
@@ -162,7 +163,7 @@ def _run(
     out = out or Path(job_type.slug)
     if out.exists() and not out.is_dir():
         raise CommandError(f"{out} is a file.", hint="Give another folder with --out.")
-    if out.is_dir() and any(out.iterdir()) and not force:
+    if out.is_dir() and any(path.name != UNFINISHED for path in out.iterdir()) and not force:
         raise CommandError(
             f"The folder {out} has files in it.", hint="Give another one with --out, or use it as it is with --force."
         )

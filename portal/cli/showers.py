@@ -1,4 +1,4 @@
-"""``ml4ep showers``: calorimeter showers on this machine: geometries, full simulation, its validation."""
+"""``ml4ep showers``: calorimeter showers on this machine: geometries, full simulation, validation; models: `shower_models`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portal.cli import console
 from portal.cli.group import new
 
 app = new(
-    "Calorimeter showers: geometries, simulate, inspect, validate.\n\n"
+    "Calorimeter showers: simulate, train, sample, measure.\n\n"
     "On this machine; neither a server nor a database is needed. "
     "A CALORIMETER is the name of a shipped one or a YAML file.",
     epilog="""\b
@@ -22,6 +22,8 @@ Examples:
   ml4ep showers simulate dataset2 --showers 1000 --out showers    Geant4's showers, to be gone on with at any time
   ml4ep showers inspect showers/shard-00000.h5                    what is in a file?
   ml4ep showers validate pwo --out report                         linearity, resolution, depth, containment
+  ml4ep showers train transformer showers/*.h5 --out teacher      a network that makes such showers
+  ml4ep showers export dataset2-student --out cpp                 a shipped network as C++
 """,
 )
 

@@ -31,6 +31,7 @@ PLACES = (
     ("job-new", "New job", "n"),
     ("job-list", "Jobs", "j"),
     ("library", "Library", "l"),
+    ("showers", "Showers", "w"),
     ("status", "Status", "s"),
 )
 

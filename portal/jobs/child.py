@@ -40,12 +40,15 @@ def outcome(request: dict[str, Any], output: Path, send: Any) -> Message:
     job_type = registry.get(request["type"])
     files, places = ({key: Path(path) for key, path in request[name].items()} for name in ("files", "places"))
     parts = [[Path(path) for path in paths] for paths in request.get("parts", ())]
-    context = JobContext(output, files, send, places, request.get("names", {}), parts, send_files=job_type.foreign_code)
+    kept = {name: Path(path) for name, path in request.get("kept", {}).items()}
+    names = request.get("names", {})
+    context = JobContext(output, files, send, places, names, parts, kept, send_files=job_type.foreign_code)
 
     def named(text: str) -> str:
         """A text with the names that people gave to files instead of where they lie here."""
         for reference, path in files.items():
-            text = text.replace(str(path), context.name(reference))
+            for shown in (str(path), path.name):
+                text = text.replace(shown, context.name(reference))
         return text
 
     try:

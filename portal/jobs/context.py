@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from portal.jobs.results import Plot
 
 Message = dict[str, Any]
 
@@ -34,6 +38,8 @@ class JobContext:
         What the files are called in the library, by file id; by default as on disk.
     parts
         The artefacts of the job's parts, in the order of `JobType.parts` and of their names; the files are not there then.
+    kept
+        What an earlier run of the same job kept by `keep`, by name: this run may go on from it.
     send_files
         Whether artefacts go through ``send`` with all their bytes, because ``folder`` is seen by nobody outside.
     """
@@ -46,6 +52,7 @@ class JobContext:
         places: Mapping[str, Path] = MappingProxyType({}),
         names: Mapping[str, str] = MappingProxyType({}),
         parts: Sequence[Sequence[Path]] = (),
+        kept: Mapping[str, Path] = MappingProxyType({}),
         send_files: bool = False,
     ) -> None:
         self.folder = folder
@@ -54,7 +61,9 @@ class JobContext:
         self._places = places
         self._names = names
         self.parts = tuple(tuple(paths) for paths in parts)
+        self.kept = dict(kept)
         self._send_files = send_files
+        self._kept_count = 0
 
     def file(self, reference: str) -> Path:
         """The local path of a file parameter's value."""
@@ -63,6 +72,11 @@ class JobContext:
     def name(self, reference: str) -> str:
         """The name that its owner gave a file parameter's value: text to show, never a path."""
         return self._names.get(reference) or self._files[reference].name
+
+    @property
+    def places(self) -> Mapping[str, Path]:
+        """The deployment's folders that there are."""
+        return self._places
 
     def place(self, name: str) -> Path:
         """A folder of the deployment: ``index`` or ``models``."""
@@ -75,6 +89,25 @@ class JobContext:
     def log(self, text: str) -> None:
         """Add a line to the job's log."""
         self._send({"log": text.rstrip("\n") + "\n"})
+
+    def show(self, *plots: Plot) -> None:
+        """Show plots on the job's page while it runs; one of the same title takes the place of the one before."""
+        self._send({"show": [asdict(plot) for plot in plots]})
+
+    def keep(self, path: Path, *, note: str = "") -> None:
+        """Keep a file as it is now, whatever becomes of the run: another run of the job finds it in `kept` under its name.
+
+        Once the job has ended well it is dropped. ``note`` says how far the run was.
+        """
+        if self._send_files:
+            raise ValueError("a run of foreign code keeps no files")
+        # The run goes on writing the file: what is stored is a copy of this moment.
+        self._kept_count += 1
+        copy = self.folder / ".kept" / str(self._kept_count) / path.name
+        copy.parent.mkdir(parents=True)
+        shutil.copyfile(path, copy)
+        relative = str(copy.relative_to(self.folder))
+        self._send({"keep": {"path": relative, "name": path.name, "note": note[:200]}})
 
     def artifact(self, path: Path, *, kind: str, title: str = "") -> None:
         """Keep ``path``, a file inside `folder`, as a result. It is stored when the run succeeds."""

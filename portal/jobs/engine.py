@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 CHECK_SECONDS = 0.4
 MESSAGE_LIMIT = 16 * 2**20  # bytes of one message; a result with its plots is far smaller
+MOST_SHOWN = 12  # plots of a run in progress
 PREVIEW_BYTES = 16_384
 PREVIEW_LANGUAGES = {
     ".hpp": "cpp", ".hxx": "cpp", ".h": "c", ".cpp": "cpp", ".cxx": "cpp", ".C": "cpp", ".py": "python", ".json": "json",
@@ -61,6 +62,11 @@ class Run:
     text: str = "Starting"
     steps: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[dict[str, str]] = field(default_factory=list)
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Plots of a run in progress, by title."""
+    shown_changed: bool = False
+    to_keep: list[dict[str, str]] = field(default_factory=list)
+    """Copies of files that another run may go on from, not stored yet."""
     last: dict[str, Any] | None = None
     """The child's closing message: a result, an error or a crash."""
     log_pending: str = ""
@@ -73,6 +79,11 @@ class Run:
             self._step(str(message["text"]))
         elif "log" in message:
             self.add_log(str(message["log"]))
+        elif "show" in message:
+            self.shown |= {str(plot["title"]): plot for plot in message["show"]}
+            self.shown_changed = True
+        elif "keep" in message:
+            self.to_keep.append(message["keep"])
         elif "artifact" in message:
             self.artifacts.append(self._place(message["artifact"]))
         else:
@@ -126,7 +137,7 @@ def _run(job: Job, folder: Path) -> None:
     places = {name: str(path) for name, path in _places().items()}
     request = {
         "type": job.type, "params": job.params, "files": files, "names": names, "places": places,
-        "parts": parts,
+        "parts": parts, "kept": _place_kept(job, folder),
     }  # fmt: skip
     (folder / "request.json").write_text(json.dumps(request))
     run = Run(job, folder)
@@ -189,6 +200,16 @@ def _place_parts(job: Job, folder: Path) -> list[list[str]]:
             _fetch(artifact.path, target)
             targets.append(str(target))
         found.append(targets)
+    return found
+
+
+def _place_kept(job: Job, folder: Path) -> dict[str, str]:
+    """Put what an earlier run kept where the child can read it: a run of this job, or of the one that it is to go on with."""
+    found: dict[str, str] = {}
+    for number, kept in enumerate(services.kept_of(job)):
+        target = folder / "in" / f"kept-{number}"
+        _fetch(kept.path, target)
+        found[kept.name] = str(target)
     return found
 
 
@@ -345,7 +366,15 @@ def _take_lines(run: Run, lines: bytearray) -> None:
 
 def _flush(run: Run) -> None:
     """Write progress and log to the database."""
-    services.beat(run.job, progress=run.fraction, text=run.text, steps=run.steps)
+    shown = list(run.shown.values())[:MOST_SHOWN] if run.shown_changed else None
+    run.shown_changed = False
+    services.beat(run.job, progress=run.fraction, text=run.text, steps=run.steps, shown=shown)
+    output = (run.folder / "out").resolve()
+    for item in run.to_keep:
+        path = _own_file(output, item["path"])
+        services.keep(run.job, path, Path(item["name"]).name, item["note"])
+        path.unlink()
+    run.to_keep.clear()
     if run.log_pending:
         text, run.log_pending = run.log_pending, ""
         services.append_log(run.job, text)
@@ -380,10 +409,7 @@ def _finish(run: Run, ending: str, returncode: int | None, limits: sandbox.Limit
 
 def _describe(run: Run, item: dict[str, str]) -> services.NewArtifact:
     """Hash an artefact and take its preview; refuses a path that leads out of the run's folder."""
-    output = (run.folder / "out").resolve()
-    path = output / item["path"]
-    if path.is_symlink() or not path.is_file() or output not in path.resolve().parents:
-        raise ValueError(f"the job named an artefact that is not a file of its own: {item['path']!r}")
+    path = _own_file((run.folder / "out").resolve(), item["path"])
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return services.NewArtifact(
@@ -395,6 +421,14 @@ def _describe(run: Run, item: dict[str, str]) -> services.NewArtifact:
         sha256=sha256,
         preview=_preview(path),
     )
+
+
+def _own_file(output: Path, relative: str) -> Path:
+    """A file that the child named, which has to lie in its folder itself."""
+    path = output / relative
+    if path.is_symlink() or not path.is_file() or output not in path.resolve().parents:
+        raise ValueError(f"the job named a file that is not one of its own: {relative!r}")
+    return path
 
 
 def _preview(path: Path) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from portal.jobs.models import Job
+from portal.library.services import KIND_OF_ARTIFACT
 
 KEPT_BYTES = 1 << 20  # of one job; the number of jobs is in the settings
 MARK = mark_safe(f"<!--{secrets.token_hex(16)}-->")  # noqa: S308  (nobody outside this process can write it into a page)
@@ -52,10 +53,15 @@ def done_body(job: Job) -> DoneBody:
 def body_context(job: Job) -> dict[str, Any]:
     """What `jobs/_done.html` shows of a job that ended well."""
     artifacts = list(job.artifacts.all())
+    for one in artifacts:
+        one.usable = one.kind in KIND_OF_ARTIFACT  # type: ignore[attr-defined]
+    by_name = {one.name: one for one in artifacts}
+    shown = (job.result or {}).get("events", ())
     return {
         "job": job,
         "result": job.result,
         "artifacts": artifacts,
+        "events": [one | {"artifact": by_name[one["file"]]} for one in shown if one["file"] in by_name],
         "artifacts_size": sum(one.size for one in artifacts),
         "pictures": [one for one in artifacts if one.kind == "picture"],
         "previews": [one for one in artifacts if one.preview],

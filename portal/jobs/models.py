@@ -57,6 +57,7 @@ class Job(models.Model):
     progress = models.FloatField(default=0.0, help_text="0 to 1")
     progress_text = models.CharField(max_length=200, blank=True)
     steps = models.JSONField(default=list, help_text="[{text, seconds}] of the steps so far")
+    shown = models.JSONField(default=list, help_text="Plots of the run in progress, see portal.jobs.results.Plot")
     # How it ended
     result = models.JSONField(null=True, help_text="Figures, tables and notes, see portal.jobs.results")
     manifest = models.JSONField(default=dict, help_text="Versions and options behind the result")
@@ -127,6 +128,26 @@ class Artifact(models.Model):
     class Meta:
         ordering = ["created_at", "name"]
         constraints = [models.UniqueConstraint(fields=["job", "name"], name="one_artifact_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Kept(models.Model):
+    """A file that a run keeps while it goes on, such as a checkpoint, for another run to start from. Dropped on success."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="kept")
+    name = models.CharField(max_length=200)
+    note = models.CharField(max_length=200, blank=True, help_text="How far the run was")
+    size = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    path = models.CharField(max_length=300, help_text="Name in the file storage")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["job", "name"], name="one_kept_file_per_name")]
 
     def __str__(self) -> str:
         return self.name

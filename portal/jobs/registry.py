@@ -80,6 +80,8 @@ class JobType(ABC, Generic[P]):
     """Folders of the deployment that the run may write, of ``index`` and ``models``; everything else stays out of its reach."""
     foreign_code: ClassVar[bool] = False
     """Whether it runs code of strangers: its process sees programs and libraries alone, and writes no file of the machine."""
+    events: ClassVar[bool] = False
+    """Whether its result may hold `portal.jobs.results.Events`, for which the page loads a script."""
     staff_only: ClassVar[bool] = False
     listed: ClassVar[bool] = True
     """Whether people start it from the menu; the portal starts the others itself."""

@@ -67,12 +67,22 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Events:
+    """Showers in space, turned and cut by whoever looks: ``file`` is the name of the artefact that holds their voxels."""
+
+    title: str
+    file: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """The whole of it, shown in this order. ``facts`` is for programs: what they would otherwise read from the texts."""
 
     notes: tuple[Note, ...] = ()
     figures: tuple[Figure, ...] = ()
     texts: tuple[Text, ...] = ()
+    events: tuple[Events, ...] = ()
     plots: tuple[Plot, ...] = ()
     series: tuple[Series, ...] = ()
     tables: tuple[Table, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,12 @@ from django.utils import timezone
 from portal.accounts import services as accounts
 from portal.accounts.models import User
 from portal.jobs import parts, registry
-from portal.jobs.models import ACTIVE, FINISHED, Artifact, Job, JobState, LogChunk
+from portal.jobs.models import ACTIVE, FINISHED, Artifact, Job, JobState, Kept, LogChunk
 from portal.library.models import LibraryFile
 
 log = logging.getLogger(__name__)
 
+MOST_RETRIES = 100  # of which each goes on with what the one before it kept
 LOG_LIMIT = 1_000_000  # characters of log kept of one job
 
 
@@ -149,10 +151,11 @@ def _check_quota(owner: User) -> None:
 
 
 def disk_used(owner: User) -> int:
-    """Bytes of this person's library and artefacts."""
+    """Bytes of this person's library, artefacts and files that runs keep."""
     files = LibraryFile.objects.filter(owner=owner).aggregate(total=Sum("size"))["total"] or 0
     artifacts = Artifact.objects.filter(job__owner=owner).aggregate(total=Sum("size"))["total"] or 0
-    return int(files + artifacts)
+    kept = Kept.objects.filter(job__owner=owner).aggregate(total=Sum("size"))["total"] or 0
+    return int(files + artifacts + kept)
 
 
 def cancel(job: Job) -> bool:
@@ -167,7 +170,7 @@ def cancel(job: Job) -> bool:
 
 
 def retry(job: Job, owner: User | None) -> Job:
-    """A new job with the same type and parameters."""
+    """A new job with the same type and parameters, which goes on with what the earlier one kept."""
     if job.active:
         raise JobRefusedError("This job has not ended yet.", hint="Cancel it first.", code="job.active")
     return submit(owner, job.type, job.params, title=job.title, retry_of=job)
@@ -179,7 +182,11 @@ def delete(job: Job) -> None:
         raise JobRefusedError("This job has not ended yet.", hint="Cancel it first.", code="job.active")
     if job.parent is not None and job.parent.active:
         raise JobRefusedError("This job is a part of another one that has not ended yet.", hint="Cancel that.", code="job.part")
-    paths = list(Artifact.objects.filter(Q(job=job) | Q(job__parent=job)).values_list("path", flat=True))
+    paths = [
+        path
+        for files in (Artifact.objects, Kept.objects)
+        for path in files.filter(Q(job=job) | Q(job__parent=job)).values_list("path", flat=True)
+    ]
     job.delete()
     transaction.on_commit(lambda: remove_stored(paths))
 
@@ -245,6 +252,7 @@ def claim(job_id: str, worker: str) -> Job | None:
         progress=0.0,
         progress_text="Starting",
         steps=[],
+        shown=[],
     )
     if not taken:
         return None
@@ -267,11 +275,72 @@ def check(job: Job) -> Heartbeat:
     return Heartbeat(held=held, cancel=held and row is not None and row["cancel_requested_at"] is not None)
 
 
-def beat(job: Job, *, progress: float, text: str, steps: Sequence[Mapping[str, Any]]) -> bool:
-    """Write that the run lives and how far it is. False where the run has lost its claim."""
+def beat(
+    job: Job, *, progress: float, text: str, steps: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]] | None = None
+) -> bool:
+    """Write that the run lives and how far it is, and what it shows where that has changed. False where it has lost its claim."""
+    changed: dict[str, Any] = {} if shown is None else {"shown": list(shown)}
     return bool(
-        _held(job).update(heartbeat_at=timezone.now(), progress=progress, progress_text=text[:200], steps=list(steps)[-50:])
+        _held(job).update(
+            heartbeat_at=timezone.now(), progress=progress, progress_text=text[:200], steps=list(steps)[-50:], **changed
+        )
     )
+
+
+def keep(job: Job, path: Path, name: str, note: str) -> bool:
+    """Store a file that another run may go on from, in place of the one of that name. False where the run has lost its claim."""
+    if not _held(job).exists():
+        return False
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        stored = default_storage.save(f"kept/{job.pk}/{uuid.uuid4().hex}", File(file))
+    done = False
+    try:
+        with transaction.atomic():
+            if _held(job).select_for_update().exists():
+                old = list(Kept.objects.filter(job=job, name=name).values_list("path", flat=True))
+                Kept.objects.update_or_create(
+                    job=job,
+                    name=name,
+                    defaults={
+                        "note": note[:200],
+                        "size": path.stat().st_size,
+                        "sha256": sha256,
+                        "path": stored,
+                        "at": timezone.now(),
+                    },
+                )
+                transaction.on_commit(lambda: remove_stored(old))
+                done = True
+    finally:
+        if not done:
+            remove_stored([stored])
+    return done
+
+
+def kept_of(job: Job) -> list[Kept]:
+    """What a run of this job can go on from: what an earlier run of it kept, else one of the job that it is to go on with."""
+    return next((found for one in _earlier(job) if (found := list(one.kept.all()))), [])
+
+
+def _earlier(job: Job) -> list[Job]:
+    """A job and those that it repeats, newest first."""
+    found = [job]
+    while (before := found[-1].retry_of) is not None and len(found) < MOST_RETRIES:
+        if before.type != job.type or before.params != job.params:
+            break
+        found.append(before)
+    return found
+
+
+def _drop_kept(jobs: Sequence[Job]) -> None:
+    """Remove what these jobs kept."""
+    rows = Kept.objects.filter(job__in=[one.pk for one in jobs])
+    paths = list(rows.values_list("path", flat=True))
+    if paths:
+        rows.delete()
+        transaction.on_commit(lambda: remove_stored(paths))
 
 
 def append_log(job: Job, text: str) -> None:
@@ -297,6 +366,7 @@ def succeed(
                 progress=1.0,
                 progress_text="Done",
                 steps=list(steps)[-50:],
+                shown=[],
                 result=dict(result),
                 manifest=dict(manifest),
             )
@@ -319,6 +389,7 @@ def succeed(
         if not done:
             remove_stored([path for _, path in stored])
     if done:
+        _drop_kept(_earlier(job))
         parts.remove(job)
         parts.ended(job)
     return done
@@ -404,6 +475,7 @@ def expire(now: Any = None) -> int:
         with transaction.atomic():
             job.artifacts.all().delete()
             job.log_chunks.all().delete()
+            _drop_kept([job])
             Job.objects.filter(pk=job.pk).update(expired_at=now)
         remove_stored(paths)
         count += 1

@@ -18,6 +18,8 @@ urlpatterns = [
     path("<uuid:job_id>/retry", views.job_retry, name="job-retry"),
     path("<uuid:job_id>/delete", views.job_delete, name="job-delete"),
     path("<uuid:job_id>/artifacts/<uuid:artifact_id>", views.artifact, name="artifact"),
+    path("<uuid:job_id>/artifacts/<uuid:artifact_id>/use", views.artifact_use, name="artifact-use"),
+    path("<uuid:job_id>/kept/<uuid:kept_id>", views.kept, name="kept"),
     path("<uuid:job_id>/artifacts.zip", views.job_zip, name="job-zip"),
     path("<uuid:job_id>/manifest", views.job_manifest, name="job-manifest"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
@@ -19,7 +20,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal.downloads import send_file, send_zip
 from portal.jobs import forms, fragments, presentation, registry, services
-from portal.jobs.models import Artifact, Job, JobState, LogChunk
+from portal.jobs.models import Artifact, Job, JobState, Kept, LogChunk
+from portal.library import services as library
 
 PER_PAGE = 25
 LOG_TAIL = 200_000  # characters of the log on the page; the raw log has all
@@ -228,6 +230,42 @@ def artifact(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) ->
 
 @login_required
 @require_safe
+def kept(request: HttpRequest, job_id: uuid.UUID, kept_id: uuid.UUID) -> HttpResponseBase:
+    """One file that a run in progress, or one that did not end well, has kept so far."""
+    _visible_or_404(request, job_id)
+    found = get_object_or_404(Kept, pk=kept_id, job=job_id)
+    return send_file(
+        request, lambda: default_storage.open(found.path, "rb"), name=found.name, size=found.size, sha256=found.sha256
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def artifact_use(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> HttpResponse:
+    """What a file that a job made can be used for; sent, it puts the file into the library and opens a form with it."""
+    job = _visible_or_404(request, job_id)
+    found = get_object_or_404(Artifact, pk=artifact_id, job=job)
+    user: Any = request.user
+    uses = library.uses_of_artifact(found)
+    if request.method == "GET":
+        return render(
+            request, "jobs/use.html", {"job": job, "artifact": found, "uses": uses, "kept_days": settings.ENV.retention_days}
+        )
+    try:
+        file = library.keep_artifact(user, found)
+    except library.UploadRefusedError as error:
+        messages.error(request, f"{error.message} {error.hint}")
+        return redirect("artifact-use", job.pk, found.pk)
+    use = next(
+        (one for one in uses if one.slug == request.POST.get("use", "") and one.field == request.POST.get("field", "")), None
+    )
+    if use is None:
+        return redirect("library-file", file.pk)
+    return redirect(f"{reverse('job-form', args=[use.slug])}?{urlencode({use.field: str(file.pk)})}")
+
+
+@login_required
+@require_safe
 def job_zip(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     """All files that a job made, as one archive made while it is sent."""
     job = _visible_or_404(request, job_id)
@@ -277,8 +315,11 @@ def _job_context(request: HttpRequest, job: Job) -> dict[str, Any]:
     waits_for = list(job.parts.order_by("part").defer("result", "manifest")) if job.state == JobState.PENDING else []
     presentation.set_places([job, *waits_for])
     job.needs_look = presentation.needs_look(job)  # type: ignore[attr-defined]
+    kept = services.kept_of(job) if job.state != JobState.SUCCEEDED else []
     return {
         "job": job,
+        "kept": kept,
+        "kept_size": sum(one.size for one in kept),
         "steps": presentation.steps(job),
         "waits_for": waits_for,
         "elapsed": presentation.elapsed(job),

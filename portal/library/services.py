@@ -6,6 +6,7 @@ import hashlib
 import unicodedata
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,8 +19,9 @@ from mlcore import filetypes
 from mlcore.errors import InputError
 from portal.accounts import services as accounts
 from portal.accounts.models import User
+from portal.jobs import registry
 from portal.jobs import services as jobs
-from portal.jobs.models import Job
+from portal.jobs.models import Artifact, Job
 from portal.library.models import Content, LibraryFile
 
 UPLOADS = "uploads"  # folder beneath WORK_DIR of uploads in progress
@@ -31,9 +33,11 @@ KIND_TITLES: dict[str, str] = {
         filetypes.ROOT, filetypes.ONNX, filetypes.PT2, filetypes.KERAS, filetypes.XGBOOST_JSON, filetypes.XGBOOST_UBJ,
         filetypes.LIGHTGBM, filetypes.SKOPS, filetypes.TMVA_XML, filetypes.CATBOOST_JSON, filetypes.TREELITE_JSON,
         filetypes.FOREST, filetypes.HDF5, filetypes.PARQUET, filetypes.TEXT, filetypes.JSON, filetypes.ZIP, filetypes.NUMPY,
-        filetypes.UNKNOWN,
+        filetypes.SHOWER_MODEL, filetypes.UNKNOWN,
     )
 }  # fmt: skip
+KIND_OF_ARTIFACT = {"showers": "hdf5", "shower-model": "shower-model", "model": "onnx"}
+"""The kinds of file that the kinds of artefact are which other jobs take."""
 INSPECTABLE = ("root", "onnx", *filetypes.FORESTS, "hdf5", "parquet")
 
 
@@ -217,6 +221,42 @@ def trees(file: LibraryFile, number: int) -> Job:
             return job
     params = {"file": str(file.pk), "first": first}
     return jobs.submit(file.owner, "forest-trees", params, title=f"Trees of {file.name} from {first}")
+
+
+@dataclass(frozen=True)
+class Use:
+    """A job type that takes a file of some kind, as the value of ``field``, whose title is ``role``."""
+
+    slug: str
+    field: str
+    title: str
+    role: str
+    summary: str
+    duration: str
+
+
+def uses_of_artifact(artifact: Artifact) -> list[Use]:
+    """The job types that take a file which a job made, by what the job says of it and by its name."""
+    kind = KIND_OF_ARTIFACT.get(artifact.kind)
+    return [
+        Use(slug, field, job_type.title, str(job_type.Params.model_fields[field].title), job_type.summary, job_type.duration)
+        for slug, job_type in registry.all_types().items()
+        if job_type.listed
+        for field, kinds in job_type.file_kinds().items()
+        if kind in kinds
+    ]
+
+
+def keep_artifact(owner: User, artifact: Artifact) -> LibraryFile:
+    """Put a file that a job made into its owner's library, where jobs can take it and where it outlives the job.
+
+    Raises
+    ------
+    UploadRefusedError
+        As of `store_upload`.
+    """
+    with default_storage.open(artifact.path, "rb") as file:
+        return store_upload(owner, artifact.name, iter(lambda: file.read(1 << 20), b""), artifact.size)
 
 
 def delete(file: LibraryFile) -> None:

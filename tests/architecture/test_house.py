@@ -66,3 +66,11 @@ def test_the_table_of_operators_is_current() -> None:
 
     written = (ROOT / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
     assert written == table(known_failures(ROOT / "tests" / "data" / "networks" / "known_failures.txt")), "run make operators"
+
+
+def test_every_test_file_runs_in_one_process_of_make_test() -> None:
+    from tests.__main__ import groups
+
+    places = [place for group in groups(ROOT / "tests") for place in group]
+    files = [file for place in places for file in ([place] if place.is_file() else place.rglob("test_*.py"))]
+    assert sorted(files) == sorted((ROOT / "tests").rglob("test_*.py"))

@@ -9,7 +9,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ def produce(
     *,
     processes: int = 1,
     data: Path | None = None,
+    only: Sequence[int] | None = None,
     progress: Callable[[float, str], None] = lambda _part, _what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Produced:
@@ -61,6 +62,8 @@ def produce(
         Run at once; the showers do not depend on how many.
     data
         Folder of Geant4's data sets. Without them, only the data-free electromagnetic physics can be had.
+    only
+        Numbers of the shards that are wanted here, where other machines make the rest; all if left out.
     cancelled
         Asked twice a second; once true, the simulation ends, and finished shards are kept.
 
@@ -80,7 +83,10 @@ def produce(
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         plan.settle(folder)
-        missing = [shard for shard in range(plan.shards) if not _finished(plan, folder, shard)]
+        wanted = range(plan.shards) if only is None else sorted(set(only))
+        if any(not 0 <= shard < plan.shards for shard in wanted):
+            raise InputError(f"the plan has {plan.shards} shards", hint="They count from 0.", code="showers.plan")
+        missing = [shard for shard in wanted if not _finished(plan, folder, shard)]
         made, seconds = 0, 0.0
         lots = [missing[start::processes] for start in range(min(processes, len(missing)))]
         with tempfile.TemporaryDirectory(prefix="ml4ep-geant4-") as scratch:
@@ -102,10 +108,10 @@ def produce(
                             if "error" in answer:
                                 raise _error(answer)
                             made, seconds = made + answer["showers"], seconds + answer["cpu_seconds"]
-                            done = sum(shard_path(folder, shard).exists() for shard in range(plan.shards))
+                            done = sum(shard_path(folder, shard).exists() for shard in wanted)
                             progress(
-                                done / plan.shards,
-                                f"{done} of {plan.shards} shards, {made / max(seconds, 1e-9):.3g} showers a CPU second",
+                                done / len(wanted),
+                                f"{done} of {len(wanted)} shards, {made / max(seconds, 1e-9):.3g} showers a CPU second",
                             )
             finally:
                 for child in children:

@@ -93,7 +93,9 @@ def _of_chunk(showers: Showers, voxels: Voxels, threshold: float) -> tuple[Array
         flat = position.reshape(-1)
         mean = energy @ flat / divisor
         square = energy @ flat**2 / divisor
-        return mean, np.sqrt(np.clip(square - mean**2, 0, None))
+        variance = square - mean**2
+        # One voxel alone has no width; what rounding leaves of it would be the scale of the whole feature.
+        return mean, np.sqrt(np.where(variance > 1e-12 * square, variance, 0))
 
     (x, width_x), (y, width_y), (r, width_r) = (moments(np.asarray(position)) for position in voxels.centres)
     return sums, x, y, width_x, width_y, r, width_r, (energy <= 0).mean(axis=2)

@@ -99,7 +99,7 @@ class Batch:
 
 
 class NeuralModel(nn.Module, ABC):
-    """A network that makes showers. A model is a file with its config, `loss` and `generate`; all else is here."""
+    """A network that makes showers. A model is a file with its config, `loss` and `from_noise`; all else is here."""
 
     slug: ClassVar[str]
     config_type: ClassVar[type[NeuralConfig]]
@@ -112,14 +112,41 @@ class NeuralModel(nn.Module, ABC):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Parts of the loss, each a mean over showers; their sum is minimised."""
 
+    @property
     @abstractmethod
+    def noise_size(self) -> int:
+        """How many normal random numbers a shower is made of."""
+
+    @abstractmethod
+    def from_noise(self, energy: Tensor, conditions: Tensor, noise: Tensor) -> Tensor:
+        """Showers, float32, shape (n_showers, n_layers, n_angles, n_radii), MeV: a function of these alone, to be exported.
+
+        Parameters
+        ----------
+        energy
+            Shape (n_showers,), MeV.
+        conditions
+            Shape (n_showers, n_conditions).
+        noise
+            Normal random numbers, shape (n_showers, noise_size).
+        """
+
+    def prepare(self, batch: Batch) -> None:
+        """Called once with the showers that are to be trained on, before the first step: to take scales from them."""
+
+    def training_batch(self, batch: Batch) -> Batch:
+        """What is trained on, made once of the showers that are given; the same in each call."""
+        return batch
+
     def generate(self, energy: Tensor, conditions: Tensor, generator: torch.Generator) -> Tensor:
         """Showers, float32, shape (n_showers, n_layers, n_angles, n_radii), MeV, of energies (MeV) and conditions."""
+        noise = torch.randn(len(energy), self.noise_size, generator=generator, device=energy.device)
+        return self.from_noise(energy, conditions, noise)
 
     @property
     def parameters_count(self) -> int:
-        """Trained numbers."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+        """Numbers that a training may change."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def batch(self, records: Records) -> Batch:
         """Records as tensors.
@@ -259,6 +286,35 @@ class NeuralModel(nn.Module, ABC):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{path} is no {cls.slug} model: {error}", hint="Save it again.") from error
         return model
+
+
+def turns(batch: Batch, generator: torch.Generator) -> Tensor:
+    """For each shower that meets the layers at a right angle, a turn around its axis and a mirror, by chance.
+
+    Nothing tells such showers apart, so that a sample stands for as many more.
+
+    Returns
+    -------
+    Tensor
+        Which angle comes to each angle's place, int64, shape (n_showers, n_angles).
+    """
+    count, angles = len(batch), batch.showers.shape[2]
+    device = batch.showers.device
+    turn = torch.randint(angles, (count, 1), generator=generator, device=device)
+    mirror = torch.randint(2, (count, 1), generator=generator, device=device) * 2 - 1
+    straight = batch.conditions[:, 1:2].abs() < 1e-6
+    places = torch.arange(angles, device=device)
+    return torch.where(straight, (mirror * places + turn) % angles, places)
+
+
+def turned(voxels: Tensor, places: Tensor) -> Tensor:
+    """Voxels, shape (n_showers, n_layers, n_angles, n_radii), with the angles of `turns`."""
+    return voxels.take_along_dim(places[:, None, :, None], dim=2)
+
+
+def above(showers: Tensor, threshold: float) -> Tensor:
+    """Voxels below the threshold emptied."""
+    return torch.where(showers >= threshold, showers, torch.zeros_like(showers))
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -66,11 +66,12 @@ class Parametrised:
 
     Arrays, of shapes that begin with (energy bins, classes): `nodes` the mean of ln E of a bin; `quantiles` of response and
     shares, by variable and knot; `factors` whose product with their transpose is the covariance of the normal values; `shapes`
-    the mean shares of a layer's voxels; `hits` how many hits a layer has at the mean energy.
+    the mean shares of a layer's voxels; `hits` how many hits a layer has at the mean energy. `limits`,
+    shape (2,), are the lowest and the highest energy that it was fitted to, MeV.
     """
 
     slug = "parametrised"
-    _arrays = ("nodes", "quantiles", "factors", "shapes", "hits")
+    _arrays = ("nodes", "quantiles", "factors", "shapes", "hits", "limits")
 
     def __init__(self, config: ParametrisedConfig, voxels: Voxels, arrays: dict[str, npt.NDArray[np.float32]]) -> None:
         self.config = config
@@ -121,7 +122,8 @@ class Parametrised:
             fitted.append(_fit_bin(records[rows], classes, config.knots, rng))
             if progress:
                 progress((number + 1) / bins)
-        arrays = {name: np.stack([part[name] for part in fitted]).astype(np.float32) for name in cls._arrays}
+        arrays = {name: np.stack([part[name] for part in fitted]).astype(np.float32) for name in cls._arrays[:-1]}
+        arrays["limits"] = np.array([records.energy.min(), records.energy.max()], np.float32)
         return cls(config, records.voxels, arrays)
 
     def sample(self, energies: npt.ArrayLike, *, seed: int) -> Showers:
@@ -175,7 +177,7 @@ class Parametrised:
         return np.minimum(low + (rng.random(len(logs)) < position - low), len(nodes) - 1)
 
     def _check_range(self, energies: Array) -> None:
-        low, high = np.exp(self.arrays["nodes"].min()), np.exp(self.arrays["nodes"].max())
+        low, high = map(float, self.arrays["limits"])
         outside = (energies < low / 2) | (energies > high * 2)
         if outside.any():
             raise InputError(
@@ -229,6 +231,9 @@ class Parametrised:
             array = self.arrays[name]
             if bins < 1 or array.shape != (bins, classes, *shape) or not np.isfinite(array).all():
                 raise InputError(f"the model's {name} do not fit its voxels, or are not finite", hint="Fit it again.")
+        limits = self.arrays["limits"]
+        if limits.shape != (2,) or not 0 < limits[0] <= limits[1] < np.inf:
+            raise InputError("the model's limits are no range of energies", hint="Fit it again.")
 
 
 def _fit_bin(records: Records, classes: int, knots: int, rng: np.random.Generator) -> dict[str, npt.NDArray[np.floating]]:

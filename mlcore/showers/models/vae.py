@@ -1,7 +1,8 @@
 """A variational autoencoder of showers, conditional as in Geant4's example Par04.
 
-The decoder gives the layers' energies and, for each voxel, the chance that it has energy and the distribution of its logarithm.
-Layers share the last weights, so that the model stays small. A layer's voxels are scaled to the layer's energy.
+The decoder gives the response and the layers' energies, and for each voxel, given its layer's energy, the chance that it has
+any and the distribution of its logarithm. Layers share the last weights, so that the model stays small. A layer's voxels are
+scaled to the layer's energy.
 
 References
 ----------
@@ -12,16 +13,14 @@ for fast shower simulation of high energy physics experiments", Phys. Lett. B 84
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from mlcore.errors import InputError
-from mlcore.showers.models.neural import Batch, NeuralConfig, NeuralModel
-
-EMPTY = 1e-7
-"""Share of the particle's energy that stands for none in logarithms."""
+from mlcore.showers.models.neural import Batch, NeuralConfig, NeuralModel, above, turned, turns
+from mlcore.showers.models.scales import Scales
 
 
 @dataclass(frozen=True)
@@ -62,39 +61,52 @@ class VAE(NeuralModel):
         super().__init__(config)
         layers, angles, rings = config.voxels.shape
         self.cells = angles * rings
+        self.scales = Scales(layers)
         self.per_layer = nn.Sequential(nn.Linear(2 * self.cells + 1, config.channels), nn.SiLU())
-        self.encoder = _dense(layers * config.channels + config.conditions, config.hidden, 2 * config.latent)
+        self.encoder = _dense(layers * config.channels + 1 + config.conditions, config.hidden, 2 * config.latent)
         self.decoder = _dense(config.latent + config.conditions, config.hidden, layers * config.channels)
-        self.to_layers = nn.Linear(layers * config.channels, 2 * layers)
-        self.to_cells = nn.Sequential(nn.SiLU(), nn.Linear(config.channels, 3 * self.cells))
+        self.to_layers = nn.Linear(layers * config.channels, 2 * (layers + 1))
+        self.to_cells = nn.Sequential(nn.SiLU(), nn.Linear(config.channels + 1, 3 * self.cells))
         self.bias = nn.Parameter(torch.zeros(layers, 3 * self.cells))
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Which voxels have energy, the logarithm of their share of their layer, and that of the layer's of the particle."""
+    def prepare(self, batch: Batch) -> None:
+        """See `NeuralModel`."""
+        self.scales.fit(batch.showers, batch.energy, batch.conditions[:, 0])
+
+    def _inputs(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Which voxels have energy, the logarithm of their share of their layer, and response and layers as numbers."""
         voxels = batch.showers.flatten(2)
         sums = voxels.sum(dim=2)
         hit = voxels > 0
         shares = voxels / sums.clamp_min(1e-30)[:, :, None]
         logs = torch.where(hit, shares.clamp_min(1e-12).log(), torch.zeros_like(shares))
-        return hit.to(voxels.dtype), logs, (sums / batch.energy[:, None] + EMPTY).log()
+        uniform = torch.rand(sums.shape, generator=generator, device=sums.device)
+        return hit.to(voxels.dtype), logs, self.scales.layers(sums, batch.energy, batch.conditions[:, 0], uniform)
 
-    def _decode(self, latent: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        layers = self.config.voxels.shape[0]
+    def _layers(self, latent: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each layer what describes its voxels; mean and width of response and layers."""
         hidden = self.decoder(torch.cat([latent, conditions], dim=1))
         mean, width = self.to_layers(nn.functional.silu(hidden)).chunk(2, dim=1)
-        cells = self.to_cells(hidden.unflatten(1, (layers, -1))) + self.bias
-        chance, log_mean, log_width = cells.chunk(3, dim=2)
-        return mean, _width(width), chance, log_mean - math.log(self.cells), _width(log_width)
+        return hidden.unflatten(1, (self.config.voxels.shape[0], -1)), mean, _width(width)
+
+    def _cells(self, hidden: Tensor, layers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each voxel the chance (as a logit) that it has energy; mean and width of the logarithm of its share."""
+        cells = self.to_cells(torch.cat([hidden, layers[:, 1:, None]], dim=2)) + self.bias
+        chance, mean, width = cells.chunk(3, dim=2)
+        return chance, mean - math.log(self.cells), _width(width)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The evidence's lower bound, per shower: layers, hits and their energies, and the divergence."""
-        hit, logs, layers = self._inputs(batch)
-        summary = self.per_layer(torch.cat([hit, (logs + 5) / 5 * hit, (layers[:, :, None] + 5) / 5], dim=2)).flatten(1)
-        mean, log_variance = self.encoder(torch.cat([summary, batch.conditions], dim=1)).chunk(2, dim=1)
+        if self.training:
+            batch = replace(batch, showers=turned(batch.showers, turns(batch, generator)))
+        hit, logs, layers = self._inputs(batch, generator)
+        summary = self.per_layer(torch.cat([hit, (logs + 5) / 5 * hit, layers[:, 1:, None]], dim=2)).flatten(1)
+        mean, log_variance = self.encoder(torch.cat([summary, layers[:, :1], batch.conditions], dim=1)).chunk(2, dim=1)
         log_variance = log_variance.clamp(-12, 8)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         latent = mean + noise * (0.5 * log_variance).exp()
-        layer_mean, layer_width, chance, log_mean, log_width = self._decode(latent, batch.conditions)
+        hidden, layer_mean, layer_width = self._layers(latent, batch.conditions)
+        chance, log_mean, log_width = self._cells(hidden, layers)
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
         return {
             "layers": _gaussian(layers, layer_mean, layer_width).sum(dim=1).mean(),
@@ -103,19 +115,27 @@ class VAE(NeuralModel):
             "divergence": self.config.divergence * divergence,
         }
 
-    def generate(self, energy: Tensor, conditions: Tensor, generator: torch.Generator) -> Tensor:
+    @property
+    def noise_size(self) -> int:
+        """The latent numbers, response and layers, and two for each voxel: whether it has energy, and how much."""
+        return self.config.latent + 1 + self.config.voxels.shape[0] + 2 * self.config.voxels.count
+
+    def from_noise(self, energy: Tensor, conditions: Tensor, noise: Tensor) -> Tensor:
         """See `NeuralModel`."""
-
-        def normal(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-
-        latent = torch.randn(len(energy), self.config.latent, generator=generator, device=energy.device)
-        mean, width, chance, log_mean, log_width = self._decode(latent, conditions)
-        layers = ((mean + width * normal(mean)).exp() - EMPTY).clamp_min(0) * energy[:, None]
-        hit = torch.rand(chance.shape, generator=generator, device=energy.device) < chance.sigmoid()
-        shares = torch.where(hit, (log_mean + log_width * normal(log_mean)).clamp(-30, 5).exp(), torch.zeros_like(chance))
+        layers = self.config.voxels.shape[0]
+        cells = layers * self.cells
+        latent, for_layers, for_hits, for_energies = torch.split(noise, [self.config.latent, layers + 1, cells, cells], dim=1)
+        hidden, mean, width = self._layers(latent, conditions)
+        numbers = mean + width * for_layers
+        deposits = self.scales.layer_energies(numbers, energy, conditions[:, 0])
+        chance, log_mean, log_width = self._cells(hidden, numbers)
+        uniform = 0.5 * (1 + torch.erf(for_hits * math.sqrt(0.5))).reshape(chance.shape)
+        hit = uniform < chance.sigmoid()
+        normal = for_energies.reshape(chance.shape)
+        shares = torch.where(hit, (log_mean + log_width * normal).clamp(-30, 5).exp(), torch.zeros_like(chance))
         shares = shares / shares.sum(dim=2, keepdim=True).clamp_min(1e-30)
-        return (shares * layers[:, :, None]).reshape(len(energy), *self.config.voxels.shape)
+        showers = (shares * deposits[:, :, None]).reshape(-1, *self.config.voxels.shape)
+        return above(showers, self.config.threshold)
 
 
 def _dense(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

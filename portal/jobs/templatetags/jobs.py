@@ -7,7 +7,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal.home import rendering
-from portal.jobs import presentation
+from portal.jobs import presentation, registry
 from portal.jobs.models import Job
 
 register = template.Library()
@@ -24,6 +24,13 @@ def job_state(job: Job) -> SafeString:
 def type_title(slug: str) -> str:
     """The title of a job type."""
     return presentation.type_title(slug)
+
+
+@register.filter
+def has_events(slug: str) -> bool:
+    """Whether jobs of this type show showers in space."""
+    found = registry.all_types().get(slug)
+    return found is not None and found.events
 
 
 @register.filter

@@ -144,8 +144,8 @@ async def test_no_reading_on_when_the_reader_has_gone(browser: AsyncClient, pers
 async def test_a_quiet_stream_says_that_it_lives_and_ends_in_time(
     browser: AsyncClient, person: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "KEEPALIVE_SECONDS", 0.2)
-    monkeypatch.setattr(stream, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr(stream, "KEEPALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(stream, "LONGEST_SECONDS", 2.0)
     turn = await sync_to_async(services.ask)(person, "x")
     response = await browser.get(f"/ask/turns/{turn.pk}/events")
     raw = b"".join([piece async for piece in response.streaming_content]).decode()

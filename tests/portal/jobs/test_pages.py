@@ -143,11 +143,13 @@ def test_a_waiting_job_tells_its_place(client: Client, person: Any) -> None:
     assert f'hx-get="{reverse("job-status", args=[job.pk])}?after=0&amp;shown=PENDING"' in html
 
 
-def test_a_running_job_shows_step_share_and_time_left(client: Client, person: Any) -> None:
+def test_a_running_job_shows_step_share_and_time_left(client: Client, person: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
     job = make_job(
         person,
         state="RUNNING",
-        started_at=timezone.now() - timedelta(seconds=24),
+        started_at=now - timedelta(seconds=24),
         progress=0.62,
         progress_text="Compiling",
         steps=[{"text": "Reading", "at": 0.5}, {"text": "Compiling", "at": 4.0}],

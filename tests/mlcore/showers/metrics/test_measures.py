@@ -177,7 +177,7 @@ def test_a_classifier_comes_near_the_best_possible_auc(rng: np.random.Generator)
     assert abs(same.divergence) < 0.02
     apart = train_classifier(truth[:200], model[:200] + 20, config)
     assert apart.auc.value == 1
-    assert apart.accuracy == 1
+    assert apart.accuracy > 0.95  # of 80 showers; training ends once all of the part that chooses are told right
 
 
 def test_low_level_features_are_the_challenges() -> None:

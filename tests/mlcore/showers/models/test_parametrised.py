@@ -68,6 +68,7 @@ def test_shapes_and_their_fluctuations_are_those_of_the_showers(model: Parametri
 
     def rings(showers: np.ndarray) -> np.ndarray:
         layer = showers[:, 2].sum(axis=1)
+        layer = layer[layer.sum(axis=1) > 0]  # a few showers have passed it by
         shares: np.ndarray = layer / layer.sum(axis=1, keepdims=True)
         return shares
 

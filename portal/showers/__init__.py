@@ -1,0 +1,1 @@
+"""The page about showers: which model is as good as the simulation, and how fast; datasets and models at hand."""
