@@ -136,6 +136,8 @@ def _child(
     from portal import settings
 
     places = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
+    if settings.ENV.geant4_data:
+        places["geant4"] = Path(settings.ENV.geant4_data)
     request = {
         "type": job_type.slug,
         "params": dict(params),
