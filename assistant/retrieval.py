@@ -33,8 +33,8 @@ from assistant.embedding import Embedder, QueryEmbedder
 from assistant.errors import IndexUnavailableError
 from assistant.index import generations
 from assistant.index.searcher import Searcher, Term
-from assistant.index.tokens import tokenize
 from assistant.index.status import StoredDocument
+from assistant.index.tokens import tokenize
 from assistant.passages import Passage, Retrieval, SupportsRetrieve
 from assistant.snippets import snippet
 
