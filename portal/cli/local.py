@@ -157,7 +157,7 @@ def _child(
             writable=access.writable,
             readable=access.readable,
             hidden=access.hidden,
-            env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
+            env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "PASSIVE"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[writing],

@@ -10,7 +10,7 @@ from typing import Any
 from portal.client.connection import Connection
 from portal.client.downloads import Progress, fetch, silent
 from portal.client.errors import PortalError
-from portal.client.models import Artifact, Job, JobType, known
+from portal.client.models import Artifact, File, Job, JobType, known
 
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 
@@ -44,8 +44,12 @@ class Jobs:
         return Job.read(self._connection.json("POST", f"jobs/{_id(job)}/cancel"))
 
     def retry(self, job: Job | str) -> Job:
-        """A new job with the same type and parameters."""
+        """A new job with the same type and parameters, which goes on with what the earlier one kept."""
         return Job.read(self._connection.json("POST", f"jobs/{_id(job)}/retry"))
+
+    def keep(self, job: Job | str, artifact: Artifact) -> File:
+        """Put a file that a job made into your library, where other jobs take it."""
+        return known(File, self._connection.json("POST", f"jobs/{_id(job)}/artifacts/{artifact.id}/keep"))
 
     def delete(self, job: Job | str) -> None:
         """Remove an ended job with its artefacts."""

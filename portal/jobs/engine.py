@@ -238,6 +238,7 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
             env={
                 "PYTHONPATH": str(settings.BASE_DIR),
                 "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+                "OMP_WAIT_POLICY": "PASSIVE",  # several jobs share the cores: who waits for a thread does not spin
                 **(_network_variables() if limits.network else {}),
             },
             stdout=subprocess.PIPE,
