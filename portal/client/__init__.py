@@ -19,6 +19,9 @@ Make a token on the portal's account page, or by ``ml4ep token create``, then::
         for passage in portal.retrieve("RDataFrame Histo1D", k=3):
             print(passage.title, passage.url)
 
+In a notebook ``%load_ext portal.client`` adds the magics ``%%ml4ep ask`` and ``%%ml4ep submit TYPE``, and what the portal returns
+is shown as HTML.
+
 `AsyncPortal` is the same with ``await``. ``portal.jobs``, ``.files``, ``.assistant`` and ``.conversations`` have all operations.
 
 Everything that goes wrong is a `PortalError`: `message` says what, `hint` what to do, `code` is stable, `problems` names each
@@ -33,6 +36,8 @@ errors: `PortalError` and, of it, `AddressError`, `AuthenticationError`, `BusyEr
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from portal.client.answers import Answer, AsyncAnswer
 from portal.client.assistant import Done, Event, Passages, State, Text
@@ -60,6 +65,14 @@ from portal.client.handles import AsyncJobHandle, JobHandle
 from portal.client.models import Artifact, Conversation, File, Job, JobType, Passage, Turn
 from portal.client.portal import AsyncPortal, Portal
 from portal.client.retries import Retries
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What ``%load_ext portal.client`` does: add the magics ``%ml4ep`` and ``%%ml4ep``."""
+    from portal.client.magics import PortalMagics
+
+    shell.register_magics(PortalMagics)
+
 
 __all__ = [
     "AddressError",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 from portal.client.assistant import Assistant, AsyncAssistant, Done, Event
+from portal.client.display import turn_html
 from portal.client.errors import StreamError
 from portal.client.models import Turn
 
@@ -40,6 +41,9 @@ class Answer(Iterator[Event]):
     def text(self) -> str:
         """The answer's text in Markdown, once it has ended."""
         return self.turn.text
+
+    def _repr_html_(self) -> str:
+        return turn_html(self.turn)
 
     def __repr__(self) -> str:
         return f"<answer {self.id}: {'being written' if self._turn is None else self._turn.state}>"

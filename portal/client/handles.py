@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from portal.client.blocking import now
+from portal.client.display import job_html
 from portal.client.errors import NotFoundError
 from portal.client.files import AsyncFiles
 from portal.client.jobs import AsyncJobs, Jobs, succeeded
@@ -17,6 +18,9 @@ from portal.client.progress import Shown, shown
 
 class Snapshot:
     """A job as it was when the portal was last asked."""
+
+    base = ""
+    """The portal's address, for links."""
 
     @property
     def now(self) -> Job:
@@ -87,6 +91,9 @@ class Snapshot:
         there = ", ".join(each.name for each in self.artifacts) or "none"
         raise NotFoundError(f"The job has no artefact {name!r}.", hint=f"Its artefacts: {there}.", code="not-found")
 
+    def _repr_html_(self) -> str:
+        return job_html(self.now, self.base)
+
     def __repr__(self) -> str:
         return f"<job {self.id} {self.type} {self.state}: {self.title}>"
 
@@ -97,6 +104,7 @@ class AsyncJobHandle(Snapshot):
     def __init__(self, jobs: AsyncJobs, job: Job) -> None:
         self._jobs = jobs
         self._now = job
+        self.base = jobs.url
 
     @property
     def now(self) -> Job:
@@ -165,6 +173,7 @@ class JobHandle(Snapshot):
     def __init__(self, jobs: Jobs, job: Job) -> None:
         self._jobs = jobs
         self._twin = AsyncJobHandle(jobs.twin, job)
+        self.base = jobs.twin.url
 
     @property
     def now(self) -> Job:

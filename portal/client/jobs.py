@@ -22,6 +22,7 @@ class AsyncJobs:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.url = connection.url
 
     async def types(self) -> list[JobType]:
         """The job types that you may start."""
