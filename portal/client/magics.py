@@ -20,6 +20,7 @@ import json
 import os
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,7 +77,7 @@ def parser() -> Parser:
     submit.add_argument("--no-wait", action="store_true", help="do not wait until the job has ended")
     for each in (job, submit):
         each.add_argument("--out", default="", metavar="FOLDER", help="download the artefacts there")
-    for each in (job, ask, submit):
+    for each in (connect, job, ask, submit):
         each.add_argument("-o", "--output", default="", metavar="NAME", help="a variable that is to hold it")
     return top
 
@@ -112,6 +113,7 @@ class PortalMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         who = portal.me()["username"]
         self.leave()
         self.portal = portal
+        self._keep(given, portal)
         print(f"Connected to {portal.url} as {who}.")
 
     def _types(self, given: argparse.Namespace, cell: str) -> None:
@@ -128,7 +130,9 @@ class PortalMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         return self._ended(self._there().job(given.id), given)
 
     def _submit(self, given: argparse.Namespace, cell: str) -> JobHandle:
-        job = self._there().submit(given.type, self._parameters(cell), title=given.title)
+        there = self._there()
+        schemas = {each.slug: each.params.get("properties", {}) for each in there.job_types()}
+        job = there.submit(given.type, self._parameters(cell, schemas.get(given.type, {})), title=given.title)
         if given.no_wait:
             self._keep(given, job)
             return job
@@ -172,12 +176,12 @@ class PortalMagics(Magics):  # type: ignore[misc]  # IPython has no types here
             named = [each for each in self.shell.user_ns.values() if isinstance(each, Portal)]
             if len({id(each) for each in named}) == 1:
                 return named[0]
-            self._connect(argparse.Namespace(url=""), "")
+            self._connect(argparse.Namespace(url="", output=""), "")
         if self.portal is None:
             raise UsageError("There is no portal; write %ml4ep connect https://…")
         return self.portal
 
-    def _parameters(self, cell: str) -> dict[str, Any]:
+    def _parameters(self, cell: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         """``NAME = VALUE`` a line; a line that begins with a space goes on with the value above it."""
         texts: dict[str, str] = {}
         name = ""
@@ -190,10 +194,13 @@ class PortalMagics(Magics):  # type: ignore[misc]  # IPython has no types here
                     raise UsageError(f"{line.strip()!r} is no parameter; write NAME = VALUE.")
                 name = name.replace("-", "_")
                 texts[name] = value
-        return {name: self._value(name, text) for name, text in texts.items()}
+        return {name: self._value(name, text, schema.get(name, {}).get("type", "")) for name, text in texts.items()}
 
-    def _value(self, name: str, text: str) -> Any:
-        """``@PATH`` is a file to upload, ``$NAME`` a variable of the notebook; else JSON where it is, or the text."""
+    def _value(self, name: str, text: str, kind: str) -> Any:
+        """``@PATH`` is a file to upload, ``$NAME`` a variable; else what the parameter's type makes of the text."""
+        if kind == "array" and not text.startswith("["):
+            values = [self._value(name, part.strip(), "") for part in text.split(",") if part.strip()]
+            return values[0] if len(values) == 1 and isinstance(values[0], list | tuple) else values
         if text.startswith("@"):
             path = Path(text[1:]).expanduser()
             if not path.is_file():
@@ -203,6 +210,8 @@ class PortalMagics(Magics):  # type: ignore[misc]  # IPython has no types here
             if text[1:] not in self.shell.user_ns:
                 raise UsageError(f"{name}: there is no variable {text[1:]!r}.")
             return self.shell.user_ns[text[1:]]
+        if kind == "string":
+            return text
         try:
             return json.loads(text)
         except ValueError:

@@ -52,7 +52,8 @@ def cell(shell: Any, line: str, body: str) -> Any:
 def test_connect(shell: Any, portal: Portal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     token = portal._connection.wire.http.headers["Authorization"].removeprefix("Bearer ")  # type: ignore[attr-defined]
     monkeypatch.setenv("ML4EP_TOKEN", token)
-    shell.run_line_magic("ml4ep", f"connect {portal.url}")
+    shell.run_line_magic("ml4ep", f"connect {portal.url} --output there")
+    assert shell.user_ns["there"].me()["username"] == "admin"
     assert capsys.readouterr().out == f"Connected to {portal.url} as admin.\n"
     shell.run_line_magic("ml4ep", "types")
     assert "forest-to-cpp" in capsys.readouterr().out
@@ -94,9 +95,24 @@ def test_values(shell: Any, tmp_path: Path) -> None:
     magics = shell.magics_manager.registry["PortalMagics"]
     shell.user_ns["rows"] = [1, 2]
     text = 'a = 1.5\nb = true\nsome-text = x = y\nlines =\n  one\n  two\nmodel = @model.json\nrows = $rows\njson = [1, "a"]\n'
-    assert magics._parameters(text) == {
+    assert magics._parameters(text, {}) == {
         "a": 1.5, "b": True, "some_text": "x = y", "lines": "one\ntwo", "model": Path("model.json"),
         "rows": [1, 2], "json": [1, "a"],
+    }  # fmt: skip
+
+
+def test_values_of_a_known_type(shell: Any, tmp_path: Path) -> None:
+    for name in ("a.root", "b.root"):
+        (tmp_path / name).write_text("")
+    magics = shell.magics_manager.registry["PortalMagics"]
+    shell.user_ns |= {"file": "id", "files": ["one", "two"]}
+    text = (
+        'name = 12\nfew = @a.root\nmany = @a.root, @b.root\none = $file\nall = $files\ncolumns = pt, eta\njson = ["x, y"]\nn = 3'
+    )
+    schema = {name: {"type": "array"} for name in ("few", "many", "one", "all", "columns", "json")}
+    assert magics._parameters(text, schema | {"name": {"type": "string"}, "n": {"type": "integer"}}) == {
+        "name": "12", "few": [Path("a.root")], "many": [Path("a.root"), Path("b.root")], "one": ["id"], "all": ["one", "two"],
+        "columns": ["pt", "eta"], "json": ["x, y"], "n": 3,
     }  # fmt: skip
 
 
