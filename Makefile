@@ -16,7 +16,7 @@ ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches bench-showers conformance operators licences lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches bench-showers conformance operators client-wheel licences lock clean clean-data
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ conformance: dev  ## ONNX's own backend tests against the generated code, with a
 
 operators: dev  ## write the table of the operators that networks may have
 	@$(BIN)/python -m mlcore.networks.support_table tests/data/networks/known_failures.txt > docs/reference/operators.md
+
+client-wheel: dev  ## build the Python client as a wheel of its own: build/client/ml4ep_client-….whl
+	@$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/client portal/client && ls build/client
 
 licences: dev  ## write the list of the dependencies' licences
 	@{ printf '# Licences of the dependencies\n\nWritten by `make licences` from what each installed package says of itself.\n\n'; \

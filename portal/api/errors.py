@@ -32,6 +32,7 @@ NAMES = {
 STATUS = {
     "job.forbidden": 403,
     "job.active": 409,
+    "job.key": 409,
     "quota.jobs": 429,
     "quota.disk": 413,
     "chat.busy": 409,
@@ -40,6 +41,10 @@ STATUS = {
     "chat.forbidden": 404,
 }
 """Status of the refusals whose code says more than 422, “understood, and not acceptable”."""
+
+
+RETRY_AFTER = {429: "5", 503: "5"}
+"""Seconds after which to ask again where too much was asked at a time, or a part is not there yet."""
 
 
 class Problem(Schema):
@@ -108,6 +113,8 @@ def answer(error: ApiError) -> HttpResponse:
     response = JsonResponse({"error": error.problem.model_dump()}, status=error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status in RETRY_AFTER:
+        response.headers["Retry-After"] = RETRY_AFTER[error.status]
     return response
 
 

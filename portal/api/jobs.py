@@ -6,11 +6,12 @@ import io
 import json
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.core.files.storage import default_storage
 from django.http import HttpRequest
 from ninja import Query, Router, Schema, Status
+from ninja.params.functions import Header
 from pydantic import ConfigDict, Field
 
 from portal.api.auth import person
@@ -25,6 +26,14 @@ from portal.library import services as library
 
 router = Router(tags=["jobs"])
 
+Once = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        max_length=200,
+        description="Any text of your own, new for each job: a request that is sent again with it gives the job it made before",
+    ),
+]
 State = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
 
 
@@ -201,13 +210,13 @@ def index(request: HttpRequest, filters: Query[JobFilters]) -> Any:
 
 @router.post(
     "",
-    response={201: JobDetail} | refusals(403, 413, 422, 429),
+    response={201: JobDetail} | refusals(403, 409, 413, 422, 429),
     operation_id="submit_job",
     summary="Submit a job",
 )
-def submit(request: HttpRequest, submission: JobSubmission) -> Any:
+def submit(request: HttpRequest, submission: JobSubmission, key: Once = "") -> Any:
     """Make a job and queue it. Follow it by getting it again until its state is none of PENDING and RUNNING."""
-    job = services.submit(person(request), submission.type, submission.params, title=submission.title)
+    job = services.submit(person(request), submission.type, submission.params, title=submission.title, key=key)
     return Status(201, detail(job))
 
 
@@ -241,9 +250,9 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> Any:
     operation_id="retry_job",
     summary="Run a job again",
 )
-def retry(request: HttpRequest, job_id: uuid.UUID) -> Any:
+def retry(request: HttpRequest, job_id: uuid.UUID, key: Once = "") -> Any:
     """A new job with the same type and parameters; it goes on with what the earlier one kept."""
-    return Status(201, detail(services.retry(find(request, job_id), person(request))))
+    return Status(201, detail(services.retry(find(request, job_id), person(request), key=key)))
 
 
 @router.get("/{uuid:job_id}/log", response={200: LogOut} | refusals(404, 422), operation_id="get_job_log", summary="Read a log")

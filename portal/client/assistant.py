@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from portal.client.blocking import blocking, blocking_iterator
 from portal.client.connection import Connection
-from portal.client.errors import PortalError
+from portal.client.errors import PortalError, StreamError, UnreachableError
 from portal.client.models import Passage, Turn, known
-
-RECONNECTS = 5
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,15 @@ class Done:
 Event = State | Passages | Text | Done
 
 
-class Assistant:
+class AsyncAssistant:
     """What can be asked."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def ask(self, question: str, *, conversation: str | None = None, k: int = 0, use_model: bool = True) -> Iterator[Event]:
+    async def ask(
+        self, question: str, *, conversation: str | None = None, k: int = 0, use_model: bool = True
+    ) -> AsyncIterator[Event]:
         """Ask, and follow the answer: `Passages`, then `Text` by `Text`, then `Done`.
 
         Parameters
@@ -75,48 +77,56 @@ class Assistant:
         use_model
             Whether the language model writes; otherwise the best passages are the answer.
         """
+        turn = await self.start(question, conversation=conversation, k=k, use_model=use_model)
+        async for event in self.follow(turn.id):
+            yield event
+
+    async def start(self, question: str, *, conversation: str | None = None, k: int = 0, use_model: bool = True) -> Turn:
+        """Ask without waiting; options as for `ask`. `follow` or `get` tells how it goes on."""
         body: dict[str, Any] = {"question": question, "options": {"k": k, "use_model": use_model}}
         if conversation:
             body["conversation"] = conversation
-        return self._follow(Turn.read(self._connection.json("POST", "ask", json=body)))
+        return Turn.read(await self._connection.json("POST", "ask", json=body))
 
-    def answer(self, question: str, **options: Any) -> Turn:
-        """Ask and wait for the whole answer; ``options`` as for `ask`."""
-        for event in self.ask(question, **options):
+    async def answer(self, question: str, *, conversation: str | None = None, k: int = 0, use_model: bool = True) -> Turn:
+        """Ask and wait for the whole answer; options as for `ask`."""
+        async for event in self.ask(question, conversation=conversation, k=k, use_model=use_model):
             if isinstance(event, Done):
                 return event.turn
-        raise PortalError("The answer broke off.", hint="Ask again.", code="stream")
+        raise StreamError("The answer broke off.", hint="Ask again.", code="stream")
 
-    def get(self, turn: str) -> Turn:
+    async def get(self, turn: str) -> Turn:
         """The answer as it is now."""
-        return Turn.read(self._connection.json("GET", f"ask/{turn}"))
+        return Turn.read(await self._connection.json("GET", f"ask/{turn}"))
 
-    def stop(self, turn: str) -> Turn:
+    async def stop(self, turn: str) -> Turn:
         """End an answer that is being written."""
-        return Turn.read(self._connection.json("POST", f"ask/{turn}/stop"))
+        return Turn.read(await self._connection.json("POST", f"ask/{turn}/stop"))
 
-    def feedback(self, turn: str, useful: bool | None, reason: str = "") -> None:
+    async def feedback(self, turn: str, useful: bool | None, reason: str = "") -> None:
         """Say whether an answer was useful; None takes it back."""
-        self._connection.json("POST", f"ask/{turn}/feedback", json={"useful": useful, "reason": reason})
+        body = {"useful": useful, "reason": reason}
+        await self._connection.json("POST", f"ask/{turn}/feedback", json=body, repeatable=True)
 
-    def retrieve(self, query: str, k: int = 10) -> list[Passage]:
+    async def retrieve(self, query: str, k: int = 10) -> list[Passage]:
         """The passages for a query, best first."""
-        found = self._connection.json("POST", "retrieve", json={"query": query, "k": k})
+        found = await self._connection.json("POST", "retrieve", json={"query": query, "k": k}, repeatable=True)
         return [known(Passage, each) for each in found["passages"]]
 
-    def look_up(self, name: str, k: int = 4) -> list[Passage]:
+    async def look_up(self, name: str, k: int = 4) -> list[Passage]:
         """What the documentation says of one class, method or function by its exact name; nothing where none names it."""
-        found = self._connection.json("GET", "symbols", params={"name": name, "k": k})
+        found = await self._connection.json("GET", "symbols", params={"name": name, "k": k})
         return [known(Passage, each) for each in found["passages"]]
 
-    def _follow(self, turn: Turn) -> Iterator[Event]:
-        """The events, once each even where the connection breaks: every stream begins with all there is."""
+    async def follow(self, turn: str) -> AsyncIterator[Event]:
+        """The events of an answer, once each even where the connection breaks: every stream begins with all there is."""
         text, state, found = "", "", False
-        for attempt in range(RECONNECTS + 1):
+        retries, started, attempt = self._connection.retries, time.monotonic(), 1
+        while True:
             streamed = ""
             try:
-                with self._connection.stream("GET", f"ask/{turn.id}/events") as response:
-                    for name, data in _events(response.iter_lines()):
+                async with self._connection.stream("GET", f"ask/{turn}/events") as reply:
+                    async for name, data in _events(reply.lines()):
                         if name == "done":
                             yield Done(Turn.read(data))
                             return
@@ -132,17 +142,39 @@ class Assistant:
                                 grown = streamed.startswith(text)
                                 added = streamed[len(text) :] if grown else streamed
                                 text = streamed
+                                started, attempt = time.monotonic(), 1
                                 yield Text(added, text, corrected=not grown)
+                raise StreamError("The answer broke off.", hint="Ask again.", code="stream")
             except PortalError as error:
-                if error.status or attempt == RECONNECTS:
+                lost = UnreachableError(error.message) if isinstance(error, StreamError) else error
+                pause = retries.after(lost, attempt, time.monotonic() - started, repeatable=True)
+                if pause is None:
                     raise
-        raise PortalError("The answer broke off.", hint="Ask again.", code="stream")
+            await self._connection.wire.sleep(pause)
+            attempt += 1
 
 
-def _events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
+class Assistant:
+    """What can be asked; `AsyncAssistant` without ``await``."""
+
+    def __init__(self, twin: AsyncAssistant) -> None:
+        self.twin = twin
+
+    start = blocking(AsyncAssistant.start)
+    answer = blocking(AsyncAssistant.answer)
+    get = blocking(AsyncAssistant.get)
+    stop = blocking(AsyncAssistant.stop)
+    feedback = blocking(AsyncAssistant.feedback)
+    retrieve = blocking(AsyncAssistant.retrieve)
+    look_up = blocking(AsyncAssistant.look_up)
+    ask = blocking_iterator(AsyncAssistant.ask)
+    follow = blocking_iterator(AsyncAssistant.follow)
+
+
+async def _events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, Any]]:
     """Name and data of each server-sent event."""
     name, data = "", []
-    for line in lines:
+    async for line in lines:
         if line.startswith("event:"):
             name = line[6:].strip()
         elif line.startswith("data:"):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-from portal.client.connection import PREFIX, Connection
+from portal.client.blocking import blocking, blocking_iterator
+from portal.client.connection import Connection
 from portal.client.models import Conversation, known
 
 
-class Conversations:
+class AsyncConversations:
     """What can be done with conversations. Where a conversation is asked for, its id does as well."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def list(self, *, q: str = "") -> Iterator[Conversation]:
+    async def list(self, *, q: str = "") -> AsyncIterator[Conversation]:
         """Your conversations, newest first, read page by page.
 
         Parameters
@@ -23,39 +24,55 @@ class Conversations:
         q
             Only those that hold all of these words; words in quotation marks stand together.
         """
-        return (known(Conversation, each) for each in self._connection.pages("conversations", {"q": q} if q else {}))
+        async for each in self._connection.pages("conversations", {"q": q} if q else {}):
+            yield known(Conversation, each)
 
-    def get(self, conversation: Conversation | str) -> Conversation:
+    async def get(self, conversation: Conversation | str) -> Conversation:
         """A conversation with its questions and answers."""
-        return Conversation.read(self._connection.json("GET", f"conversations/{_id(conversation)}"))
+        return Conversation.read(await self._connection.json("GET", f"conversations/{_id(conversation)}"))
 
-    def rename(self, conversation: Conversation | str, title: str) -> Conversation:
+    async def rename(self, conversation: Conversation | str, title: str) -> Conversation:
         """Give it another title."""
-        return known(Conversation, self._connection.json("PATCH", f"conversations/{_id(conversation)}", json={"title": title}))
+        return known(
+            Conversation, await self._connection.json("PATCH", f"conversations/{_id(conversation)}", json={"title": title})
+        )
 
-    def delete(self, conversation: Conversation | str) -> None:
+    async def delete(self, conversation: Conversation | str) -> None:
         """Remove it for good."""
-        self._connection.json("DELETE", f"conversations/{_id(conversation)}")
+        await self._connection.json("DELETE", f"conversations/{_id(conversation)}")
 
-    def share(self, conversation: Conversation | str) -> str:
+    async def share(self, conversation: Conversation | str) -> str:
         """The address by which anybody reads the answers that are there now; a later call adds what came since."""
-        return str(self._connection.json("PUT", f"conversations/{_id(conversation)}/share")["url"])
+        return str((await self._connection.json("PUT", f"conversations/{_id(conversation)}/share"))["url"])
 
-    def stop_sharing(self, conversation: Conversation | str) -> None:
+    async def stop_sharing(self, conversation: Conversation | str) -> None:
         """End its share link."""
-        self._connection.json("DELETE", f"conversations/{_id(conversation)}/share")
+        await self._connection.json("DELETE", f"conversations/{_id(conversation)}/share")
 
-    def export(self, conversation: Conversation | str, format: Literal["markdown", "notebook"] = "markdown") -> str:  # noqa: A002
+    async def export(self, conversation: Conversation | str, format: Literal["markdown", "notebook"] = "markdown") -> str:  # noqa: A002
         """The conversation as the text of a Markdown file or a notebook."""
-        path = f"{PREFIX}conversations/{_id(conversation)}/export"
-        with self._connection.stream("GET", path, params={"format": format}) as response:
-            response.read()
-            return response.text
+        return await self._connection.text(f"conversations/{_id(conversation)}/export", params={"format": format})
 
-    def use(self, days: int = 30) -> dict[str, Any]:
+    async def use(self, days: int = 30) -> dict[str, Any]:
         """The assistant's use by all people in some days, for administrators."""
-        found: dict[str, Any] = self._connection.json("GET", "use", params={"days": days})
+        found: dict[str, Any] = await self._connection.json("GET", "use", params={"days": days})
         return found
+
+
+class Conversations:
+    """What can be done with conversations; `AsyncConversations` without ``await``."""
+
+    def __init__(self, twin: AsyncConversations) -> None:
+        self.twin = twin
+
+    get = blocking(AsyncConversations.get)
+    rename = blocking(AsyncConversations.rename)
+    delete = blocking(AsyncConversations.delete)
+    share = blocking(AsyncConversations.share)
+    stop_sharing = blocking(AsyncConversations.stop_sharing)
+    export = blocking(AsyncConversations.export)
+    use = blocking(AsyncConversations.use)
+    list = blocking_iterator(AsyncConversations.list)
 
 
 def _id(conversation: Conversation | str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from portal.client import display
+
 T = TypeVar("T")
 
 
@@ -66,6 +68,9 @@ class Job:
     retry_of: str | None = None
     expired_at: str | None = None
 
+    def _repr_html_(self) -> str:
+        return display.job_html(self)
+
     @property
     def finished(self) -> bool:
         """Whether it has ended, however it did."""
@@ -90,6 +95,9 @@ class JobType:
     files: Mapping[str, list[str]]
     gives: tuple[Mapping[str, str], ...] = ()
 
+    def _repr_html_(self) -> str:
+        return display.job_type_html(self)
+
 
 @dataclass(frozen=True)
 class File:
@@ -105,6 +113,9 @@ class File:
     url: str = ""
     inspection: Mapping[str, Any] | None = None
 
+    def _repr_html_(self) -> str:
+        return display.file_html(self)
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -118,6 +129,9 @@ class Passage:
     url: str = ""
     place: str = ""
     kind: str = ""
+
+    def _repr_html_(self) -> str:
+        return display.passage_line(self)
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,9 @@ class Turn:
     offer: Mapping[str, Any] | None = None
     error: str = ""
     hint: str = ""
+
+    def _repr_html_(self) -> str:
+        return display.turn_html(self)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Turn:

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
@@ -27,6 +27,7 @@ from portal.library.models import LibraryFile
 log = logging.getLogger(__name__)
 
 MOST_RETRIES = 100  # of which each goes on with what the one before it kept
+SUBMISSIONS = uuid.UUID("9f0c2b8e-5d0f-4c57-9a6e-2f6d1b7a3c10")  # of which the ids of jobs with a key are made
 LOG_LIMIT = 1_000_000  # characters of log kept of one job
 
 
@@ -58,13 +59,26 @@ class NewArtifact:
 # --- from people ----------------------------------------------------------------------------------
 
 
-def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, title: str = "", retry_of: Job | None = None) -> Job:
+def submit(
+    owner: User | None,
+    slug: str,
+    raw_params: Mapping[str, Any],
+    *,
+    title: str = "",
+    retry_of: Job | None = None,
+    key: str = "",
+) -> Job:
     """Make a job and queue it once the transaction is committed.
+
+    Parameters
+    ----------
+    key
+        A text of the person's own for this submission; where one came with it before, its job is the answer and none is made.
 
     Raises
     ------
     JobRefusedError
-        The type is unknown or not for this person, a parameter is wrong, or a quota is used up.
+        The type is unknown or not for this person, a parameter is wrong, a quota is used up, or the key came with another job.
     """
     try:
         job_type = registry.get(slug)
@@ -77,10 +91,14 @@ def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, titl
     except registry.ParamsError as error:
         raise JobRefusedError(_summary(error.problems), code="job.params", problems=error.problems) from error
     plain = params.model_dump(mode="json")
+    number = uuid.uuid5(SUBMISSIONS, f"{owner.pk if owner else ''} {key}") if key else uuid.uuid4()
+    if key and (earlier := _same(number, slug, plain, retry_of)):
+        return earlier
     files = _check_files(owner, job_type, plain)
     if owner is not None and job_type.listed:
         _check_quota(owner)
     job = Job(
+        pk=number,
         type=slug,
         title=(title or job_type.name_run(params, {str(file.id): file.name for file in files}))[:200],
         owner=owner,
@@ -89,11 +107,24 @@ def submit(owner: User | None, slug: str, raw_params: Mapping[str, Any], *, titl
         queued_at=timezone.now(),
         retry_of=retry_of,
     )
-    with transaction.atomic():
-        job.save()
-        wanted = job_type.parts(params, {str(file.pk): file.size for file in files})
-        waiting = parts.make(job, wanted, job_type.part_type, {str(file.pk): file.name for file in files})
-        transaction.on_commit(lambda: enqueue_all(waiting))
+    try:
+        with transaction.atomic():
+            job.save(force_insert=True)
+            wanted = job_type.parts(params, {str(file.pk): file.size for file in files})
+            waiting = parts.make(job, wanted, job_type.part_type, {str(file.pk): file.name for file in files})
+            transaction.on_commit(lambda: enqueue_all(waiting))
+    except IntegrityError:
+        if key and (earlier := _same(number, slug, plain, retry_of)):
+            return earlier  # the same submission, a moment before
+        raise
+    return job
+
+
+def _same(number: uuid.UUID, slug: str, params: Mapping[str, Any], retry_of: Job | None) -> Job | None:
+    """The job that a submission made when it came before."""
+    job = Job.objects.filter(pk=number).first()
+    if job is not None and (job.type, job.params, job.retry_of_id) != (slug, params, retry_of.pk if retry_of else None):
+        raise JobRefusedError("This Idempotency-Key came with another job.", hint="Take a new key for each job.", code="job.key")
     return job
 
 
@@ -169,11 +200,11 @@ def cancel(job: Job) -> bool:
     return bool(Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(cancel_requested_at=now))
 
 
-def retry(job: Job, owner: User | None) -> Job:
-    """A new job with the same type and parameters, which goes on with what the earlier one kept."""
+def retry(job: Job, owner: User | None, *, key: str = "") -> Job:
+    """A new job with the same type and parameters, which goes on with what the earlier one kept; ``key`` as of `submit`."""
     if job.active:
         raise JobRefusedError("This job has not ended yet.", hint="Cancel it first.", code="job.active")
-    return submit(owner, job.type, job.params, title=job.title, retry_of=job)
+    return submit(owner, job.type, job.params, title=job.title, retry_of=job, key=key)
 
 
 def delete(job: Job) -> None:

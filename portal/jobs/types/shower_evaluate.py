@@ -77,7 +77,7 @@ class ShowerEvaluate(JobType[ShowerEvaluateParams]):
     slug = "shower-evaluate"
     title = "Evaluate a shower model"
     summary = "AUC, FPD, KPD, separation powers, precision and recall, and the time for a shower, each with its floor and error"
-    duration = "a minute or more"
+    duration = "a minute for 500 showers"
     gives = (
         ("report.pdf", "table and figures, with ratios"),
         ("report.json", "all numbers"),

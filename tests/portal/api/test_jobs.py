@@ -216,6 +216,59 @@ def test_quota_of_jobs(staff_door: Any, administrator: Any) -> None:
     assert staff_door.post("jobs", CHECK).status_code == 201
     refused = staff_door.post("jobs", CHECK)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "quota.jobs")
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_a_submission_that_comes_again_is_the_same_job(staff_door: Any, administrator: Any) -> None:
+    administrator.quota_jobs = 1
+    administrator.save()
+    key = {"Idempotency-Key": "mine"}
+    first, again = (staff_door.post("jobs", CHECK, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201), "its own job does not fill the quota for it"
+    assert first.json()["id"] == again.json()["id"]
+    assert Job.objects.count() == 1
+
+
+def test_a_key_is_for_one_job(staff_door: Any, done: Job) -> None:
+    key = {"Idempotency-Key": "mine"}
+    assert staff_door.post("jobs", CHECK, headers=key).status_code == 201
+    other = {"type": "worker-check", "params": {"seconds": 7}}
+    for refused in (staff_door.post("jobs", other, headers=key), staff_door.post(f"jobs/{done.pk}/retry", headers=key)):
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "job.key")
+    assert Job.objects.count() == 2
+    assert staff_door.post("jobs", CHECK, headers={"Idempotency-Key": "k" * 201}).status_code == 422
+
+
+def test_a_retry_that_comes_again_is_the_same_job(staff_door: Any, done: Job) -> None:
+    first, again, other = (staff_door.post(f"jobs/{done.pk}/retry", headers={"Idempotency-Key": key}) for key in "aab")
+    assert first.json()["id"] == again.json()["id"] != other.json()["id"]
+    assert Job.objects.count() == 3
+
+
+def test_keys_of_two_people_are_apart(staff_door: Any, administrator: Any, person: Any) -> None:
+    from portal.jobs import services
+
+    person.is_staff = True
+    person.save()
+    jobs = [services.submit(each, "worker-check", {"seconds": 0}, key="mine") for each in (administrator, person)]
+    assert jobs[0].pk != jobs[1].pk
+
+
+def test_two_submissions_at_once_are_one_job(administrator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is saved between the look and the saving of this one."""
+    from portal.jobs import services
+
+    real, made = services._check_files, []
+
+    def meanwhile(*args: Any) -> Any:
+        if not made:
+            made.append(None)
+            made.append(services.submit(administrator, "worker-check", {"seconds": 0}, key="mine"))
+        return real(*args)
+
+    monkeypatch.setattr(services, "_check_files", meanwhile)
+    assert services.submit(administrator, "worker-check", {"seconds": 0}, key="mine") == made[1]
+    assert Job.objects.count() == 1
 
 
 @pytest.mark.parametrize("path", ["", "/log", "/artifacts", "/zip", "/manifest"])

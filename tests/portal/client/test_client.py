@@ -15,11 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from portal.client import Done, Passages, Portal, PortalError, State, Text, downloads
+from portal.client import Done, Passages, Portal, PortalError, Retries, State, Text
+from portal.client.blocking import now
 from portal.client.downloads import fetch
 from portal.jobs.models import Job
 
 CHECK = {"seconds": 0.1}
+AT_ONCE = Retries(pause=0.0)
 
 
 @pytest.fixture
@@ -59,18 +61,18 @@ def test_wait_tells_of_progress(portal: Portal, done: Any, monkeypatch: pytest.M
     from portal.client import jobs
 
     monkeypatch.setattr(jobs, "POLL_SECONDS", (0.0, 0.0))
-    real, looks = portal.jobs.get, [("PENDING", 0.0), ("RUNNING", 0.5)]
+    real, looks = portal.jobs.twin.get, [("PENDING", 0.0), ("RUNNING", 0.5)]
     seen: list[tuple[float, str]] = []
 
-    def get(job: Any) -> Any:
+    async def get(job: Any) -> Any:
         if not looks:
-            return real(job)
+            return await real(job)
         state, fraction = looks.pop(0)
         from dataclasses import replace
 
-        return replace(real(job), state=state, progress={"fraction": fraction, "text": "Counting", "eta_seconds": None})
+        return replace(await real(job), state=state, progress={"fraction": fraction, "text": "Counting", "eta_seconds": None})
 
-    monkeypatch.setattr(portal.jobs, "get", get)
+    monkeypatch.setattr(portal.jobs.twin, "get", get)
     assert portal.jobs.wait(done, progress=lambda *step: seen.append(step)).state == "SUCCEEDED"
     assert seen == [(0.0, "Waiting for a worker"), (0.5, "Counting")]
 
@@ -176,7 +178,10 @@ def test_an_answer_as_it_is_written(portal: Portal, monkeypatch: pytest.MonkeyPa
 
 
 def test_nobody_there() -> None:
-    with Portal("http://127.0.0.1:9", "t") as there, pytest.raises(PortalError, match="cannot be reached") as caught:
+    with (
+        Portal("http://127.0.0.1:9", "t", retries=AT_ONCE) as there,
+        pytest.raises(PortalError, match="cannot be reached") as caught,
+    ):
         there.me()
     assert caught.value.code == "unreachable"
 
@@ -191,7 +196,7 @@ def test_no_address() -> None:
 )
 def test_something_else_answers(status: int, text: str) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(status, text=text))
-    with Portal("http://proxy.example.org", transport=transport) as there, pytest.raises(PortalError) as caught:
+    with Portal("http://proxy.example.org", transport=transport, retries=AT_ONCE) as there, pytest.raises(PortalError) as caught:
         there.me()
     assert caught.value.code == "not-a-portal"
 
@@ -211,7 +216,7 @@ def test_a_stream_that_breaks_is_taken_up_again() -> None:
             return httpx.Response(202, json={"id": "1", "question": "Why?", "state": "QUEUED", "text": "", "passages": None})
         return httpx.Response(200, text=bodies.pop(0))
 
-    with Portal("http://portal.example.org", transport=httpx.MockTransport(handle)) as there:
+    with Portal("http://portal.example.org", transport=httpx.MockTransport(handle), retries=AT_ONCE) as there:
         events = list(there.ask("Why?"))
     texts = [(event.added, event.corrected) for event in events if isinstance(event, Text)]
     assert texts == [("Be", False), ("cause", False), ("Being", True)]
@@ -251,25 +256,24 @@ def breaking() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_broken_download_goes_on(breaking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.0)
+def test_a_broken_download_goes_on(breaking: str, tmp_path: Path) -> None:
     sha256 = hashlib.sha256(Breaking.data).hexdigest()
     target = tmp_path / "deep" / "file.bin"
-    with Portal(breaking) as there:
-        fetch(there._connection, "/file", target, size=len(Breaking.data), sha256=sha256)
+    with Portal(breaking, retries=AT_ONCE) as there:
+        now(fetch(there._connection, "/file", target, size=len(Breaking.data), sha256=sha256))
         assert target.read_bytes() == Breaking.data
         assert len(Breaking.asked) == 3
         assert Breaking.asked[0] is None
         assert all(wanted and wanted != "bytes=0-" for wanted in Breaking.asked[1:])
-        fetch(there._connection, "/file", target, size=len(Breaking.data), sha256=sha256)
+        now(fetch(there._connection, "/file", target, size=len(Breaking.data), sha256=sha256))
     assert len(Breaking.asked) == 3, "what is there already is not fetched again"
     assert [path.name for path in target.parent.iterdir()] == ["file.bin"]
 
 
 def test_wrong_bytes_are_refused(breaking: str, tmp_path: Path) -> None:
     Breaking.breaks = 0
-    with Portal(breaking) as there, pytest.raises(PortalError, match="did not arrive") as caught:
-        fetch(there._connection, "/file", tmp_path / "a", size=len(Breaking.data), sha256="0" * 64)
+    with Portal(breaking, retries=AT_ONCE) as there, pytest.raises(PortalError, match="did not arrive") as caught:
+        now(fetch(there._connection, "/file", tmp_path / "a", size=len(Breaking.data), sha256="0" * 64))
     assert caught.value.code == "download.damaged"
     assert list(tmp_path.iterdir()) == []
 
