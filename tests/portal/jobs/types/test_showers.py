@@ -361,6 +361,13 @@ def test_every_shipped_model_can_be_chosen() -> None:
     assert set(SHIPPED) == set(shipped.SHIPPED)
 
 
+def test_a_shipped_model_makes_showers_at_once(here: Here) -> None:
+    ran = here("shower-sample", shipped="dataset2-student", showers=3, lowest=5, highest=20)
+    records = dataset.read(Path(ran["showers"]))
+    assert records.showers.shape == (3, 45, 16, 9)
+    assert (records.showers.sum(axis=(1, 2, 3)) / records.energy > 0.7).all()
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------------------
 
 
