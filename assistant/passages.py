@@ -58,12 +58,15 @@ class Retrieval:
         The best cosine similarity between the query and any passage of the corpus; None without dense search.
     timings
         Seconds by stage: ``lexical``, ``messages``, ``dense``, ``fusion``, ``passages`` and ``total``.
+    unknown
+        What the corpus knows nothing of: the share, by rarity, of the question's words that no document has; 0 to 1.
     """
 
     query: str
     passages: tuple[Passage, ...] = ()
     confidence: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    unknown: float = 0.0
 
 
 class SupportsRetrieve(Protocol):

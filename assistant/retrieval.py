@@ -34,6 +34,7 @@ from assistant.errors import IndexUnavailableError
 from assistant.index import generations
 from assistant.index.searcher import Searcher, Term
 from assistant.index.status import StoredDocument
+from assistant.index.tokens import tokenize
 from assistant.passages import Passage, Retrieval, SupportsRetrieve
 from assistant.snippets import snippet
 
@@ -192,8 +193,9 @@ class Retriever:
             _passage(searcher.document(number), float(scores[number]), weights, options.passage_length) for number in order
         )
         clock.stop("passages")
+        unknown = searcher.unknown(tokenize(wanted.meaning))
         timings["total"] = time.perf_counter() - began
-        return Retrieval(query, passages, confidence, timings)
+        return Retrieval(query, passages, confidence, timings, unknown)
 
     @staticmethod
     def _fused(searcher: Searcher, query: Query, found: NDArray[np.float32], options: RetrievalOptions) -> NDArray[np.float32]:

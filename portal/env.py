@@ -64,6 +64,7 @@ class Environment(BaseSettings):
     quota_memory: int = Field(8 * GIB, ge=256 * 2**20, description="Memory of one job, in bytes")
     upload_limit: int = Field(4 * GIB, ge=1, description="Largest file that may be uploaded, in bytes")
     retention_days: int = Field(30, ge=1, description="Days after which the artefacts of a finished job are removed")
+    geant4_data: str = Field("", description="Folder of Geant4's data sets, for its standard physics lists; empty: none")
 
     # Assistant
     model: str = Field("auto", description="Embedded model by its store name; auto: chosen by memory and cores; none: no model")
@@ -98,6 +99,13 @@ class Environment(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("geant4_data")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if value and not Path(value).expanduser().is_dir():
+            raise ValueError(f"there is no folder {value}")
+        return str(Path(value).expanduser().resolve()) if value else ""
 
     @field_validator("database_url")
     @classmethod

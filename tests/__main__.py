@@ -68,7 +68,7 @@ def _bytes(place: Path) -> int:
 
 def start(folders: list[Path], options: Sequence[str]) -> Run:
     output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - open until its end
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, *map(str, folders)]
+    command = [sys.executable, "-u", "-m", "pytest", "-p", "no:cacheprovider", *options, *map(str, folders)]
     return Run(folders, output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True))
 
 

@@ -122,6 +122,17 @@ class Searcher:
         kept = {term.token for term in telling[:limit]}
         return [term for term in found if term.token in kept]
 
+    def unknown(self, tokens: Sequence[str]) -> float:
+        """The share of `tokens` that no passage has, each by how much it says; one that is nowhere says most."""
+        unique = list(dict.fromkeys(tokens))[:900]
+        if not unique:
+            return 0.0
+        marks = ",".join("?" * len(unique))
+        rows = self._connection().execute(f"SELECT token, documents FROM vocabulary WHERE token IN ({marks})", unique)  # noqa: S608
+        documents = {str(token): int(count) for token, count in rows}
+        weights = {token: log(1 + self.n_chunks / max(0.5, documents.get(token, 0))) for token in unique}
+        return sum(weight for token, weight in weights.items() if not documents.get(token)) / sum(weights.values())
+
     # -- stages -----------------------------------------------------------------------------------------------------------
 
     def by_chunks(self, terms: Sequence[Term], *, aggregate: bool = True) -> Scores:

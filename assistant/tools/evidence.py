@@ -21,7 +21,8 @@ class _Given:
         rest = [passage for passage in found.passages if passage.id not in known]
         together = (*self.passages, *rest[: max(k - len(self.passages), 3)])
         # What a person has handed in is what the question is about, however far from the documentation it is.
-        return replace(found, passages=together, confidence=1.0 if self.enough else found.confidence)
+        found = replace(found, confidence=1.0, unknown=0.0) if self.enough else found
+        return replace(found, passages=together)
 
 
 def given(retriever: SupportsRetrieve, passages: Sequence[Passage], *, enough: bool = False) -> SupportsRetrieve:

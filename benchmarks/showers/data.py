@@ -27,8 +27,13 @@ class Samples:
 def samples(settings: Settings) -> Samples:
     """The training sample's last showers are the second of the test: the shipped networks have not seen these."""
     test = QUICK if settings.quick else TEST
-    training = _made(settings, "train", 2 * QUICK if settings.quick else TRAIN, 101)
+    training = training_sample(settings)
     return Samples(training[:-test], _made(settings, "test", test, 202), training[-test:])
+
+
+def training_sample(settings: Settings) -> Records:
+    """Of which the shipped networks have seen the first 6,750."""
+    return _made(settings, "train", 2 * QUICK if settings.quick else TRAIN, 101)
 
 
 def _made(settings: Settings, name: str, count: int, seed: int) -> Records:

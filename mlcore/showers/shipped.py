@@ -1,26 +1,45 @@
-"""Models by their files, and the networks that come with the project.
+"""The networks that come with the project, by name.
 
-Public names: `load_network` and `load_model` take a file or the name of a shipped network; `SHIPPED` are those names; `card` says
-what one was trained on, how, and how good it is.
+Public names: `SHIPPED` are their names; `load_network` and `load_model` take one of these or a file; `card` says what a shipped
+network was trained on, how, and how good it is.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from mlcore.errors import DataError, InputError
+from mlcore.showers import catalogue
 from mlcore.showers.models.base import ShowerModel
-from mlcore.showers.models.distilled import Distilled
-from mlcore.showers.models.gflash import GFlash
-from mlcore.showers.models.neural import NeuralModel, read_tensors
-from mlcore.showers.models.parametrised import Parametrised
-from mlcore.showers.models.transformer import Transformer
-from mlcore.showers.models.vae import VAE
+from mlcore.showers.models.neural import NeuralModel
 
-NETWORKS: dict[str, type[NeuralModel]] = {kind.slug: kind for kind in (VAE, Transformer, Distilled)}
 FOLDER = Path(__file__).parent / "weights"
 SHIPPED = tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
+
+
+def path_of(source: Path | str) -> Path:
+    """The file of a shipped network, or the file that was named.
+
+    Raises
+    ------
+    InputError
+        There is neither.
+    """
+    path = FOLDER / f"{source}.safetensors" if str(source) in SHIPPED else Path(source)
+    if not path.is_file():
+        raise InputError(f"there is no model {source}", hint=f"Give a file, or one of {', '.join(SHIPPED)}.")
+    return path
+
+
+def load_model(source: Path | str) -> ShowerModel:
+    """Any model of a file or of a shipped name.
+
+    Raises
+    ------
+    InputError
+        The file is no model of showers.
+    """
+    return catalogue.load(path_of(source)).model
 
 
 def load_network(source: Path | str) -> NeuralModel:
@@ -31,30 +50,10 @@ def load_network(source: Path | str) -> NeuralModel:
     InputError
         The file is no network of showers.
     """
-    path = FOLDER / f"{source}.safetensors" if str(source) in SHIPPED else Path(source)
-    if not path.is_file():
-        raise InputError(f"there is no model {source}", hint=f"Give a file, or one of {', '.join(SHIPPED) or 'no shipped ones'}.")
-    tensors, description = read_tensors(path)
-    kind = description.get("model", "")
-    if kind not in NETWORKS:
-        raise InputError(f"{path.name} holds {kind or 'no model'}", hint=f"Known networks are {', '.join(NETWORKS)}.")
-    return NETWORKS[kind].from_parts(description, tensors, path)
-
-
-def load_model(source: Path | str) -> ShowerModel:
-    """Any model: GFlash (``.json``), the parametrised one (``.npz``), or a network.
-
-    Raises
-    ------
-    InputError
-        The file is no model of showers.
-    """
-    suffix = Path(source).suffix
-    if suffix == ".json":
-        return GFlash.load(source)
-    if suffix == ".npz":
-        return Parametrised.load(source)
-    return cast("ShowerModel", load_network(source))
+    model = load_model(source)
+    if not isinstance(model, NeuralModel):
+        raise InputError(f"{source} is no network but {model.slug}", hint="Give a network that a training saved.")
+    return model
 
 
 def card(name: str) -> str:

@@ -16,10 +16,13 @@ from pydantic import ConfigDict, Field
 
 from portal.api.auth import person
 from portal.api.errors import ApiError, Problem, not_found, refusals
+from portal.api.files import FileDetail
+from portal.api.files import detail as file_detail
 from portal.api.pages import Page, Paging, page
 from portal.downloads import send_file, send_zip
 from portal.jobs import presentation, services
-from portal.jobs.models import Artifact, Job, JobState
+from portal.jobs.models import Artifact, Job, JobState, Kept
+from portal.library import services as library
 
 router = Router(tags=["jobs"])
 
@@ -62,6 +65,17 @@ class ArtifactOut(Schema):
     url: str = Field(description="Where its bytes are, relative to the portal")
 
 
+class KeptOut(Schema):
+    """A file that a run has kept so far, for another run to go on from."""
+
+    id: uuid.UUID
+    name: str
+    note: str = Field(description="How far the run was")
+    size: int = Field(description="Bytes")
+    sha256: str
+    url: str = Field(description="Where its bytes are, relative to the portal")
+
+
 class JobSummary(Schema):
     """A job, as lists show it."""
 
@@ -89,6 +103,9 @@ class JobDetail(JobSummary):
     steps: list[dict[str, Any]]
     result: dict[str, Any] | None = Field(description="Notes, figures, plots and tables of a job that succeeded")
     artifacts: list[ArtifactOut]
+    kept: list[KeptOut] = Field(
+        description="What a run has kept so far, or an earlier one that it goes on from; empty once it is done"
+    )
     retry_of: uuid.UUID | None
     expired_at: datetime | None = Field(description="When its artefacts were removed")
 
@@ -140,8 +157,20 @@ def detail(job: Job) -> dict[str, Any]:
         "steps": job.steps,
         "result": job.result,
         "artifacts": [show_artifact(each) for each in job.artifacts.all()],
+        "kept": [_kept(each) for each in services.kept_of(job)] if job.state != JobState.SUCCEEDED else [],
         "retry_of": job.retry_of_id,
         "expired_at": job.expired_at,
+    }
+
+
+def _kept(kept: Kept) -> dict[str, Any]:
+    return {
+        "id": kept.pk,
+        "name": kept.name,
+        "note": kept.note,
+        "size": kept.size,
+        "sha256": kept.sha256,
+        "url": f"/api/v1/jobs/{kept.job_id}/kept/{kept.pk}",
     }
 
 
@@ -222,7 +251,7 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> Any:
     summary="Run a job again",
 )
 def retry(request: HttpRequest, job_id: uuid.UUID, key: Once = "") -> Any:
-    """A new job with the same type and parameters."""
+    """A new job with the same type and parameters; it goes on with what the earlier one kept."""
     return Status(201, detail(services.retry(find(request, job_id), person(request), key=key)))
 
 
@@ -267,6 +296,36 @@ def download(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) ->
     return send_file(
         request, lambda: default_storage.open(path, "rb"), name=artifact.name, size=artifact.size, sha256=artifact.sha256
     )
+
+
+@router.post(
+    "/{uuid:job_id}/artifacts/{uuid:artifact_id}/keep",
+    response={201: FileDetail} | refusals(404, 413, 415),
+    operation_id="keep_artifact",
+    summary="Put an artefact into the library",
+)
+def keep(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> Any:
+    """The artefact as a file of your library, which other jobs take and which outlives the job."""
+    artifact = find(request, job_id).artifacts.filter(pk=artifact_id).first()
+    if artifact is None:
+        raise not_found("artefact", "Artefacts are removed when their job is older than the retention time.")
+    return Status(201, file_detail(library.keep_artifact(person(request), artifact)))
+
+
+@router.get(
+    "/{uuid:job_id}/kept/{uuid:kept_id}",
+    response={200: None} | refusals(404),
+    operation_id="download_kept",
+    summary="Download what a run has kept",
+    openapi_extra=BYTES,
+)
+def download_kept(request: HttpRequest, job_id: uuid.UUID, kept_id: uuid.UUID) -> Any:
+    """The bytes of a file that a run has kept so far, such as a checkpoint or the curves of a training."""
+    found = find(request, job_id).kept.filter(pk=kept_id).first()
+    if found is None:
+        raise not_found("file", "What a run keeps is replaced while it goes on, and removed once it is done.")
+    path = found.path
+    return send_file(request, lambda: default_storage.open(path, "rb"), name=found.name, size=found.size, sha256=found.sha256)
 
 
 @router.get(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from portal.celery import stopping
-from portal.chat import code, services
+from portal.chat import code, line, services
+from portal.chat.line import InLine, Line
 from portal.chat.models import Turn
 
 if TYPE_CHECKING:
@@ -65,6 +67,12 @@ def provider() -> Provider | None:
     return _embedded()
 
 
+@cache
+def _line(url: str) -> Line:
+    """The one line of this process before the embedded model at an address."""
+    return Line()
+
+
 def _embedded() -> Provider | None:
     """The embedded model server, where it runs and has its model loaded."""
     from assistant.errors import ProviderError
@@ -82,7 +90,7 @@ def _embedded() -> Provider | None:
         except ProviderError as error:
             log.info("no language model for now: %s", error)
             return None
-    return server
+    return InLine(server, _line(url))
 
 
 def options(turn: Turn) -> AnswerOptions:
@@ -92,7 +100,7 @@ def options(turn: Turn) -> AnswerOptions:
     passages = turn.options.get("k") or Options().passages
     if settings.ENV.model_url:
         return Options(passages=passages, max_tokens=SERVER_ANSWER_TOKENS, lead=False)
-    return Options(passages=passages)
+    return Options(passages=passages, seconds=Options().seconds + line.LONGEST_SECONDS)
 
 
 def preload() -> None:
@@ -210,13 +218,34 @@ def _search(turn: Turn) -> None:
 
 def _answer(turn: Turn) -> None:
     """Look into what was handed in, find passages, write the answer as it comes, end as the run ended."""
+    run = Run(turn)
+    gone = threading.Event()
+    model = provider() if turn.options.get("use_model", True) else None
+    if isinstance(model, InLine):
+        model = model.of(str(turn.owner_id), gone, lambda before: _tell(turn, before))
+    try:
+        _write_answer(run, model)
+    finally:
+        gone.set()
+
+
+def _tell(turn: Turn, before: int) -> None:
+    """Write a place in line; called in the thread that reads the model."""
+    from django.db import connection
+
+    try:
+        services.write_place(turn, before)
+    finally:
+        connection.close()
+
+
+def _write_answer(run: Run, model: Provider | None) -> None:
     from assistant.answer import Finished, PassagesFound, Token, answer
     from assistant.answer import Turn as EarlierTurn
     from assistant.tools import given
     from portal.chat import colleague
 
-    run = Run(turn)
-    model = provider() if turn.options.get("use_model", True) else None
+    turn = run.turn
     history = [EarlierTurn(question, said) for question, said in services.history(turn)]
     # A small model cannot be trusted with tools: what it would need is looked into all the same.
     caller = model if settings.ENV.model_url else None
@@ -234,12 +263,15 @@ def _answer(turn: Turn) -> None:
                     log.warning("turn %s: this run had lost its claim and was dropped", turn.pk)
                     return
             case Finished():
-                _end(run, event.answer)
+                _end(run, event.answer, sum(model.waited) if isinstance(model, InLine) else 0.0)
 
 
-def _end(run: Run, answer: Answer) -> None:
-    """Write how the run ended."""
+def _end(run: Run, answer: Answer, in_line: float) -> None:
+    """Write how the run ended; the seconds before the model's door are not the model's."""
     turn = run.turn
+    seconds = {
+        name: round(one - (in_line if name in ("first_token", "generate") else 0), 4) for name, one in answer.timings.items()
+    }
     record = {
         "citations": list(answer.citations),
         "abstained": answer.abstained,
@@ -251,7 +283,7 @@ def _end(run: Run, answer: Answer) -> None:
         "unsupported": answer.unsupported,
         "finish": answer.finish,
         "provider": answer.provider,
-        "timings": {"wait": waited(turn)} | {name: round(seconds, 4) for name, seconds in answer.timings.items()},
+        "timings": {"wait": waited(turn)} | seconds | ({"line": round(in_line, 4)} if in_line else {}),
         "tokens": dict(answer.tokens),
         "versions": versions() | ({"prompt": answer.prompt_version} if answer.prompt_version else {}),
     }

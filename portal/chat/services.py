@@ -413,6 +413,17 @@ def write_text(turn: Turn, text: str) -> bool:
     return _write(turn, text=text)
 
 
+def write_place(turn: Turn, before: int) -> bool:
+    """Store how many wait for the language model before this answer."""
+    row = _held(turn).values("answer").first()
+    return row is not None and _write(turn, answer=row["answer"] | {"before": before})
+
+
+def before(turn: Turn) -> int:
+    """How many questions and searches, of all people, wait for the assistant's worker before this one."""
+    return Turn.objects.filter(state=TurnState.QUEUED, asked_at__lt=turn.asked_at).count()
+
+
 def finish(turn: Turn, text: str, answer: Mapping[str, Any]) -> bool:
     """End the run well."""
     return _end(turn, state=TurnState.DONE, text=text, answer=dict(answer))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from portal.accounts.models import User
-from portal.chat import code, render
+from portal.chat import code, render, services
 from portal.chat.models import Conversation, Share, Turn, TurnState
 from portal.chat.redact import redacted
 from portal.jobs.models import Job
@@ -27,6 +27,7 @@ STAGES = {
     "retrieve.fusion": "ranking",
     "retrieve.passages": "cutting passages",
     "first_text": "first words",
+    "line": "in line for the model",
     "first_token": "model's first word",
     "generate": "model, in all",
     "total": "in all",
@@ -108,10 +109,25 @@ def show(turn: Turn, number: int | None = None) -> ShownTurn:
         passages=passages,
         prose=text,
         pieces=(text,) if turn.open else _pieces(turn, text),
-        progress="Stopping" if turn.open and turn.stop_requested_at else PROGRESS.get(TurnState(turn.state), ""),
+        progress=_progress(turn),
         timings=_timings(turn.answer.get("timings", {})),
         steps=_steps(turn),
     )
+
+
+def _progress(turn: Turn) -> str:
+    """What is being done, with the place in line."""
+    if turn.open and turn.stop_requested_at:
+        return "Stopping"
+    if turn.state == TurnState.QUEUED and (before := services.before(turn)):
+        return f"Waiting for the assistant: {_others(before)} before you"
+    if turn.state == TurnState.WRITING and (before := int(turn.answer.get("before", 0))):
+        return f"Waiting for the language model: {_others(before)} before you"
+    return PROGRESS.get(TurnState(turn.state), "")
+
+
+def _others(count: int) -> str:
+    return f"{count} question{'s' if count > 1 else ''}"
 
 
 def _steps(turn: Turn) -> tuple[ShownStep, ...]:

@@ -20,7 +20,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpRes
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 
-from portal.chat.models import Turn
+from portal.chat.models import Turn, TurnState
 from portal.chat.show import show
 
 POLL_SECONDS = 0.12
@@ -52,9 +52,9 @@ class Reader:
 
     def _read(self) -> list[tuple[str, str]]:
         mine = Turn.objects.filter(pk=self.turn_id, owner=self.owner_id)
-        revision = mine.values_list("revision", flat=True).first()
-        if revision == self.revision:
-            return []
+        now = mine.values("revision", "state").first()
+        if now is not None and now["revision"] == self.revision and now["state"] != TurnState.QUEUED:
+            return []  # the place of one that waits changes by others
         turn = mine.select_related("feedback").first()
         if turn is None:
             self.ended = True  # removed while it was being read

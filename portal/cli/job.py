@@ -150,9 +150,25 @@ def cancel(job: Id, remote: Remote = "", token: Token = "") -> None:
 
 @app.command()
 def retry(job: Id, remote: Remote = "", token: Token = "") -> None:
-    """Run a job again, as a new job."""
+    """Run a job again, as a new job that goes on with what the earlier one kept."""
     with portal(remote, token) as there:
         console.say(there.jobs.retry(_full(there, job)).id)
+
+
+@app.command()
+def keep(
+    job: Id,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the artefact.", show_default=False)],
+    remote: Remote = "",
+    token: Token = "",
+) -> None:
+    """Put what a job made into the library, for other jobs; prints the file's id."""
+    with portal(remote, token) as there:
+        whole = _full(there, job)
+        found = {each.name: each for each in there.jobs.artifacts(whole)}
+        if name not in found:
+            raise CommandError(f"The job made no file {name}.", hint=f"It made {', '.join(found) or 'none'}.")
+        console.say(there.jobs.keep(whole, found[name]).id)
 
 
 @app.command()

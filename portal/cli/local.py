@@ -136,6 +136,8 @@ def _child(
     from portal import settings
 
     places = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
+    if settings.ENV.geant4_data:
+        places["geant4"] = Path(settings.ENV.geant4_data)
     request = {
         "type": job_type.slug,
         "params": dict(params),
@@ -155,7 +157,7 @@ def _child(
             writable=access.writable,
             readable=access.readable,
             hidden=access.hidden,
-            env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1)},
+            env={"PYTHONPATH": str(settings.BASE_DIR), "OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "PASSIVE"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[writing],

@@ -141,7 +141,8 @@ def _resolved(field: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[st
     """The field behind a reference, and behind “or nothing”."""
     choices = [each for each in field.get("anyOf", ()) if each.get("type") != "null"]
     if len(choices) == 1:
-        return _resolved(choices[0], schema)
+        # What stands beside the choice is said of it too, such as that it is a file.
+        return {**_resolved(choices[0], schema), **{name: value for name, value in field.items() if name != "anyOf"}}
     if reference := field.get("$ref"):
         found: Mapping[str, Any] = schema["$defs"][reference.rsplit("/", 1)[-1]]
         return found

@@ -62,9 +62,10 @@ def train(
     """
     import torch
 
+    from mlcore.showers.catalogue import model_types
     from mlcore.showers.models.transformer import TransformerConfig, fitting_patch
     from mlcore.showers.models.vae import VAEConfig
-    from mlcore.showers.shipped import NETWORKS, load_network
+    from mlcore.showers.shipped import load_network
 
     records = _records(files)
     config_type: Any = {"vae": VAEConfig, "transformer": TransformerConfig}[model]
@@ -73,7 +74,7 @@ def train(
         sizes.setdefault("patch", fitting_patch(records.voxels.shape))
     config = config_type(records.voxels, *_range(records), geometries=records.geometries, threshold=threshold, **sizes)
     torch.manual_seed(seed)
-    network = NETWORKS[model](config)
+    network: Any = model_types()[model](config)  # type: ignore[call-arg]
     if start:
         begun = load_network(start)
         try:

@@ -12,7 +12,7 @@ from portal.client.blocking import blocking, blocking_iterator
 from portal.client.connection import Connection
 from portal.client.downloads import Progress, fetch, silent
 from portal.client.errors import DownloadError, JobCancelledError, JobFailedError, TimedOutError
-from portal.client.models import Artifact, Job, JobType, known
+from portal.client.models import Artifact, File, Job, JobType, known
 
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 
@@ -51,8 +51,12 @@ class AsyncJobs:
         return Job.read(await self._connection.json("POST", f"jobs/{_id(job)}/cancel"))
 
     async def retry(self, job: Job | str) -> Job:
-        """A new job with the same type and parameters."""
+        """A new job with the same type and parameters, which goes on with what the earlier one kept."""
         return Job.read(await self._connection.json("POST", f"jobs/{_id(job)}/retry", headers=_once(), repeatable=True))
+
+    async def keep(self, job: Job | str, artifact: Artifact) -> File:
+        """Put a file that a job made into your library, where other jobs take it."""
+        return known(File, await self._connection.json("POST", f"jobs/{_id(job)}/artifacts/{artifact.id}/keep"))
 
     async def delete(self, job: Job | str) -> None:
         """Remove an ended job with its artefacts."""
@@ -170,6 +174,7 @@ class Jobs:
     get = blocking(AsyncJobs.get)
     cancel = blocking(AsyncJobs.cancel)
     retry = blocking(AsyncJobs.retry)
+    keep = blocking(AsyncJobs.keep)
     delete = blocking(AsyncJobs.delete)
     manifest = blocking(AsyncJobs.manifest)
     wait = blocking(AsyncJobs.wait)

@@ -47,6 +47,8 @@ class Axis:
         if not self.log:
             return [value for value in ticks(self.low, self.high) if self.low <= value <= self.high]
         first, last = math.log10(self.low), math.log10(self.high)
+        if last - first < 0.9:
+            return [value for value in ticks(self.low, self.high, 4) if self.low <= value <= self.high]
         every = max(1, math.ceil((last - first) / 6))
         steps = (1, 2, 5) if last - first < 1.7 else (1,)
         found = [

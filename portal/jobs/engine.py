@@ -238,6 +238,7 @@ def _start(folder: Path, limits: sandbox.Limits, job_type: registry.JobType[Any]
             env={
                 "PYTHONPATH": str(settings.BASE_DIR),
                 "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+                "OMP_WAIT_POLICY": "PASSIVE",  # several jobs share the cores: who waits for a thread does not spin
                 **(_network_variables() if limits.network else {}),
             },
             stdout=subprocess.PIPE,
@@ -269,7 +270,8 @@ def _access(folder: Path, job_type: registry.JobType[Any]) -> sandbox.View:
 
 def _places() -> dict[str, Path]:
     """The deployment's folders that job types may see: the names of `JobType.writable`."""
-    return {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
+    found = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
+    return found | ({"geant4": Path(settings.ENV.geant4_data)} if settings.ENV.geant4_data else {})
 
 
 def _network_variables() -> dict[str, str]:

@@ -64,7 +64,7 @@ def body_context(job: Job) -> dict[str, Any]:
         "events": [one | {"artifact": by_name[one["file"]]} for one in shown if one["file"] in by_name],
         "artifacts_size": sum(one.size for one in artifacts),
         "pictures": [one for one in artifacts if one.kind == "picture"],
-        "previews": [one for one in artifacts if one.preview],
+        "previews": [one for one in artifacts if one.preview and one.kind not in ("events", "numbers")],
         "retention_days": settings.ENV.retention_days,
         "manifest_versions": list(job.manifest.get("versions", {}).items()),
         "options": list(job.manifest.get("options", {}).items()),

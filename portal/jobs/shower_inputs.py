@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+import mlcore
 from portal.jobs.context import JobContext
 from portal.jobs.registry import Params, file_field, files_field
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from mlcore.showers.models.neural import NeuralModel
     from mlcore.showers.voxels import Voxels
 
+SHIPPED_FOLDER = Path(mlcore.__file__).parent / "showers" / "weights"
+SHIPPED = tuple(sorted(path.stem for path in SHIPPED_FOLDER.glob("*.safetensors")))
+"""Names of the networks that come with the project, as of `mlcore.showers.shipped`, which the web process does not load."""
 CalorimeterName = Literal[
     "dataset2",
     "dataset3",
@@ -43,6 +47,7 @@ CALORIMETER_TITLES: dict[str, str] = {
     "pwo-oriented": "Oriented lead tungstate crystal",
     "w-oriented": "Oriented tungsten and silicon",
 }
+LAST = ("test", "most", "seed", "calorimeter", "geometry")
 GEOMETRY_KINDS = ("text",)
 GEOMETRY_HELP = """Instead of a shipped calorimeter, your own as YAML:
 
@@ -91,14 +96,61 @@ class GridParams(Params):
     )
     geometry: str | None = geometry_field("Instead: a calorimeter as YAML, or the challenge's binning as XML")
 
+    first: ClassVar[tuple[str, ...]] = ("files",)
+    """Parameters that come first on every door; some that are most often left out come last."""
+
     @classmethod
     def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
-        """What is most often left out comes last on every door."""
+        """In an order that suits people, whichever class a parameter is inherited from."""
         schema = super().model_json_schema(*args, **options)
-        properties = schema["properties"]
-        for name in ("calorimeter", "geometry"):
-            properties[name] = properties.pop(name)
+        found = schema["properties"]
+        names = [*cls.first, *(name for name in found if name not in (*cls.first, *LAST)), *LAST]
+        schema["properties"] = {name: found[name] for name in names if name in found}
         return schema
+
+
+class ModelParams(GridParams):
+    """Which model of showers: one of a file, or one that comes with the project."""
+
+    model: str | None = model_field(optional=True)
+    shipped: str | None = Field(
+        None,
+        title="Or a shipped model",
+        description="A network that comes with the project",
+        json_schema_extra={"enum": list(SHIPPED)},
+    )
+
+    @field_validator("shipped")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in SHIPPED:
+            raise ValueError(f"No model called {name} comes with the project; there are {', '.join(SHIPPED) or 'none'}.")
+        return name
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if self.needs_model and bool(self.model) == bool(self.shipped):
+            raise ValueError(
+                "Give one model: a file, or one that comes with the project." if SHIPPED else "Give the file of a model."
+            )
+        return self
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether there has to be one."""
+        return True
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """Without the choice of a shipped one where there is none."""
+        schema = super().model_json_schema(*args, **options)
+        if not SHIPPED:
+            del schema["properties"]["shipped"]
+        return schema
+
+    def model_name(self, files: Mapping[str, str]) -> str:
+        """What people call it."""
+        return self.shipped or files.get(self.model or "") or "a model"
 
 
 def calorimeter_of(context: JobContext, name: str | None, geometry: str | None) -> Calorimeter | None:
@@ -183,14 +235,19 @@ def simulation_ms(context: JobContext, files: Sequence[str]) -> float | None:
     return 1e3 * seconds / count if count and seconds > 0 else None
 
 
-def loaded(context: JobContext, file: str) -> Loaded:
-    """The model in a file."""
+def loaded(context: JobContext, params: ModelParams) -> Loaded:
+    """The model that parameters name."""
     from mlcore.showers.catalogue import load
 
-    return load(context.file(file))
+    return load(context.file(params.model) if params.model else SHIPPED_FOLDER / f"{params.shipped}.safetensors")
 
 
-def network_of(context: JobContext, file: str) -> tuple[Loaded, NeuralModel]:
+def name_of(context: JobContext, params: ModelParams) -> str:
+    """What its owner calls the model's file, or the name of a shipped one."""
+    return context.name(params.model) if params.model else str(params.shipped)
+
+
+def network_of(context: JobContext, params: ModelParams) -> tuple[Loaded, NeuralModel]:
     """The network in a file of a model.
 
     Raises
@@ -201,10 +258,10 @@ def network_of(context: JobContext, file: str) -> tuple[Loaded, NeuralModel]:
     from mlcore.errors import InputError
     from mlcore.showers.models.neural import NeuralModel
 
-    found = loaded(context, file)
+    found = loaded(context, params)
     if not isinstance(found.model, NeuralModel):
         raise InputError(
-            f"{context.name(file)} is a model {found.slug}, which is no network",
+            f"{name_of(context, params)} is a model {found.slug}, which is no network",
             hint="Give a VAE, a transformer or a distilled one. GFlash is C++ already: kernels/showers/gflash.hpp.",
             code="showers.model",
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from portal.jobs import comparisons, plots
+from portal.jobs import comparisons
 from portal.jobs.comparisons import Line
 from portal.jobs.context import JobContext
 from portal.jobs.results import Events, Figure, Note, Plot, Table
@@ -90,7 +90,9 @@ def overview_plots(reference: tuple[str, Overview], *models: tuple[str, Overview
         *,
         log_x: bool = False,
         log_y: bool = False,
-    ) -> Plot:
+    ) -> Plot | None:
+        if not any(math.isfinite(value) for value in lines[0].values):
+            return None
         svg = comparisons.against(
             edges, lines[0], lines[1:], x_title=x_title, y_title=y_title, label=f"{title}{beside}", log_x=log_x, log_y=log_y
         )
@@ -109,16 +111,16 @@ def overview_plots(reference: tuple[str, Overview], *models: tuple[str, Overview
         ),
         _spectrum(plot, samples, SPECTRUM),
         plot(
-            "Response", energies, [Line(n, *_response(o, energies)) for n, o in samples],
-            "energy of the particle [MeV]", "Voxels' sum / energy", shown, log_x=True,
+            "Response", energies / 1e3, [Line(n, *_response(o, energies)) for n, o in samples],
+            "energy of the particle [GeV]", "Voxels' sum / energy", shown, log_x=True,
         ),
         plot(
-            "Resolution", energies, [Line(n, *_resolution(o, energies)) for n, o in samples],
-            "energy of the particle [MeV]", "σ / mean of the response", "In bins of the energy that have ten showers or more.",
+            "Resolution", energies / 1e3, [Line(n, *_resolution(o, energies)) for n, o in samples],
+            "energy of the particle [GeV]", "σ / mean of the response", "In bins of the energy that have ten showers or more.",
             log_x=True,
         ),
     ]  # fmt: skip
-    return tuple(found)
+    return tuple(one for one in found if one is not None)
 
 
 def _ends(overview: Overview) -> tuple[float, float]:
@@ -150,14 +152,14 @@ def _resolution(overview: Overview, edges: Any) -> tuple[list[float], list[float
     return widths, errors
 
 
-def _spectrum(plot: Any, samples: Sequence[tuple[str, Overview]], edges: Any) -> Plot:
+def _spectrum(plot: Any, samples: Sequence[tuple[str, Overview]], edges: Any) -> Plot | None:
     """The energies of voxels, per shower and bin, where there are any."""
     import numpy as np
 
     used = np.flatnonzero(sum(o.spectrum for _, o in samples))
     rows = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
     lines = [Line(name, o.spectrum[rows] / len(o), np.sqrt(o.spectrum[rows]) / len(o)) for name, o in samples]
-    made: Plot = plot(
+    made: Plot | None = plot(
         "Energies of voxels", edges[rows.start : rows.stop + 1], lines, "energy of a voxel [MeV]", "Voxels of a shower in a bin",
         "Error bars and band: of the number of voxels, as if these were independent.", log_x=True, log_y=True,
     )  # fmt: skip
@@ -348,9 +350,9 @@ def energy_plot(overview: Overview) -> Plot:
     counts = np.histogram(overview.energy, edges)[0]
     line = Line("showers", counts.astype(float), np.sqrt(counts))
     svg = comparisons.against(
-        edges,
+        edges / 1e3,
         line,
-        x_title="energy of the particle [MeV]",
+        x_title="energy of the particle [GeV]",
         y_title="Showers in a bin",
         label="Distribution of the particles' energies",
         log_x=True,
@@ -358,5 +360,5 @@ def energy_plot(overview: Overview) -> Plot:
     return Plot(
         "Energies of the particles",
         svg,
-        f"{plots.number(float(overview.energy.min()))} to {plots.number(float(overview.energy.max()))} MeV.",
+        f"{energy_range(overview)}.",
     )

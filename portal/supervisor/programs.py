@@ -16,7 +16,9 @@ from portal.supervisor import tether
 from portal.supervisor.model import EmbeddedModel
 
 LOG_BYTES = 10 * 2**20
-CHAT_THREADS = 4  # conversations answered at a time
+CHAT_THREADS = 12
+"""Questions at a time: each has its passages at once, also while it waits in line for the embedded model, which writes one answer
+at a time."""
 SYSTEM_THREADS = 6
 """Housekeeping needs one; the others are for the portal's own long jobs, of which one index build and one download of each
 model can run at a time."""

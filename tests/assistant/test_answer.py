@@ -32,11 +32,12 @@ QUESTION = "How do I fill a histogram from a TTree?"
 class FakeRetriever:
     passages: tuple[Passage, ...] = (TREE, HIST, FRAME)
     confidence: float | None = 0.7
+    unknown: float = 0.0
     queries: list[str] = field(default_factory=list)
 
     def retrieve(self, query: str, k: int = 10) -> Retrieval:
         self.queries.append(query)
-        return Retrieval(query, self.passages[:k], self.confidence, {"lexical": 0.01})
+        return Retrieval(query, self.passages[:k], self.confidence, {"lexical": 0.01}, self.unknown)
 
 
 def ask(
@@ -101,11 +102,14 @@ def test_without_a_model_the_passages_answer() -> None:
     ("retriever", "abstains"),
     [
         (FakeRetriever(passages=()), True),
-        (FakeRetriever(confidence=0.44), True),
-        (FakeRetriever(confidence=0.46), False),
+        (FakeRetriever(confidence=0.39), True),
+        (FakeRetriever(confidence=0.41), False),
+        (FakeRetriever(confidence=0.5, unknown=0.1), False),
+        (FakeRetriever(confidence=0.5, unknown=0.3), True),  # words that no document has
         (FakeRetriever(confidence=None), False),
         (FakeRetriever(passages=(FRAME,), confidence=None), True),  # shares hardly a word with the question
         (FakeRetriever(passages=(replace(TREE, source="TTree"),), confidence=0.2), False),  # asked for by name
+        (FakeRetriever(passages=(replace(TREE, source="TTree"),), confidence=0.2, unknown=0.3), True),
     ],
 )
 def test_nothing_found_is_said(retriever: FakeRetriever, abstains: bool) -> None:

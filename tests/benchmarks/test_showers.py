@@ -38,8 +38,11 @@ def test_quality_has_goals_and_floors(tmp_path: Path) -> None:
     energies = 1e3 * 100 ** np.linspace(0.01, 0.99, 120)
     parts = [Records.of(model.sample(energies, seed=seed), energies, GRID) for seed in (1, 2, 3)]
     samples = data.Samples(*parts)
-    report = case._report(model, samples, Settings(quick=True, cache=tmp_path))
-    found = {comparison.task: comparison for comparison in case._quality("vae", report, samples)}
+    settings = Settings(quick=True, cache=tmp_path)
+    report = case._report(model, samples, settings, with_floor=True)
+    floors = {name: case._floor(getattr(report, name)) for name in case.FIGURES}
+    assert case._report(model, samples, settings, with_floor=False).fpd.floor is None
+    found = {comparison.task: comparison for comparison in case._quality("vae", report, samples, floors)}
     assert set(found) == {f"vae: {title}" for title in ("AUC, voxels", "AUC, features", "FPD x 1000", "KPD x 1000")}
     low = found["vae: AUC, voxels"]
     assert (low.bound, low.within) == (0.9, True)

@@ -14,6 +14,7 @@ EXAMPLE = env.ROOT / ".env.example"
 
 # One value of each setting that must be refused. Texts that may be anything have none.
 MALFORMED = {
+    "geant4_data": "/nowhere/at/all",
     "database_url": "mysql://host/name",
     "broker_url": "localhost:6379",
     "storage_url": "gs://bucket",
@@ -56,7 +57,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def examples() -> dict[str, str]:
     """The settings shown in .env.example, in their order."""
-    return dict(re.findall(r"^#(ML4EP_[A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+    return dict(re.findall(r"^#(ML4EP_[A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
 
 
 def test_every_setting_is_documented_in_order() -> None:

@@ -17,6 +17,7 @@ The shape of the code::
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -284,10 +285,14 @@ def _pointers(constants: Sequence[tuple[str, Array]]) -> list[tuple[str, DType]]
 
 
 def _weights(constants: Sequence[tuple[str, Array]]) -> tuple[bytes, dict[str, int], dict[str, str]]:
-    """The constants as bytes, the offset of each, and tables of texts by name, which stand in the code."""
+    """The constants as bytes, the offset of each, and tables of texts by name, which stand in the code.
+
+    Equal constants are stored once: a sampler uses the same weights in each of its steps.
+    """
     blocks: list[bytes] = []
     offsets: dict[str, int] = {}
     tables: dict[str, str] = {}
+    known: dict[bytes, int] = {}
     end = 0
     for name, array in constants:
         if DType.of(array) is DType.STRING:
@@ -297,7 +302,9 @@ def _weights(constants: Sequence[tuple[str, Array]]) -> tuple[bytes, dict[str, i
             )
             continue
         data = np.ascontiguousarray(array).tobytes()
-        offsets[name] = end
+        offsets[name] = known.setdefault(hashlib.sha256(data).digest(), end)
+        if offsets[name] != end:
+            continue
         padded = data + bytes(memory.aligned(len(data)) - len(data))
         blocks.append(padded)
         end += len(padded)

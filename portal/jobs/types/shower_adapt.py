@@ -14,7 +14,7 @@ from portal.jobs import shower_training as making
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Figure, Result
-from portal.jobs.shower_inputs import model_field, network_of
+from portal.jobs.shower_inputs import ModelParams, network_of
 from portal.jobs.shower_training import NetworkParams, Showers
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ METHOD_HELP = """- **Everything**: all weights; the best where there are a thous
 """
 
 
-class ShowerAdaptParams(NetworkParams):
+class ShowerAdaptParams(ModelParams, NetworkParams):
     """Which model, to which showers, how."""
 
-    model: str = model_field("A VAE or a transformer, from a training")
+    first = ("model", "shipped", "files", "method", "rank")
+
     method: Literal["full", "bias", "low-rank"] = Field(
         "full",
         title="Method",
@@ -65,7 +66,7 @@ class ShowerAdapt(JobType[ShowerAdaptParams]):
     Params = ShowerAdaptParams
 
     def name_run(self, params: ShowerAdaptParams, files: Mapping[str, str]) -> str:
-        return making.title(f"{files.get(params.model, 'A model')} adapted to showers", params, files)
+        return making.title(f"{params.model_name(files)} adapted to showers", params, files)
 
     def run(self, context: JobContext, params: ShowerAdaptParams) -> Result:
         from dataclasses import replace
@@ -73,7 +74,7 @@ class ShowerAdapt(JobType[ShowerAdaptParams]):
         from mlcore.showers.adaptation import adapt
 
         showers = Showers.of(context, params)
-        found, model = network_of(context, params.model)
+        found, model = network_of(context, params)
         trained = 0
 
         def run(folder: Path, config: TrainingConfig, progress: Callable[[int, dict[str, float]], None]) -> TrainingResult:

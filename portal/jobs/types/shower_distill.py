@@ -11,14 +11,15 @@ from portal.jobs import shower_training as making
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Result
-from portal.jobs.shower_inputs import model_field, network_of
+from portal.jobs.shower_inputs import ModelParams, name_of, network_of
 from portal.jobs.shower_training import NetworkParams, Showers
 
 
-class ShowerDistillParams(NetworkParams):
+class ShowerDistillParams(ModelParams, NetworkParams):
     """Which teacher, to how many evaluations."""
 
-    model: str = model_field("The teacher: a transformer, from a training")
+    first = ("model", "shipped", "files", "parts")
+
     parts: int = Field(1, ge=1, le=4, title="Evaluations", description="Of the student's network for a shower")
     noises: int = Field(1, ge=1, le=100, title="Paths", description="Of the teacher for each particle of the showers")
 
@@ -40,7 +41,7 @@ class ShowerDistill(JobType[ShowerDistillParams]):
     Params = ShowerDistillParams
 
     def name_run(self, params: ShowerDistillParams, files: Mapping[str, str]) -> str:
-        return f"{files.get(params.model, 'A model')} distilled to {params.parts} evaluation{'s' if params.parts > 1 else ''}"
+        return f"{params.model_name(files)} distilled to {params.parts} evaluation{'s' if params.parts > 1 else ''}"
 
     def run(self, context: JobContext, params: ShowerDistillParams) -> Result:
         from mlcore.errors import InputError
@@ -49,10 +50,10 @@ class ShowerDistill(JobType[ShowerDistillParams]):
         from mlcore.showers.training import train
 
         showers = Showers.of(context, params)
-        found, teacher = network_of(context, params.model)
+        found, teacher = network_of(context, params)
         if type(teacher) is not Transformer:
             raise InputError(
-                f"{context.name(params.model)} is a model {found.slug}, and only a transformer can be distilled",
+                f"{name_of(context, params)} is a model {found.slug}, and only a transformer can be distilled",
                 hint="Train a transformer first, or give its file.",
                 code="showers.model",
             )

@@ -13,7 +13,7 @@ from portal.jobs import shower_pages as pages
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Figure, Note, Result, Series, Table
-from portal.jobs.shower_inputs import GridParams, dataset_field, loaded, model_field, origin_of, records_of, simulation_ms
+from portal.jobs.shower_inputs import ModelParams, dataset_field, loaded, name_of, origin_of, records_of, simulation_ms
 
 if TYPE_CHECKING:
     from mlcore.showers.catalogue import Loaded
@@ -31,11 +31,12 @@ FRECHET_LEAST, FRECHET_MOST = 20_000, 50_000
 TIMED_REPEATS = 10
 
 
-class ShowerEvaluateParams(GridParams):
+class ShowerEvaluateParams(ModelParams):
     """What is measured against what."""
 
+    first = ("truth", "model", "shipped", "sample")
+
     truth: list[str] = dataset_field("Simulation", "Showers of the full simulation that the model has not seen")
-    model: str | None = model_field("It makes a shower for each particle of the simulation, and is timed", optional=True)
     sample: list[str] = dataset_field("Or its showers", "Showers of a model, HDF5, instead of the model itself", optional=True)
     second: list[str] = dataset_field(
         "Further simulation",
@@ -60,9 +61,14 @@ class ShowerEvaluateParams(GridParams):
     )  # fmt: skip
     seed: int = Field(1, ge=0, lt=2**62, title="Seed", description="Of the model's showers and of the measures")
 
+    @property
+    def needs_model(self) -> bool:
+        """Its showers will do."""
+        return False
+
     @model_validator(mode="after")
-    def _one_of_both(self) -> ShowerEvaluateParams:
-        if bool(self.model) == bool(self.sample):
+    def _one_of_all(self) -> ShowerEvaluateParams:
+        if bool(self.model) + bool(self.shipped) + bool(self.sample) != 1:
             raise ValueError("Give either a model or a file of its showers.")
         return self
 
@@ -71,7 +77,7 @@ class ShowerEvaluate(JobType[ShowerEvaluateParams]):
     slug = "shower-evaluate"
     title = "Evaluate a shower model"
     summary = "AUC, FPD, KPD, separation powers, precision and recall, and the time for a shower, each with its floor and error"
-    duration = "a minute for 500 showers, half an hour for 20 000 with classifiers"
+    duration = "a minute for 500 showers"
     gives = (
         ("report.pdf", "table and figures, with ratios"),
         ("report.json", "all numbers"),
@@ -94,7 +100,7 @@ class ShowerEvaluate(JobType[ShowerEvaluateParams]):
 
     def name_run(self, params: ShowerEvaluateParams, files: Mapping[str, str]) -> str:
         names = list(files.values())
-        judged = files.get(params.model or "") or files.get(next(iter(params.sample), ""))
+        judged = params.shipped or files.get(params.model or "") or files.get(next(iter(params.sample), ""))
         truth = files.get(params.truth[0])
         return f"{judged} against {truth}" if judged and truth else f"Evaluation of {names[-1] if names else 'a model'}"
 
@@ -116,7 +122,7 @@ class ShowerEvaluate(JobType[ShowerEvaluateParams]):
             )
         known = CALORIMETERS.get(params.calorimeter or truth.geometries[0])
         threshold = params.threshold if params.threshold is not None else known.threshold if known else 0.0
-        model = loaded(context, params.model) if params.model else None
+        model = loaded(context, params) if params.model or params.shipped else None
         context.progress(0.05, "Sampling the model")
         made, timings = _made(context, params, truth, model)
         training = records_of(context, params.training, params, most=params.most) if params.training else None
@@ -248,7 +254,7 @@ def _written(context: JobContext, report: Report, truth: Records, made: Records,
     profiles = draw_profiles(truth.showers, made.showers, truth.voxels, truth_name="simulation", model_name=name)
     save_short_pdf(report, pdf_path, only=wanted, further=[profiles], truth_name="simulation", model_name=name)
     context.artifact(pdf_path, kind="report", title=f"The figures, with ratios; {len(layers)} of the layers")
-    context.artifact(json_path, kind="report", title="All numbers, histograms and errors")
+    context.artifact(json_path, kind="numbers", title="All numbers, histograms and errors")
 
 
 def _figures(report: Report) -> tuple[Figure, ...]:
@@ -305,7 +311,9 @@ def _facts(
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     found: dict[str, Any] = {
         "model": name,
-        "model_file": context.name(params.model) if params.model else ", ".join(context.name(one) for one in params.sample),
+        "model_file": name_of(context, params)
+        if params.model or params.shipped
+        else ", ".join(context.name(one) for one in params.sample),
         "dataset": ", ".join(context.name(file) for file in params.truth),
         "dataset_sha256": digest.hexdigest(),
         "calorimeter": ", ".join(truth.geometries),

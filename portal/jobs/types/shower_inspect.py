@@ -82,7 +82,7 @@ class ShowerInspect(JobType[ShowerInspectParams]):
         }
         path = context.folder / "report.json"
         path.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        context.artifact(path, kind="report", title="The numbers behind the plots")
+        context.artifact(path, kind="numbers", title="The numbers behind the plots")
         return Result(
             notes=pages.sample_notes(overview),
             figures=pages.figures(overview),

@@ -14,7 +14,7 @@ from portal.jobs import shower_pages as pages
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Figure, Result
-from portal.jobs.shower_inputs import GridParams, dataset_field, loaded, model_field, records_of
+from portal.jobs.shower_inputs import ModelParams, dataset_field, loaded, name_of, records_of
 
 if TYPE_CHECKING:
     from mlcore.showers.catalogue import Loaded
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 BATCH = 2000
 
 
-class ShowerSampleParams(GridParams):
+class ShowerSampleParams(ModelParams):
     """How many showers of which particles."""
 
-    model: str = model_field()
+    first = ("model", "shipped", "like")
+
     like: list[str] = dataset_field(
         "Like a dataset", "One shower for each of its particles; what is below is then not used", optional=True
     )
@@ -80,14 +81,14 @@ class ShowerSample(JobType[ShowerSampleParams]):
     Params = ShowerSampleParams
 
     def name_run(self, params: ShowerSampleParams, files: Mapping[str, str]) -> str:
-        return f"Showers of {files.get(params.model) or next(iter(files.values()), 'a model')}"
+        return f"Showers of {params.model_name(files)}"
 
     def run(self, context: JobContext, params: ShowerSampleParams) -> Result:
         from mlcore.showers.dataset import Writer
         from mlcore.showers.overview import Overview, spread
 
         context.progress(0.02, "Reading the model")
-        model = loaded(context, params.model)
+        model = loaded(context, params)
         if params.like:
             truth = records_of(context, params.like, params)
             wanted = [truth[at : at + BATCH] for at in range(0, len(truth), BATCH)]
@@ -110,7 +111,7 @@ class ShowerSample(JobType[ShowerSampleParams]):
         path = context.folder / "showers.h5"
         origin = {
             "model": model.slug,
-            "file": context.name(params.model),
+            "file": name_of(context, params),
             "seed": params.seed,
             "ms_for_a_shower": 1e3 * seconds / total,
         }

@@ -12,7 +12,7 @@ from portal.jobs import shower_pages as pages
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Figure, Note, Result, Table
-from portal.jobs.shower_inputs import GridParams, calorimeter_of, model_field, network_of
+from portal.jobs.shower_inputs import ModelParams, calorimeter_of, network_of
 
 if TYPE_CHECKING:
     from mlcore.networks import CompileReport
@@ -25,10 +25,11 @@ TITLES = {
 }
 
 
-class ShowerToCppParams(GridParams):
+class ShowerToCppParams(ModelParams):
     """Which model, called what."""
 
-    model: str = model_field("A VAE, a transformer or a distilled one, from a training")
+    first = ("model", "shipped")
+
     name: str = Field(
         "showers",
         title="Name",
@@ -62,13 +63,13 @@ class ShowerToCpp(JobType[ShowerToCppParams]):
     Params = ShowerToCppParams
 
     def name_run(self, params: ShowerToCppParams, files: Mapping[str, str]) -> str:
-        return f"{files.get(params.model) or 'A model'} to C++"
+        return f"{params.model_name(files)} to C++"
 
     def run(self, context: JobContext, params: ShowerToCppParams) -> Result:
         from mlcore.showers.export import save_cpp, save_onnx
 
         context.progress(0.02, "Reading the model")
-        found, model = network_of(context, params.model)
+        found, model = network_of(context, params)
         codes = {"electrons": (11, -11), "photons": (22,), "both": (11, -11, 22)}[params.particles]
         made = save_cpp(
             model,

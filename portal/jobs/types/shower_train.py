@@ -34,6 +34,8 @@ MODEL_HELP = """- **Parametrised**: histograms of layers and shapes, fitted in s
 class ShowerTrainParams(NetworkParams):
     """Which model, on which showers, for how long."""
 
+    first = ("files", "model", "size")
+
     model: Literal["parametrised", "gflash", "vae", "transformer"] = Field(
         "parametrised",
         title="Model",

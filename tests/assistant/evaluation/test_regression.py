@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from assistant.condense import search_query
 from assistant.corpus import SourceEntry, source_kind
 from assistant.evaluation import Configuration, Golden, evaluate, read_golden, retrieval_options, summarise
 from assistant.index import BuildOptions, build
-from assistant.retrieval import Retriever
+from assistant.retrieval import RetrievalOptions, Retriever
 from tests.assistant.evaluation.posts import pasted
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,17 @@ def test_forum_questions(installed_root: Retriever, half: str) -> None:
     assert (values["hit@5"] or 0) >= 0.82
     assert (values["hit@10"] or 0) >= 0.88
     assert (values["terms.passages"] or 0) >= 0.70
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_what_the_corpus_does_not_know_tells_foreign_questions_apart(installed_root: Retriever, half: str) -> None:
+    """The words that no document has: the half of what abstaining rests on that needs no search by meaning."""
+    foreign: dict[bool, list[bool]] = {True: [], False: []}
+    for golden in read_golden(DATA / f"{half}.jsonl"):
+        found = installed_root.retrieve(search_query(golden.text), 5, options=RetrievalOptions(dense=0))
+        foreign[golden.out_of_scope].append(found.unknown > 0.15)
+    assert sum(foreign[True]) >= 0.7 * len(foreign[True])
+    assert sum(foreign[False]) <= 0.15 * len(foreign[False])
 
 
 @pytest.mark.parametrize("half", HALVES)

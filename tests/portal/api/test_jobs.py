@@ -6,10 +6,12 @@ import io
 import json
 import uuid
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from portal.jobs import services
 from portal.jobs.models import Job
 
 CHECK = {"type": "worker-check", "params": {"seconds": 0.1}}
@@ -43,6 +45,35 @@ def test_submit_run_get_download(staff_door: Any, done: Job) -> None:
     assert downloaded["Content-Disposition"] == 'attachment; filename="report.json"'
     assert body(downloaded)["memory"] == 0
     assert staff_door.get(f"jobs/{done.pk}/manifest").json()["options"] == got["params"]
+
+
+def test_an_artefact_is_kept_in_the_library(staff_door: Any, stranger: Any, done: Job) -> None:
+    (artifact,) = done.artifacts.all()
+    path = f"jobs/{done.pk}/artifacts/{artifact.pk}/keep"
+    assert stranger.post(path).status_code == 404
+    kept = staff_door.post(path)
+    assert kept.status_code == 201, kept.content
+    file = kept.json()
+    assert (file["name"], file["sha256"]) == ("report.json", artifact.sha256)
+    assert staff_door.get(f"files/{file['id']}").status_code == 200
+    assert staff_door.post(path).json()["id"] == file["id"], "once"
+    assert staff_door.post(f"jobs/{done.pk}/artifacts/{done.pk}/keep").status_code == 404
+
+
+def test_what_a_run_kept_is_listed_and_read(staff_door: Any, stranger: Any, tmp_path: Path) -> None:
+    made = staff_door.post("jobs", CHECK).json()
+    running = services.claim(made["id"], "a worker")
+    assert running is not None
+    (tmp_path / "state").write_text("half")
+    assert services.keep(running, tmp_path / "state", "state", "half of it")
+    services.cancelled(running)
+    (kept,) = staff_door.get(f"jobs/{made['id']}").json()["kept"]
+    assert (kept["name"], kept["note"], kept["size"]) == ("state", "half of it", 4)
+    path = kept["url"].removeprefix("/api/v1/")
+    assert b"".join(staff_door.get(path).streaming_content) == b"half"
+    assert stranger.get(path).status_code == 404
+    again = staff_door.post(f"jobs/{made['id']}/retry").json()
+    assert [one["note"] for one in again["kept"]] == ["half of it"]
 
 
 def test_zip_holds_artifacts_and_manifest(staff_door: Any, done: Job) -> None:

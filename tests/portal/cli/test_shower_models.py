@@ -98,4 +98,4 @@ def test_mistakes(ml4ep: Any, files: Callable[[str], str]) -> None:
     start = "--start", "vae/model.safetensors"
     assert "do not fit" in ml4ep(*train[:4], "--out", "other", "--steps", "2", *start, code=1).output
     Path("broken.safetensors").write_bytes(b"nothing")
-    assert "no safetensors" in ml4ep("showers", "export", "broken.safetensors", "--out", "cpp", code=1).output
+    assert "holds no model" in ml4ep("showers", "export", "broken.safetensors", "--out", "cpp", code=1).output

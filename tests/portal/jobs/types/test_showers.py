@@ -115,7 +115,7 @@ def test_the_form_offers_every_shipped_calorimeter() -> None:
 
 
 def test_all_doors_know_the_job_types() -> None:
-    for slug in ("simulate", "train", "adapt", "distill", "sample", "evaluate", "inspect", "to-cpp"):
+    for slug in ("simulate", "validate", "train", "adapt", "distill", "sample", "evaluate", "inspect", "to-cpp"):
         job_type = registry.get(f"shower-{slug}")
         assert job_type.listed
         assert job_type.phrases
@@ -151,6 +151,19 @@ def test_showers_are_simulated(here: Here, tmp_path: Path) -> None:
     part = here("shower-simulate-part", **asked, number=0)
     with h5py.File(part["shard"]) as file:
         assert (file["showers"][:] == whole).all()
+
+
+@pytest.mark.skipif(not GEANT4, reason="Geant4 comes for Linux on x86-64 alone")
+def test_a_simulation_is_validated(here: Here, tmp_path: Path) -> None:
+    geometry = tmp_path / "small.yaml"
+    geometry.write_text(SMALL)
+    ran = here("shower-validate", geometry=str(geometry), energies=[1, 0.5], showers=20)
+    report = json.loads(Path(ran["numbers"]).read_text())
+    assert [point["energy"] for point in report["points"]] == [0.5, 1]
+    assert ran.result["facts"]["stochastic"] == report["stochastic"] > 0
+    assert Path(ran["report"]).read_bytes().startswith(b"%PDF")
+    (table,) = ran.result["tables"]
+    assert [row[0] for row in table["rows"]] == ["0.5", "1"]
 
 
 def test_a_joined_file_is_that_of_one_run(tmp_path: Path) -> None:
@@ -261,7 +274,7 @@ def test_gflash_is_fitted_to_a_dataset(here: Here, data: str, tmp_path: Path) ->
 
 def test_a_dataset_is_inspected(here: Here, data: str) -> None:
     ran = here("shower-inspect", files=[data], view=3)
-    report = json.loads(Path(ran["report"]).read_text())
+    report = json.loads(Path(ran["numbers"]).read_text())
     assert report["showers"] == 240
     assert report["response"]["mean"] == pytest.approx(1, abs=0.1)
     drawn = json.loads(Path(ran["events"]).read_text())
@@ -321,6 +334,31 @@ def test_a_network_becomes_cpp(here: Here, data: str) -> None:
     ran = here("shower-to-cpp", model=model, name="mine", geometry=str(geometry))
     assert {"mine_showers.hpp", "FastShowers.hh", "example.cpp", "mine.zip", "mine.onnx"} == set(ran.files)
     assert ran.result["notes"][0]["kind"] == "ok"
+
+
+def test_one_model_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from portal.jobs import shower_inputs
+    from portal.jobs.registry import ParamsError
+
+    job_type = registry.get("shower-sample")
+    monkeypatch.setattr(shower_inputs, "SHIPPED", ("small-one",))
+    for asked in ({}, {"model": "x", "shipped": "small-one"}, {"shipped": "another"}):
+        with pytest.raises(ParamsError):
+            job_type.parse(asked)
+    assert job_type.name_run(job_type.parse({"shipped": "small-one"}), {}) == "Showers of small-one"
+    assert job_type.name_run(job_type.parse({"model": "x"}), {"x": "mine.npz"}) == "Showers of mine.npz"
+    with pytest.raises(ParamsError):
+        registry.get("shower-evaluate").parse({"truth": ["x"]})
+    assert "shipped" in job_type.schema()["properties"]
+    monkeypatch.setattr(shower_inputs, "SHIPPED", ())
+    assert "shipped" not in job_type.schema()["properties"]
+
+
+def test_every_shipped_model_can_be_chosen() -> None:
+    from mlcore.showers import shipped
+    from portal.jobs.shower_inputs import SHIPPED
+
+    assert set(SHIPPED) == set(shipped.SHIPPED)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------------------
