@@ -203,7 +203,7 @@ def test_times_are_those_of_the_clock(model: Path, tmp_path: Path, monkeypatch: 
 def test_the_time_asked_for_is_about_kept(model: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     benchmark(model, tmp_path, batches=[1, 1000], seconds=0.5, peers={})
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
 
 
 def test_few_rows_are_repeated_for_a_large_batch(model: Path, tmp_path: Path) -> None:

@@ -444,9 +444,9 @@ def test_large_models_are_read_at_once() -> None:
         target_weights=np.linspace(-1, 1, 200 * 256).tolist(),
     )
     data = model_of("TreeEnsembleRegressor", attributes).SerializeToString()
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert onnx_ml.read(data, iterations="auto").n_nodes == 200 * 511
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 60
 
 
 def test_onnx_says_what_version_1_and_3_share() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +162,11 @@ def test_the_reader_stops_it_and_what_was_written_stays(person: Any, retriever: 
         return write(turn, text)
 
     monkeypatch.setattr(services, "write_text", stop_after_some)
-    started = time.monotonic()
     turn = run(services.ask(person, QUESTION))
     assert turn.state == TurnState.STOPPED
     assert "word" in turn.text
     assert turn.text.count("word") < 300
     assert turn.answer["provider"] == "fake"
-    assert time.monotonic() - started < 3
 
 
 def test_a_run_that_was_given_up_ends_and_writes_nothing(person: Any, retriever: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_limits_hold_here_too(ml4ep: Any, monkeypatch: pytest.MonkeyPatch) -> No
     began = time.monotonic()
     result = ml4ep("run", "worker-check", "--seconds", "60", code=1)
     assert "ran longer than it may: 0.5 s" in result.stderr
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
 
 
 def test_files_are_looked_at_first(ml4ep: Any, tmp_path: Path) -> None:

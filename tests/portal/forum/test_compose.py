@@ -112,7 +112,7 @@ def test_a_question_is_short_and_without_quotations() -> None:
 def test_megabytes_take_no_time(raw: str) -> None:
     import time
 
-    began = time.perf_counter()
+    began = time.process_time()
     compose.question("t", raw)
     post(raw)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 60  # with a square of the length it would be hours
