@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from portal.client.models import Artifact, File, Job, JobType, Passage, Turn
 
 MOST_ROWS = 100
+MARGIN = 8  # of plots, in their own units
 MARKS = {"ok": ("✓", "#17703f"), "warn": ("!", "#835200"), "bad": ("✗", "#b0261a"), "act": ("→", "#0a58a8")}
 STATES = {"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "FAILED": "failed", "CANCELLED": "cancelled"}
 MUTED = "opacity:.75"
@@ -120,8 +121,14 @@ def picture(svg: str) -> str:
     opening = re.match(r"\s*<svg\b([^>]*)>", svg)
     if opening:
         attributes = opening[1] if "xmlns=" in opening[1] else f' xmlns="http://www.w3.org/2000/svg"{opening[1]}'
+        attributes = re.sub(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', _roomy, attributes)
         svg = f"<svg{attributes}><style>{PLOT_STYLE}</style>{svg[opening.end() :]}"
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _roomy(found: re.Match[str]) -> str:
+    """A view with a margin: on pages what stands over the edge of a plot is seen, in a picture it would be cut off."""
+    return f'viewBox="{-MARGIN} {-MARGIN} {float(found[1]) + 2 * MARGIN:g} {float(found[2]) + 2 * MARGIN:g}"'
 
 
 def table_html(

@@ -107,6 +107,7 @@ def test_plots_are_pictures_in_the_portals_colours() -> None:
 
     assert ET.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - made here
     assert display.PLOT_STYLE in drawn
+    assert f'viewBox="-8 -8 {plots.WIDTH + 16} {plots.HEIGHT + 16}"' in drawn, "an axis title over the edge is not cut off"
 
 
 def test_every_colour_of_the_pages_is_there() -> None:
