@@ -184,6 +184,7 @@ def convert(
     progress(0.3, "Writing the C++ project")
     references = _references(model, source, next(item for item in expected if item.dtype == model.threshold_dtype))
     contents = cpp.project(model, options, references)
+    output = output.resolve()  # what is built runs inside
     folder, build = output / options.name, output / f"{options.name}.build"
     if folder.exists():
         raise InputError(f"there is a {options.name} in the output folder already", hint="Choose an empty folder.")

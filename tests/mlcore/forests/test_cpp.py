@@ -129,6 +129,12 @@ def test_every_format_is_converted(file: str, tmp_path: Path) -> None:
     assert all(item.n_identical == item.n_values for item in report.agreements if item.quantity.startswith("margin"))
 
 
+def test_the_output_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = (DATA / "treelite/lgb_categories.json").resolve()
+    monkeypatch.chdir(tmp_path)
+    assert convert(path, Path(), n_probes=20).header.is_relative_to(tmp_path.resolve())
+
+
 @pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs the wheel ziglang")
