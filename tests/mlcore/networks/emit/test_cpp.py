@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import TensorProto, helper
 
@@ -37,27 +39,31 @@ def test_equal_functions_of_products_are_one() -> None:
 
 
 def test_weights_that_are_used_again_are_stored_once() -> None:
-    """A step of 8 x 8 weights that is taken four times, and one with others: two matrices and two rows, not five of each."""
+    """A step that is taken four times, and one with other weights: as many bytes as where each is taken once."""
     rng = np.random.default_rng(0)
     constants = {
         name: rng.standard_normal(shape).astype(np.float32)
         for name, shape in (("w", (8, 8)), ("b", (8,)), ("other_w", (8, 8)), ("other_b", (8,)))
     }
-    nodes = []
-    for i in range(5):
-        weights = ["w", "b"] if i < 4 else ["other_w", "other_b"]
-        nodes += [
-            helper.make_node("Gemm", [f"x{i}" if i else "x", *weights], [f"sum{i}"]),
-            helper.make_node("Relu", [f"sum{i}"], [f"x{i + 1}"]),
-        ]
-    proto = model(nodes, {"x": (TensorProto.FLOAT, [3, 8])}, {"x5": TensorProto.FLOAT}, constants)
-    once = 4 * (64 + 8)
-    assert 2 * once <= len(translate(proto, "steps").weights) <= 3 * once
+
+    def steps(repeated: int) -> Any:
+        nodes = []
+        for i in range(repeated + 1):
+            weights = ["w", "b"] if i < repeated else ["other_w", "other_b"]
+            nodes += [
+                helper.make_node("Gemm", [f"x{i}" if i else "x", *weights], [f"sum{i}"]),
+                helper.make_node("Relu", [f"sum{i}"], [f"x{i + 1}"]),
+            ]
+        return model(nodes, {"x": (TensorProto.FLOAT, [3, 8])}, {f"x{repeated + 1}": TensorProto.FLOAT}, constants)
+
+    stored = len(translate(steps(4), "steps").weights)
+    assert stored == len(translate(steps(1), "steps").weights)
+    assert stored >= 2 * 4 * (64 + 8)
 
     x = rng.standard_normal((3, 8)).astype(np.float32)
     expected = x.astype(np.float64)
     for i in range(5):
         prefix = "" if i < 4 else "other_"
         expected = np.maximum(expected @ constants[f"{prefix}w"] + constants[f"{prefix}b"], 0)
-    found = load(proto, options=BuildOptions(flags=QUICK)).run({"x": x})["x5"]
+    found = load(steps(4), options=BuildOptions(flags=QUICK)).run({"x": x})["x5"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums of eight terms, five layers deep
