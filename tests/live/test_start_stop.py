@@ -30,6 +30,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
+@pytest.mark.timeout(1200)  # five starts, on a machine that may be busy
 def test_a_life(own_portal: Portal) -> None:
     """First start, a second one refused, Ctrl-C in the middle of a job, start again, a power cut in the middle, start again."""
     portal = own_portal
