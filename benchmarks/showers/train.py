@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ from mlcore.showers.models.vae import VAE, VAEConfig
 from mlcore.showers.training import TrainingConfig, train
 
 SHOWERS = 6_750
-COMMON = {"lowest": 1e3, "highest": 1e5, "geometries": ("dataset2",), "threshold": 0.01515}
+COMMON: dict[str, Any] = {"lowest": 1e3, "highest": 1e5, "geometries": ("dataset2",), "threshold": 0.01515}
 STAGES = (
     ("a", 2_750, TrainingConfig(1_500, 64, 1.5e-3, 50, average=0.99, precision="bfloat16")),
     ("b", 4_500, TrainingConfig(2_500, 64, 1e-3, 50, average=0.995, precision="bfloat16")),
@@ -45,7 +46,7 @@ def main(folder: Path) -> None:
     train(student, records[:STUDENT_SHOWERS], folder / "student", STUDENT)
     student.save(folder / "dataset2-student.safetensors")
     torch.manual_seed(1)
-    variational = VAE(VAEConfig(CALORIMETER.voxels, **COMMON, hidden=256, latent=32))  # type: ignore[arg-type]
+    variational = VAE(VAEConfig(CALORIMETER.voxels, **COMMON, hidden=256, latent=32))
     train(variational, records, folder / "vae", VARIATIONAL)
     variational.save(folder / "dataset2-vae.safetensors")
 
@@ -53,7 +54,7 @@ def main(folder: Path) -> None:
 def teacher(records: Records, folder: Path) -> Transformer:
     """The transformer in its stages, then its network of the layers' energies alone."""
     torch.manual_seed(1)
-    config = TransformerConfig(CALORIMETER.voxels, **COMMON, patch=(3, 8, 9), depth=3, layer_width=128)  # type: ignore[arg-type]
+    config = TransformerConfig(CALORIMETER.voxels, **COMMON, patch=(3, 8, 9), depth=3, layer_width=128)
     network = Transformer(config)
     for name, count, training in STAGES:
         train(network, records[:count], folder / f"teacher-{name}", training)

@@ -257,14 +257,15 @@ def learning_curve(
     points: list[Point] = []
     for number, count in enumerate(numbers):
         goal = math.inf
-        for place, method in enumerate(("scratch", *methods)):
+        ways: tuple[Method | Literal["scratch"], ...] = ("scratch", *methods)
+        for place, method in enumerate(ways):
             progress((number + place / (1 + len(methods))) / len(numbers), f"{method}, {count} showers")
             own, rows = folder / f"{method}-{count}", records[:count]
             if method == "scratch":
                 made = _fresh(_widened(model, records), config.seed)
                 train(made, rows, own, config)
             else:
-                made = adapt(model, rows, own, config, method=method, rank=rank).model  # type: ignore[arg-type]
+                made = adapt(model, rows, own, config, method=method, rank=rank).model
             losses = _losses(own / CURVES)
             if method == "scratch":
                 goal = losses[-1][1]

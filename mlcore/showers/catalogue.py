@@ -131,8 +131,8 @@ def load(path: Path) -> Loaded:
             code="showers.model",
         )  # fmt: skip
     model = known[slug].load(path)
-    config = getattr(model, "config", None)
-    voxels = getattr(model, "voxels", None) or config.voxels  # type: ignore[union-attr]
+    config: Any = getattr(model, "config", None)
+    voxels = getattr(model, "voxels", None) or config.voxels
     geometries = tuple(getattr(config, "geometries", ()))
     count: Any = getattr(model, "parameters_count", None)
     if count is None:

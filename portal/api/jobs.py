@@ -276,6 +276,14 @@ def artifacts(request: HttpRequest, job_id: uuid.UUID) -> Any:
     return [show_artifact(each) for each in find(request, job_id).artifacts.all()]
 
 
+def find_artifact(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> Artifact:
+    """One of the files that the job made."""
+    artifact = find(request, job_id).artifacts.filter(pk=artifact_id).first()
+    if artifact is None:
+        raise not_found("artefact", "Artefacts are removed when their job is older than the retention time.")
+    return artifact
+
+
 BYTES = {"responses": {200: {"description": "The bytes", "content": {"application/octet-stream": {}}}}}
 ZIP = {"responses": {200: {"description": "The archive", "content": {"application/zip": {}}}}}
 
@@ -289,9 +297,7 @@ ZIP = {"responses": {200: {"description": "The archive", "content": {"applicatio
 )
 def download(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> Any:
     """The bytes of an artefact. A `Range` is honoured; `ETag` and `X-Content-SHA256` carry the sha256."""
-    artifact = find(request, job_id).artifacts.filter(pk=artifact_id).first()
-    if artifact is None:
-        raise not_found("artefact", "Artefacts are removed when their job is older than the retention time.")
+    artifact = find_artifact(request, job_id, artifact_id)
     path = artifact.path
     return send_file(
         request, lambda: default_storage.open(path, "rb"), name=artifact.name, size=artifact.size, sha256=artifact.sha256
@@ -306,9 +312,7 @@ def download(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) ->
 )
 def keep(request: HttpRequest, job_id: uuid.UUID, artifact_id: uuid.UUID) -> Any:
     """The artefact as a file of your library, which other jobs take and which outlives the job."""
-    artifact = find(request, job_id).artifacts.filter(pk=artifact_id).first()
-    if artifact is None:
-        raise not_found("artefact", "Artefacts are removed when their job is older than the retention time.")
+    artifact = find_artifact(request, job_id, artifact_id)
     return Status(201, file_detail(library.keep_artifact(person(request), artifact)))
 
 

@@ -62,19 +62,20 @@ def train(
     """
     import torch
 
-    from mlcore.showers.catalogue import model_types
-    from mlcore.showers.models.transformer import TransformerConfig, fitting_patch
-    from mlcore.showers.models.vae import VAEConfig
+    from mlcore.showers.models.neural import NeuralModel
+    from mlcore.showers.models.transformer import Transformer, fitting_patch
+    from mlcore.showers.models.vae import VAE
     from mlcore.showers.shipped import load_network
 
     records = _records(files)
-    config_type: Any = {"vae": VAEConfig, "transformer": TransformerConfig}[model]
+    kinds: dict[str, type[NeuralModel]] = {"vae": VAE, "transformer": Transformer}
+    config_type: Any = kinds[model].config_type
     sizes = _settings(setting, config_type)
     if model == "transformer":
         sizes.setdefault("patch", fitting_patch(records.voxels.shape))
     config = config_type(records.voxels, *_range(records), geometries=records.geometries, threshold=threshold, **sizes)
     torch.manual_seed(seed)
-    network: Any = model_types()[model](config)  # type: ignore[call-arg]
+    network = kinds[model](config)
     if start:
         begun = load_network(start)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,16 @@ from portal.client.models import Artifact, File, Job
 from portal.client.progress import Shown, shown
 
 
-class Snapshot:
+class Snapshot(ABC):
     """A job as it was when the portal was last asked."""
 
     base = ""
     """The portal's address, for links."""
 
     @property
+    @abstractmethod
     def now(self) -> Job:
         """All of it."""
-        raise NotImplementedError
 
     @property
     def id(self) -> str:

@@ -35,6 +35,7 @@ CalorimeterName = Literal[
     "w-oriented",
 ]
 """Those of `mlcore.showers.geometry.CALORIMETERS`, which a test compares: the web process does not load them."""
+Spectrum = Literal["log", "flat"]
 CALORIMETER_TITLES: dict[str, str] = {
     "dataset2": "CaloChallenge dataset 2, 45 × 16 × 9",
     "dataset3": "CaloChallenge dataset 3, 45 × 50 × 18",
@@ -76,6 +77,24 @@ def geometry_field(description: str = "Your own calorimeter instead, a YAML file
     return file_field(
         title="Geometry file", description=description, kinds=GEOMETRY_KINDS, optional=True, side_help=GEOMETRY_HELP
     )
+
+
+def energy_field(default: float, title: str) -> Any:
+    """An end of a range of incident energies, GeV."""
+    extra: dict[str, Any] = {"x-unit": "GeV"}
+    return Field(default, ge=0.001, le=1e5, title=title, description="Of the particles", json_schema_extra=extra)
+
+
+def spectrum_field() -> Any:
+    """How energies lie in their range."""
+    extra: dict[str, Any] = {"x-titles": {"log": "the energy's logarithm", "flat": "the energy"}}
+    return Field("log", title="Spectrum", description="What is drawn evenly between them", json_schema_extra=extra)
+
+
+def check_energies(lowest: float, highest: float) -> None:
+    """ValueError where a range of energies, GeV, ends before it begins."""
+    if lowest > highest:
+        raise ValueError(f"The lowest energy, {lowest:g} GeV, is above the highest, {highest:g} GeV.")
 
 
 def dataset_field(title: str, description: str, *, optional: bool = False, side_help: str = "") -> Any:

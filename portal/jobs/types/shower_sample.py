@@ -14,7 +14,17 @@ from portal.jobs import shower_pages as pages
 from portal.jobs.context import JobContext
 from portal.jobs.registry import JobType
 from portal.jobs.results import Figure, Result
-from portal.jobs.shower_inputs import ModelParams, dataset_field, loaded, name_of, records_of
+from portal.jobs.shower_inputs import (
+    ModelParams,
+    Spectrum,
+    check_energies,
+    dataset_field,
+    energy_field,
+    loaded,
+    name_of,
+    records_of,
+    spectrum_field,
+)
 
 if TYPE_CHECKING:
     from mlcore.showers.catalogue import Loaded
@@ -34,18 +44,9 @@ class ShowerSampleParams(ModelParams):
     showers: int = Field(
         1000, ge=1, le=1_000_000, title="Showers", description="How many", json_schema_extra={"x-unit": "showers"}
     )
-    lowest: float = Field(
-        1.0, ge=0.001, le=1e5, title="Lowest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"}
-    )
-    highest: float = Field(
-        100.0, ge=0.001, le=1e5, title="Highest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"}
-    )
-    spectrum: Literal["log", "flat"] = Field(
-        "log",
-        title="Spectrum",
-        description="What is drawn evenly between them",
-        json_schema_extra={"x-titles": {"log": "the energy's logarithm", "flat": "the energy"}},
-    )
+    lowest: float = energy_field(1.0, "Lowest energy")
+    highest: float = energy_field(100.0, "Highest energy")
+    spectrum: Spectrum = spectrum_field()
     theta: float = Field(
         90.0,
         ge=0,
@@ -63,8 +64,7 @@ class ShowerSampleParams(ModelParams):
 
     @model_validator(mode="after")
     def _range(self) -> ShowerSampleParams:
-        if self.lowest > self.highest:
-            raise ValueError(f"The lowest energy, {self.lowest:g} GeV, is above the highest, {self.highest:g} GeV.")
+        check_energies(self.lowest, self.highest)
         return self
 
 

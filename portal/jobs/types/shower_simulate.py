@@ -18,10 +18,14 @@ from portal.jobs.results import Figure, Note, Result
 from portal.jobs.shower_inputs import (
     CALORIMETER_TITLES,
     CalorimeterName,
+    Spectrum,
     calorimeter_field,
     calorimeter_of,
+    check_energies,
+    energy_field,
     geometry_field,
     seconds_to_simulate,
+    spectrum_field,
 )
 
 if TYPE_CHECKING:
@@ -49,18 +53,9 @@ class SimulateParams(Params):
             }
         },
     )  # fmt: skip
-    lowest: float = Field(
-        1.0, ge=0.001, le=1e5, title="Lowest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"}
-    )
-    highest: float = Field(
-        100.0, ge=0.001, le=1e5, title="Highest energy", description="Of the particles", json_schema_extra={"x-unit": "GeV"}
-    )
-    spectrum: Literal["log", "flat"] = Field(
-        "log",
-        title="Spectrum",
-        description="What is drawn evenly between them",
-        json_schema_extra={"x-titles": {"log": "the energy's logarithm", "flat": "the energy"}},
-    )
+    lowest: float = energy_field(1.0, "Lowest energy")
+    highest: float = energy_field(100.0, "Highest energy")
+    spectrum: Spectrum = spectrum_field()
     theta_lowest: float = Field(
         90.0,
         ge=20,
@@ -86,8 +81,7 @@ class SimulateParams(Params):
 
     @model_validator(mode="after")
     def _ranges(self) -> SimulateParams:
-        if self.lowest > self.highest:
-            raise ValueError(f"The lowest energy, {self.lowest:g} GeV, is above the highest, {self.highest:g} GeV.")
+        check_energies(self.lowest, self.highest)
         if self.theta_lowest > self.theta_highest:
             raise ValueError(f"The lowest θ, {self.theta_lowest:g}°, is above the highest, {self.theta_highest:g}°.")
         return self
