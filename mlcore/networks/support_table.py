@@ -17,9 +17,6 @@ from mlcore.networks.frontends._support import Support, _support
 from mlcore.networks.ir import DType
 from mlcore.networks.ops import registry
 
-KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
-"""Tests that come with onnx; the others' models would have to be downloaded."""
-
 INTRODUCTION = """# Operators of networks
 
 Written by `make operators` from the code and from onnx {version}, whose own tests are counted. `make conformance` runs them all,
@@ -61,7 +58,7 @@ def table(failing: Collection[str]) -> str:
     """
     tested: dict[tuple[str, str], Tested] = {}
     n_tests = n_passed = 0
-    for case in conformance.cases(KINDS):
+    for case in conformance.cases():
         n_tests += 1
         n_passed += case.name not in failing
         for key, types in _operators(case.model).items():
