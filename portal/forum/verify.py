@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.urls import reverse
 
-from portal.chat.code import FAULTY, MOST_BLOCKS, ShownPicture, ShownRun
+from portal.chat.code import FAULTY, MOST_BLOCKS, ShownPicture, ShownRun, label
 from portal.forum import compose
 from portal.forum.models import DraftPicture
 from portal.forum.services import Drawn
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 8000  # characters of output and of messages that are kept
-ERROR_LIMIT = 200  # of an error in a post
 PICTURES = 4  # of a draft that are kept
 
 Stop = Callable[[], bool]
@@ -211,14 +209,4 @@ def _runnable(text: str) -> list[tuple[compose.Fence, str]]:
 
 
 def _label(entry: Mapping[str, Any] | None) -> str:
-    status = entry["status"] if entry else "not_run"
-    if entry is None or status == "not_run":
-        return "This code was not run."
-    where = f"in a sandbox with ROOT {entry['root']}" if entry["root"] else "in a sandbox"
-    if status == "ran":
-        return f"This code ran {where}."
-    error = re.sub(r"[`\s]+", " ", entry["error"]).strip()[:ERROR_LIMIT]
-    said = f": `{error}`" if error else "."
-    if status == "ran_with_errors":
-        return f"This code ran {where} and reported an error{said}"
-    return f"This code {'did not end in time' if status == 'timed_out' else 'failed'} {where}{said}"
+    return label(ShownRun() if entry is None else ShownRun(entry["status"], entry["error"], root=entry["root"]))

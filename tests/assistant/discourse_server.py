@@ -198,12 +198,12 @@ class FakeDiscourse:
             return 422, {"errors": [f"Sorry, the image you are trying to upload is too big {most}, please resize it."]}
         if content not in self.uploads:
             self.uploads.append(content)
-        sha1 = hashlib.sha1(content).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
         return 200, {
-            "id": self.uploads.index(content) + 1, "url": f"/uploads/default/original/1X/{sha1}.png", "original_filename": name,
+            "id": self.uploads.index(content) + 1, "url": f"/uploads/default/original/1X/{digest}.png", "original_filename": name,
             "filesize": len(content), "width": width, "height": height, "thumbnail_width": width, "thumbnail_height": height,
-            "extension": "png", "short_url": f"upload://{sha1[:27]}.png", "short_path": f"/uploads/short-url/{sha1[:27]}.png",
+            "extension": "png", "short_url": f"upload://{digest[:27]}.png", "short_path": f"/uploads/short-url/{digest[:27]}.png",
             "retain_hours": None, "human_filesize": f"{len(content) / 1024:.1f} KB", "dominant_color": None,
         }  # fmt: skip
 
