@@ -108,24 +108,26 @@ class BatchEncoder:
 
     def _forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Unit vectors, shape (batch, 384), of token numbers and their mask, shape (batch, length)."""
-        torch, normalise = self.torch, self.torch.nn.functional.layer_norm
+        functional = self.torch.nn.functional
+        normalise = functional.layer_norm
         batch, length = tokens.shape
         x = self.word[tokens].add_(self.position[:length]).add_(self.segment)
         x = normalise(x, (DIMENSION,), *self.first_norm, EPSILON).to(self.dtype).view(batch * length, DIMENSION)
         bias = None
         if not bool(mask.all()):
-            bias = torch.zeros(batch, 1, 1, length).masked_fill_(~mask[:, None, None, :], -1e4).to(self.dtype)
+            bias = self.torch.zeros(batch, 1, 1, length).masked_fill_(~mask[:, None, None, :], -1e4).to(self.dtype)
         for layer in self.layers:
             heads = self._linear(x, layer["qkv"]).view(batch, length, 3, HEADS, DIMENSION // HEADS)
             q, k, v = heads.permute(2, 0, 3, 1, 4)
-            attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
             attended = attended.transpose(1, 2).reshape(batch * length, DIMENSION)
             x = normalise(self._linear(attended, layer["attention"], add=x), (DIMENSION,), *layer["attention_norm"], EPSILON)
             hidden = self._linear(x, layer["up"], gelu=True)
             x = normalise(self._linear(hidden, layer["down"], add=x), (DIMENSION,), *layer["norm"], EPSILON)
         weight = mask[..., None].float()
         pooled = (x.view(batch, length, DIMENSION).float() * weight).sum(1) / weight.sum(1)
-        return torch.nn.functional.normalize(pooled, dim=1)
+        vectors: torch.Tensor = functional.normalize(pooled, dim=1)
+        return vectors
 
     def _linear(
         self,
