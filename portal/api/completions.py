@@ -180,7 +180,7 @@ def completions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         return stream(request, chunks, pause=POLL_SECONDS, content_type="text/event-stream", headers=headers)
     turn = services.wait(turn, LIMIT_SECONDS)
     _check_answered(turn)
-    turn = _with_code(turn)
+    turn = code.settled(turn, CODE_SECONDS)
     text = _full(turn)
     choice = {
         "index": 0,
@@ -259,20 +259,6 @@ def _sources(turn: Turn) -> str:
         name = re.sub(r"([\[\]\\])", r"\\\1", " ".join(str(each["title"]).split()))
         lines.append(f"- [{each['n']}] [{name}]({each['url']})" if each["url"] else f"- [{each['n']}] {name}")
     return SOURCES + "\n".join(lines) if lines else ""
-
-
-def _code_runs(turn: Turn) -> bool:
-    """Whether the code of the answer is being run."""
-    return bool(turn.answer.get("code", {}).get("state") == "open")
-
-
-def _with_code(turn: Turn) -> Turn:
-    """The turn once its code has been run, or `CODE_SECONDS` later."""
-    until = time.monotonic() + CODE_SECONDS
-    while _code_runs(turn) and time.monotonic() < until:
-        time.sleep(POLL_SECONDS)
-        turn.refresh_from_db()
-    return turn
 
 
 def _code(turn: Turn) -> str:
@@ -357,7 +343,7 @@ def _chunks(turn: Turn, model: str, *, usage: bool) -> Iterator[bytes]:
             else:
                 yield b""
         until = time.monotonic() + CODE_SECONDS
-        while not turn.open and _code_runs(turn) and time.monotonic() < until:
+        while not turn.open and code.is_run(turn) and time.monotonic() < until:
             yield b": code is being run\n\n" if (late := time.monotonic() - last > COMMENT_SECONDS) else b""
             last = time.monotonic() if late else last
             turn = Turn.objects.filter(pk=turn.pk).first() or turn

@@ -479,6 +479,20 @@ def shown_run(job: Job, pictures: tuple[ShownPicture, ...] = ()) -> ShownRun:
     )  # fmt: skip
 
 
+def is_run(turn: Turn) -> bool:
+    """Whether code of the answer is being run."""
+    return bool(turn.answer.get("code", {}).get("state") == "open")
+
+
+def settled(turn: Turn, seconds: float) -> Turn:
+    """The turn once its code has been run, or so many seconds later: for callers that give their answer in one piece."""
+    until = time.monotonic() + seconds
+    while is_run(turn) and time.monotonic() < until:
+        time.sleep(0.2)
+        turn.refresh_from_db()
+    return turn
+
+
 def label(run: ShownRun) -> str:
     """What came of a run in one sentence of Markdown, for texts that have no badges."""
     if run.busy:
