@@ -53,7 +53,7 @@ def run(settings: Settings) -> list[Comparison]:
     retriever = Retriever.open(folder)
     retriever.retrieve("histogram", k=1)
     with _serving(model) as provider:
-        _ask(texts[0], retriever, provider)  # the beginning of all prompts is read once
+        next(filter(None, (_ask(text, retriever, provider) for text in texts)))  # the beginning of all prompts is read once
         asked = [found for text in texts if (found := _ask(text, retriever, provider)) is not None]
         long = [_long(text, retriever, provider) for text in texts[: 1 if settings.quick else 5]]
     answers = [each.answer for each in asked]
