@@ -21,7 +21,7 @@ from assistant.errors import ProviderError
 from assistant.providers.base import Message
 from assistant.providers.embedded.server import ServerOptions, serve
 
-MODEL = os.environ.get("ML4EP_TEST_MODEL", "")
+MODEL = os.environ.get("TEST_MODEL", "")
 needs_model = pytest.mark.skipif(not Path(MODEL).is_file(), reason="ML4EP_TEST_MODEL names no GGUF file")
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -154,7 +154,7 @@ def test_the_model_answers_in_words_and_prompts_stay_within_their_budget(port: i
             self.passages = tuple(Passage(**each) for each in passages)
 
         def retrieve(self, _question: str, k: int = 8, *, options: RetrievalOptions | None = None) -> Retrieval:
-            return Retrieval(self.passages[:k], 0.9)
+            return Retrieval(passages=self.passages[:k], confidence=0.9, query=_question)
 
     start(MODEL, "--name", "model")
     wait_for(port, 200)
