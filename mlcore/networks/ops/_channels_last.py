@@ -89,9 +89,8 @@ class Convolution(Fused):
             operands = node.present()[2:]
             parts = [_operand(code, value, outputs, after, here) for value in operands]
             target = _sum(code.ref(node.output), f"{after} * {outputs}" if after else "", here)
-            finish = ", ".join(
-                [target, code.fixed(outputs), code.fixed(width), code.function(finish_function(node, operands)), *parts]
-            )
+            function = code.function(finish_function(node, operands))
+            finish = ", ".join([target, code.fixed(outputs), code.fixed(width), function, *parts])
             shape = windows.cpp(code)
             if node.attributes.get("filtered", False):
                 self._winograd(node, code, windows, number, source, f"nn::finish({finish})")

@@ -99,14 +99,8 @@ def write_matmul(code: Writer, left: Value, right: Value, output: Value) -> None
     heads, (a, b, c) = write_batches(
         code, batch, [(left, left.shape[:-2], m * k), (right, right.shape[:-2], k * n)], (output, m * n)
     )
-    code.line(
-        " ".join(
-            [
-                *heads,
-                f"nn::matmul({code.size(m)}, {code.size(k)}, {code.size(n)}, {a}, {code.size(k)}, 1, {b}, {code.size(n)}, 1, {c}, {row});",
-            ]
-        )
-    )
+    sizes = ", ".join(map(code.size, (m, k, n)))
+    code.line(" ".join([*heads, f"nn::matmul({sizes}, {a}, {code.size(k)}, 1, {b}, {code.size(n)}, 1, {c}, {row});"]))
 
 
 def _write_packed(code: Writer, left: Value, right: Value, output: Value) -> None:
@@ -119,15 +113,9 @@ def _write_packed(code: Writer, left: Value, right: Value, output: Value) -> Non
     name = code.scratch(output.dtype.cpp, floordiv(n + BLOCK - 1, BLOCK) * BLOCK * k, output.dtype.bytes)
     finish = f"nn::finish({c}, {code.fixed(n)}, {code.fixed(n)}, {code.function('[](auto sum) { return sum; }')})"
     sizes = ", ".join(map(code.fixed, (m, n, k)))
-    code.line(
-        " ".join(
-            [
-                *heads,
-                f"{{ nn::pack({b}, {code.size(k)}, {code.size(n)}, {code.size(n)}, 1, {name});",
-                f"nn::linear<false>({sizes}, {a}, {code.size(k)}, static_cast<const {output.dtype.cpp}*>({name}), {finish}); }}",
-            ]
-        )
-    )
+    pack = f"nn::pack({b}, {code.size(k)}, {code.size(n)}, {code.size(n)}, 1, {name});"
+    multiply = f"nn::linear<false>({sizes}, {a}, {code.size(k)}, static_cast<const {output.dtype.cpp}*>({name}), {finish});"
+    code.line(" ".join([*heads, f"{{ {pack} {multiply} }}"]))
 
 
 @operator("Gemm", since=(7, 9, 11, 13))

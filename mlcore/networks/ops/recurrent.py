@@ -184,8 +184,8 @@ class Recurrent(Operator):
         else:
             rows = code.scratch(cpp, s.steps * s.batch * columns, n_bytes)
             code.line(
-                f"nn::gate_inputs({code.fixed(s.steps * s.batch)}, {code.fixed(columns)}, {code.fixed(s.inputs)}, {x}, {weights}, "
-                f"{bias}, {rows});"
+                f"nn::gate_inputs({code.fixed(s.steps * s.batch)}, {code.fixed(columns)}, {code.fixed(s.inputs)}, "
+                f"{x}, {weights}, {bias}, {rows});"
             )
             inputs = self.known_parts(rows, cpp)
         states = []

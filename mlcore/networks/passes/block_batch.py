@@ -1,8 +1,9 @@
 """A batch goes through several layers a few events at a time, so that what lies between the layers stays near the processor.
 
 Nodes in a row whose results for an event need that event alone become the body of a loop over the batch (`Blocks`). It is done
-where what they hand on would not fit into a cache otherwise. What is left is looked at again row by row, and so is a loop that takes
-one event at a time: nodes and edges of a graph network are rows of their own. Rows go along the first axis that is longer than one.
+where what they hand on would not fit into a cache otherwise. What is left is looked at again row by row, and so is a loop that
+takes one event at a time: nodes and edges of a graph network are rows of their own. Rows go along the first axis that is longer
+than one.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def block_batch(graph: Graph) -> None:
 
 
 def _block_rows(graph: Graph) -> None:
-    """Form loops over rows, such as the edges of a network of graphs, of what is in no loop yet or in one that takes an event at a time."""
+    """Form loops over rows of what is in no loop yet, or in one that takes an event at a time."""
     for rows in _lengths(graph):
         produced = (value for node in graph.nodes for value in node.outputs if value.name)
         _block(graph, rows, {value for value in (*graph.inputs, *produced) if _share(value, rows) == 1}, of_rows=True)
@@ -146,7 +147,7 @@ def _by_event(node: Node, events: Size, split: dict[Value, int]) -> bool:
 
 
 def _is_other_product(node: Node, group: Sequence[Node]) -> bool:
-    """Whether a product has more or fewer rows than those of a group: for a few nodes at a time, one of nodes is too small beside one of edges."""
+    """Whether a product has more or fewer rows than those of a group: where edges of a few nodes fill a tile, nodes do not."""
 
     def rows(product: Node) -> int:
         return math.prod(map(amount, product.output.shape[:-1]))
