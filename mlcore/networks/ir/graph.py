@@ -36,12 +36,31 @@ class Value:
     elements
         The numbers in a small tensor of whole numbers as expressions, where they are known: shapes that are computed by
         nodes. A constant has its own.
+    some_elements
+        The same where only some are known: None stands for the others.
+    padded
+        Of a tensor whose rank is not known: the shape it has with axes of size 1 in front, of which some may be missing.
     """
 
     name: str
     type: ValueType
     constant: Array | None = None
     elements: tuple[Size, ...] | None = None
+    some_elements: tuple[Size | None, ...] | None = None
+    padded: tuple[Size, ...] | None = None
+
+    @property
+    def parts(self) -> tuple[Size | None, ...] | None:
+        """The numbers of a small tensor one by one, None for each that is not known; None where not even their count is."""
+        if self.elements is not None:
+            return self.elements
+        if self.some_elements is not None:
+            return self.some_elements
+        kind = self.type
+        if not isinstance(kind, TensorType) or kind.shape is None or len(kind.shape) > 1:
+            return None
+        count = kind.count
+        return (None,) * count if isinstance(count, int) and count <= MOST_ELEMENTS else None
 
     @property
     def tensor(self) -> TensorType:
