@@ -8,6 +8,7 @@ the values around them directly.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -343,14 +344,15 @@ class Symbols:
     """Gives names to the sizes of a graph that are not known."""
 
     def __init__(self) -> None:
-        self._names = Names()
+        self._names = Names(LOCALS)
         self._counter = itertools.count()
         self.named: dict[str, Expr] = {}
 
     def of_input(self, name: str) -> Expr:
         """The size that a model calls by a name; equal names are equal sizes."""
         if name not in self.named:
-            self.named[name] = symbol(self._names.fresh(identifier(name) or "n"))
+            found = identifier(name) or "n"
+            self.named[name] = symbol(self._names.fresh(f"{found}_" if _NUMBERED.fullmatch(found) else found))
         return self.named[name]
 
     def late(self, hint: str = "u") -> Expr:
@@ -465,6 +467,29 @@ _KEYWORDS = frozenset(
         "main",
     ]
 )
+
+
+LOCALS = frozenset(
+    [
+        "after",
+        "clock",
+        "compare",
+        "file",
+        "handle",
+        "in",
+        "message",
+        "now",
+        "opaque",
+        "out",
+        "read",
+        "result",
+        "run",
+        "slot",
+        "wrong",
+    ]
+)
+"""Names that generated code has for things of its own, where sizes have names too."""
+_NUMBERED = re.compile(r"(x|y|expected)[0-9]+")
 
 
 def constant(name: str, array: Array) -> Value:

@@ -141,7 +141,7 @@ def test_a_bound_fixes_the_memory_of_a_call(tmp_path: Path) -> None:
     assert report.memory.bytes == report.workspace_bytes
     header = (report.folder / "bound.hpp").read_text()
     assert "n (at most 5): sizes that differ" in header
-    assert "slot0" not in header
+    assert "nn::room(" not in header
     assert "`n` (at most 5)" in (report.folder / "README.md").read_text()
 
 
