@@ -427,6 +427,7 @@ _KEYWORDS = frozenset(
         "public",
         "register",
         "reinterpret_cast",
+        "restrict",
         "return",
         "short",
         "signed",

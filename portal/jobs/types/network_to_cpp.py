@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mlcore.networks.conversion import Timing
 
 KINDS_OF_ARTIFACT = {
-    ".hpp": "header", ".weights": "weights", ".zip": "archive", ".cpp": "source", ".txt": "build file", ".md": "readme",
+    ".hpp": "header", ".h": "header", ".weights": "weights", ".zip": "archive", ".cpp": "source", ".txt": "build file",
+    ".md": "readme",
 }  # fmt: skip
 TITLES = {
     "README.md": "How to use the code",
@@ -177,7 +178,12 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
             f"{params.name}.hpp": "The network: include this",
             f"{params.name}.weights": "Its weights, to lie beside the program",
         }
-        titles = {**first, **TITLES, f"{params.name}_c.cpp": "C functions, for other languages"}
+        titles = {
+            **first,
+            **TITLES,
+            f"{params.name}_c.cpp": "C functions, for other languages",
+            f"{params.name}.h": "Their header",
+        }
         titles[f"{params.name}_weights.cpp"] = "The weights as a part of the program, instead of the file"
         for file in sorted(report.files, key=lambda file: list(titles).index(file.name) if file.name in titles else len(titles)):
             if file.stat().st_size <= MOST_OF_ONE_SIZE:

@@ -105,7 +105,8 @@ def compile_files(contents: dict[str, bytes], folder: Path, *names: str) -> None
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     for name in names:
-        command = [find_compiler().path, "-std=c++17", "-fsyntax-only", "-w", name]
+        language = ["-x", "c", "-std=c99"] if name.endswith(".c") else ["-std=c++17"]
+        command = [find_compiler().path, *language, "-fsyntax-only", "-w", name]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[:2000]
 
@@ -117,7 +118,9 @@ def test_no_name_of_a_model_is_one_of_the_codes_own(tmp_path: Path) -> None:
     words = {word for word in re.findall(r"[a-z]\w*", "".join(texts.values())) if word.islower()} - {"network"}
     words |= {f"{prefix}{i}" for prefix in ("a", "b", "row", "s", "slot", "t", "u", "w", "x", "y") for i in range(4)}
     assert {"weights", "workspace", "in", "run", "this", "wrong"} <= words
-    compile_files(named(sorted(words)), tmp_path, "main.cpp", "selftest.cpp", "network_c.cpp")
+    words |= {"restrict", "_Bool", "main"}
+    contents = named(sorted(words)) | {"use.c": b'#include "network.h"\n'}
+    compile_files(contents, tmp_path, "main.cpp", "selftest.cpp", "network_c.cpp", "use.c")
 
 
 def test_nor_one_of_the_functors(tmp_path: Path) -> None:
