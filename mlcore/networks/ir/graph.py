@@ -472,24 +472,26 @@ _KEYWORDS = frozenset(
 
 LOCALS = frozenset(
     [
-        "after",
-        "clock",
-        "compare",
-        "file",
-        "handle",
-        "in",
-        "message",
-        "now",
-        "opaque",
-        "out",
-        "read",
-        "result",
-        "run",
-        "slot",
-        "wrong",
+        *(
+            "after",
+            "clock",
+            "compare",
+            "file",
+            "handle",
+            "in",
+            "message",
+            "message_size",
+            "now",
+            "opaque",
+            "out",
+            "read",
+            "result",
+        ),
+        *("run", "slot", "wrong"),
+        *(f"{kind}{bits}_t" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
     ]
 )
-"""Names that generated code has for things of its own, where sizes have names too."""
+"""Names that generated code has for things of its own, where sizes and ports have names too."""
 _NUMBERED = re.compile(r"(x|y|expected)[0-9]+")
 
 
