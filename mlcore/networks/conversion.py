@@ -22,7 +22,7 @@ from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
 from mlcore.networks.memory_map import MemoryMap
-from mlcore.networks.oracle import Agreement, Oracle, agree, chosen_sizes, oracle, random_inputs
+from mlcore.networks.oracle import Agreement, Oracle, agree, chosen_sizes, oracle, random_inputs, size_choices
 from mlcore.networks.passes import optimise, pipeline
 from mlcore.networks.predictor import given
 from mlcore.toolchain.compiler import Compiler, find_compiler
@@ -265,23 +265,32 @@ def _compared(
         return _Compared(notes=(f"Not compared: {error.message}",))
     names = [port.name for port in emitted.outputs]
     agreements: list[Agreement] = []
+    notes: list[str] = []
     references = None
-    rounds: list[tuple[dict[str, int], list[Any]]] = []
     if project.can_be_tested(emitted):
         for small in SIZES if emitted.sizes else SIZES[:1]:
-            sizes = chosen_sizes(graph, small)
-            rounds.append((sizes, list(random_inputs(graph, sizes, seed))))
+            tried, refused = [item.sizes for item in agreements], ""
+            for sizes in (sizes for sizes in size_choices(graph, small) if sizes not in tried):
+                inputs = random_inputs(graph, sizes, seed)
+                try:
+                    found, expected = _both(function, wanted, inputs)
+                except _RefusedError as error:
+                    refused = refused or str(error)
+                    continue
+                agreements += agree(names, found, expected, sizes, graph)
+                if references is None:
+                    outputs = tuple(np.asarray(item) for item in expected)
+                    tolerances = tuple(item.tolerance for item in agreements[: len(names)])
+                    references = project.References(tuple(inputs), outputs, sizes, tolerances, wanted.name)
+                break
+        if not agreements:
+            notes.append(f"Not compared on random inputs, as {refused} Give samples.")
     if samples is not None:
-        rounds.append(({}, given(emitted, samples)))
-    for sizes, inputs in rounds:
-        feeds = dict(zip((port.name for port in emitted.inputs), inputs, strict=True))
-        expected = wanted.run(feeds)
-        found = function(inputs)
-        agreements += agree(names, found, expected, sizes, graph)
-        if references is None and project.can_be_tested(emitted):
-            outputs = tuple(np.asarray(item) for item in expected)
-            tolerances = tuple(item.tolerance for item in agreements[: len(names)])
-            references = project.References(tuple(inputs), outputs, sizes, tolerances, wanted.name)
+        inputs = given(emitted, samples)
+        try:
+            agreements += agree(names, *_both(function, wanted, inputs), {}, graph)
+        except _RefusedError as error:
+            raise InputError(f"the samples cannot be compared, as {error}", code="network.samples") from None
     for item in agreements:
         log(f"{item.output}: largest difference {item.max_difference:.3g} of {item.n_values} values")
         if not item.holds:
@@ -290,7 +299,27 @@ def _compared(
                 f"(allowed {item.tolerance * (1 + item.scale):.3g}), at {item.worst}",
                 hint="This is a defect of the conversion, not of the model; please report it with the model.",
             )
-    return _Compared(tuple(agreements), references, wanted)
+    return _Compared(tuple(agreements), references, wanted if agreements else None, tuple(notes))
+
+
+class _RefusedError(Exception):
+    """Inputs that the oracle does not take; why, in words."""
+
+
+def _both(function: IsolatedFunction, wanted: Oracle, inputs: list[Any]) -> tuple[list[Any], list[Any]]:
+    """What the code and the oracle compute.
+
+    Raises
+    ------
+    InputError
+        The code refuses what the oracle takes.
+    """
+    feeds = dict(zip((port.name for port in function.emitted.inputs), inputs, strict=True))
+    try:
+        expected = wanted.run(feeds)
+    except Exception as error:  # oracles raise whatever they like
+        raise _RefusedError(f"{wanted.name} refuses them: {' '.join(str(error).split())[:300]}") from None
+    return list(function(inputs)), expected
 
 
 def _timed(

@@ -191,6 +191,30 @@ def test_what_disagrees_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sizes_that_the_network_does_not_take_are_not_compared(tmp_path: Path) -> None:
+    """Rows by fours, and two inputs of one length that the model calls by two names."""
+    nodes = [helper.make_node("Add", ["x", "y"], ["sum"]), helper.make_node("Reshape", ["sum", "shape"], ["z"])]
+    ports: dict[str, tuple[int, list[int | str] | None]] = {"x": (1, ["n", 3]), "y": (1, ["m", 3])}
+    report = networks.compile_model(model(nodes, ports, {"z": 1}, {"shape": np.array([-1, 4])}), tmp_path, flags=QUICK)
+    assert [agreement.sizes for agreement in report.agreements] == [{"n": 4, "m": 4}, {"n": 8, "m": 8}]
+    assert report.notes == ()
+
+
+def test_a_network_that_takes_no_random_inputs_says_so(tmp_path: Path) -> None:
+    proto = model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])], {"x": (1, ["n"])}, {"y": 1}, {"shape": np.array([-1, 97])}
+    )
+    report = networks.compile_model(proto, tmp_path, name="odd", flags=QUICK)
+    assert report.agreements == ()
+    (note,) = report.notes
+    assert "Not compared on random inputs, as onnxruntime" in note
+    assert not (report.folder / "selftest.cpp").exists()
+    samples = {"x": np.arange(194, dtype=np.float32)}
+    assert networks.compile_model(proto, tmp_path, name="even", flags=QUICK, samples=samples).agreements[0].n_values == 194
+    with pytest.raises(InputError, match="the samples cannot be compared, as onnxruntime"):
+        networks.compile_model(proto, tmp_path, name="none", flags=QUICK, samples={"x": np.zeros(5, np.float32)})
+
+
 def test_calls_are_timed_where_that_is_asked_for(report: networks.CompileReport, tmp_path: Path) -> None:
     assert report.timings == ()
     timed = networks.compile_model(mlp(), tmp_path, name="timed", flags=QUICK, timed=True)
