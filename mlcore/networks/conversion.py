@@ -283,7 +283,7 @@ def _compared(
                     tolerances = tuple(item.tolerance for item in agreements[: len(names)])
                     references = project.References(tuple(inputs), outputs, sizes, tolerances, wanted.name)
                 break
-        if not agreements:
+        if not agreements and samples is None:
             notes.append(f"Not compared on random inputs, as {refused} Give samples.")
     if samples is not None:
         inputs = given(emitted, samples)
