@@ -191,6 +191,15 @@ def test_what_disagrees_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_load_verifies_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = BuildOptions(flags=QUICK)
+    assert networks.load(mlp(), options=options, verify=True).engine == "compiled"
+    wrong = Oracle("a wrong oracle", lambda feeds: [mlp_answer(mlp(), feeds["x"]).astype(np.float32) + np.float32(0.01)])
+    monkeypatch.setattr(conversion, "oracle", lambda model: wrong)
+    with pytest.raises(VerificationError, match="differs from a wrong oracle's"):
+        networks.load(mlp(), options=options, verify=True)
+
+
 def test_sizes_that_the_network_does_not_take_are_not_compared(tmp_path: Path) -> None:
     """Rows by fours, and two inputs of one length that the model calls by two names."""
     nodes = [helper.make_node("Add", ["x", "y"], ["sum"]), helper.make_node("Reshape", ["sum", "shape"], ["z"])]
