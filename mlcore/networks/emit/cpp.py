@@ -26,7 +26,7 @@ import numpy as np
 from mlcore.networks.code import Storage, Writer, cpp_size, object_type, text_literal
 from mlcore.networks.emit import memory
 from mlcore.networks.ir import Array, DType, Graph, Names, Node, Size, Symbol, TensorType, Value, identifier
-from mlcore.networks.ir.graph import LOCALS
+from mlcore.networks.ir.graph import AROUND_PORTS
 from mlcore.networks.ir.sizes import symbols
 
 
@@ -103,7 +103,7 @@ def emit(graph: Graph, name: str, *, profile: bool = False) -> Emitted:
     """
     sizes = sorted({item for value in graph.inputs for size in _shape(value) for item in symbols(size)})
     taken = {item.name for value in _values(graph) for size in _shape(value) for item in symbols(size)}
-    names = Names({*taken, *LOCALS})
+    names = Names({*taken, *AROUND_PORTS})
     inputs = tuple(_port(value, f"input_{i}", names) for i, value in enumerate(graph.inputs))
     outputs = tuple(_port(value, f"output_{i}", names) for i, value in enumerate(graph.outputs))
     code = Writer([*taken, *(port.variable for port in (*inputs, *outputs))])

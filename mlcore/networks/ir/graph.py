@@ -344,7 +344,7 @@ class Symbols:
     """Gives names to the sizes of a graph that are not known."""
 
     def __init__(self) -> None:
-        self._names = Names(LOCALS)
+        self._names = Names(AROUND_SIZES)
         self._counter = itertools.count()
         self.named: dict[str, Expr] = {}
 
@@ -470,28 +470,15 @@ _KEYWORDS = frozenset(
 )
 
 
-LOCALS = frozenset(
+AROUND_PORTS = frozenset(
     [
-        *(
-            "after",
-            "clock",
-            "compare",
-            "file",
-            "handle",
-            "in",
-            "message",
-            "message_size",
-            "now",
-            "opaque",
-            "out",
-            "read",
-            "result",
-        ),
-        *("run", "slot", "wrong"),
+        *("after", "clock", "message", "message_size", "now", "run"),
         *(f"{kind}{bits}_t" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
     ]
 )
-"""Names that generated code has for things of its own, where sizes and ports have names too."""
+"""Names that generated code has for things of its own, where inputs and outputs have names too."""
+AROUND_SIZES = AROUND_PORTS | {"compare", "file", "handle", "in", "opaque", "out", "read", "result", "slot", "wrong"}
+"""The same where sizes have names."""
 _NUMBERED = re.compile(r"(x|y|expected)[0-9]+")
 
 
