@@ -106,7 +106,7 @@ def compile_files(contents: dict[str, bytes], folder: Path, *names: str) -> None
         (folder / name).write_bytes(content)
     for name in names:
         language = ["-x", "c", "-std=c99"] if name.endswith(".c") else ["-std=c++17"]
-        command = [find_compiler().path, *language, "-fsyntax-only", "-w", name]
+        command = [str(find_compiler().path), *language, "-fsyntax-only", "-w", name]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[:2000]
 
