@@ -38,7 +38,7 @@ class Compiled:
         import jax
         import onnx
 
-        from benchmarks.networks import onnx_jax
+        from mlcore.benchmarks import onnx_jax
 
         start = time.perf_counter()
         loaded = onnx.load(model)

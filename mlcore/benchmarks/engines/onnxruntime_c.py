@@ -1,0 +1,34 @@
+"""ONNX Runtime through its C API: all optimisations, inputs and outputs bound once, in a loop of C++."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import util
+from pathlib import Path
+
+from mlcore.benchmarks import native
+from mlcore.benchmarks.cases import Case
+from mlcore.benchmarks.engines._engine import Made, NativeEngine, Site
+
+
+class OnnxRuntimeC(NativeEngine):
+    name = "onnxruntime_c"
+    title = "ONNX Runtime, C API"
+    module = distribution = "onnxruntime"
+
+    def absent(self, site: Site) -> str:
+        return super().absent(site) or ("" if _library() else "its package has no C library")
+
+    def call(self, case: Case, made: Made, threads: int, site: Site) -> Sequence[object]:
+        return native.adapter(site.cache / "native", "onnxruntime"), _library(), made.path("model"), threads
+
+
+def _library() -> Path | None:
+    """The shared library in the installed package."""
+    spec = util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted((Path(spec.origin).parent / "capi").glob("libonnxruntime.so.*"))), None)
+
+
+ENGINE = OnnxRuntimeC()
