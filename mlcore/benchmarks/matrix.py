@@ -15,7 +15,7 @@ from mlcore.benchmarks.engines import Site
 from mlcore.benchmarks.machine import describe
 from mlcore.benchmarks.measure import Group, measure_group
 from mlcore.benchmarks.report import EngineFacts, ModelFacts, Report
-from mlcore.errors import InputError
+from mlcore.errors import DataError, InputError
 from mlcore.filetypes import detect
 
 __all__ = ["BATCHES", "LARGEST_BATCH", "Plan", "Site", "run", "subject_of", "subjects"]
@@ -73,14 +73,16 @@ def subjects(names: Iterable[str] = ()) -> tuple[Subject, ...]:
     DataError
         There is no such model.
     """
-    chosen = [*names] or [*zoo.names(), *boosted.names()]
-    found = []
+    known = [*zoo.names(), *boosted.names()]
+    chosen = [*names] or known
     for name in chosen:
-        if name in boosted.names():
-            found.append(Subject(name, "boosted", title=boosted.get(name).title))
-        else:
-            found.append(Subject(name, "zoo", title=zoo.get(name).title if name in zoo.names() else ""))
-    return tuple(found)
+        if name not in known:
+            raise DataError.missing("model", name, known, where="the benchmark")
+    # What a network of the zoo is called is in its module, which imports PyTorch: its case tells it.
+    return tuple(
+        Subject(name, "boosted", title=boosted.get(name).title) if name in boosted.names() else Subject(name, "zoo")
+        for name in chosen
+    )
 
 
 def subject_of(path: Path, *, title: str = "", number: int = 0, sizes: dict[str, int] | None = None) -> Subject:
@@ -150,7 +152,9 @@ def run(
                     found = [Cell(Key(subject.name, name, batch, threads), "refused", case) for name in wanted]
                 else:
                     group = Group(case, threads, tuple(wanted))
-                    found = measure_group(group, site, plan.settings, partial(progress, len(cells) / len(keys)))
+                    found = measure_group(
+                        group, site, plan.settings, partial(_within, progress, len(cells), len(wanted), len(keys))
+                    )
                 cells |= {cell.key: cell for cell in found}
                 for cell in found:
                     log(_line(cell))
@@ -159,6 +163,11 @@ def run(
                 keep(report())
     progress(1.0, "Done")
     return report()
+
+
+def _within(progress: Progress, done: int, group: int, total: int, part: float, text: str) -> None:
+    """Progress within a group of cells."""
+    progress((done + group * part) / total, text)
 
 
 def engine_facts(name: str, site: Site) -> EngineFacts:

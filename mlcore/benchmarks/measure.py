@@ -33,7 +33,7 @@ from mlcore.errors import MLCoreError
 
 __all__ = ["Group", "cores_for", "measure_group"]
 
-Tell = Callable[[str], None]
+Tell = Callable[[float, str], None]
 
 MOST_CALLS = 10_000_000
 CALIBRATIONS = 5
@@ -85,19 +85,19 @@ class _Open:
         return answer["wall"] / self.calls, answer["cpu"] / (self.calls * self.users)
 
 
-def measure_group(group: Group, site: Site, settings: Settings, tell: Tell = lambda text: None) -> list[Cell]:
+def measure_group(group: Group, site: Site, settings: Settings, tell: Tell = lambda part, text: None) -> list[Cell]:
     """Measure the cells of a group; each is a figure or a reason.
 
     Parameters
     ----------
     tell
-        Told which cell is worked on.
+        Told which part of the group is done, 0 to 1, and which cell is worked on.
     """
     found: dict[str, Cell] = {}
     ready: list[tuple[str, Engine, Made]] = []
-    for name in group.engines:
+    for number, name in enumerate(group.engines):
         engine = get_engine(name)
-        tell(f"{engine.title}: {group.case.title}, batch {group.case.batch}, {_threads(group.threads)}")
+        tell(0.5 * number / len(group.engines), f"{engine.title}: {_named(group)}")
         reason = engine.absent(site)
         if reason:
             found[name] = Cell(group.key(name), "absent", reason)
@@ -110,13 +110,15 @@ def measure_group(group: Group, site: Site, settings: Settings, tell: Tell = lam
         except RefusedError as error:
             found[name] = Cell(group.key(name), "refused", str(error))
     for start in range(0, len(ready), settings.together):
-        for cell in _measured(group, ready[start : start + settings.together], site, settings, tell):
+        tell(0.5 + 0.5 * start / len(ready), f"Timing {_named(group)}")
+        for cell in _measured(group, ready[start : start + settings.together], site, settings):
             found[cell.key.engine] = cell
     return [found[name] for name in group.engines]
 
 
-def _threads(number: int) -> str:
-    return f"{number} thread{'s' if number > 1 else ''}"
+def _named(group: Group) -> str:
+    threads = f"{group.threads} thread{'s' if group.threads > 1 else ''}"
+    return f"{group.case.title}, batch {group.case.batch}, {threads}"
 
 
 def _too_few(threads: int) -> str:
@@ -124,9 +126,7 @@ def _too_few(threads: int) -> str:
     return f"this process has {available} core{'s' if available > 1 else ''}" if available < threads else ""
 
 
-def _measured(
-    group: Group, ready: Sequence[tuple[str, Engine, Made]], site: Site, settings: Settings, tell: Tell
-) -> Iterator[Cell]:
+def _measured(group: Group, ready: Sequence[tuple[str, Engine, Made]], site: Site, settings: Settings) -> Iterator[Cell]:
     """Open, check and time some engines together."""
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cells-")))
@@ -143,7 +143,6 @@ def _measured(
             except _WrongError as error:
                 lost[name] = Cell(group.key(name), "wrong", str(error))
         calibration = _calibration(site, settings, work, stack) if opened else None
-        tell(f"Timing {group.case.title}, batch {group.case.batch}, {_threads(group.threads)}")
         _timed(opened, calibration, settings, lost, group)
         for each in opened:
             if each.name not in lost:

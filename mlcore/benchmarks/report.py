@@ -279,8 +279,8 @@ def to_markdown(report: Report, *, against: str = "") -> str:
     for model in report.models:
         found = [report.cell(model.name, engine.name, batch, threads) for engine in report.engines]
         lines.append(_markdown_row([model.title, *(bytes_(c.memory.peak) if c and c.memory else "–" for c in found)]))
-    if reasons := unmeasured(report):
-        lines += ["", "## Without a figure", "", *(f"- {text}" for text in reasons)]
+    if rows := reasons(report):
+        lines += ["", "## Without a figure", "", *(f"- {engine}, {models}: {reason}" for engine, models, reason in rows)]
     lines += ["", "## Engines", "", _markdown_row(["Engine", "Version", "Called from", "Two threads"]), "|---|---|---|---|"]
     for engine in report.engines:
         lines.append(_markdown_row([engine.title, engine.version or engine.absent, engine.driver, engine.threads]))
@@ -292,15 +292,25 @@ def _markdown_row(texts: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in texts) + " |"
 
 
-def unmeasured(report: Report) -> list[str]:
-    """Every reason for which there is no figure, once, with the cells that it belongs to."""
-    found: dict[tuple[str, str, str], list[Key]] = {}
+def reasons(report: Report) -> list[tuple[str, str, str]]:
+    """Every reason for which there is no figure, once: (engine, models, reason)."""
+    found: dict[tuple[str, str], list[str]] = {}
     for cell in report.cells:
         if cell.status != "measured":
-            found.setdefault((cell.key.engine, cell.status, cell.reason), []).append(cell.key)
-    lines = []
-    for (engine, _, reason), keys in found.items():
-        models = list(dict.fromkeys(report.model_title(key.model) for key in keys))
+            found.setdefault((cell.key.engine, cell.reason), []).append(report.model_title(cell.key.model))
+    rows = []
+    for (engine, reason), titles in found.items():
+        models = list(dict.fromkeys(titles))
         where = "all models" if len(models) == len(report.models) > 1 else ", ".join(models)
-        lines.append(f"{report.engine_title(engine)}, {where}: {reason}")
-    return lines
+        rows.append((report.engine_title(engine), where, reason))
+    return rows
+
+
+REFERENCES = ("onnxruntime_c", "onnxruntime_python", "torch_eager", "xgboost", "lightgbm")
+"""What others are held against, where nobody says: the first that gave figures."""
+
+
+def reference_of(report: Report) -> str:
+    """The engine that ratios are taken to by default; ``""`` where no engine gave a figure."""
+    counts = {engine.name: sum(cell.key.engine == engine.name for cell in report.measured) for engine in report.engines}
+    return next((name for name in REFERENCES if counts.get(name)), max(counts, key=lambda name: counts[name], default=""))

@@ -9,12 +9,17 @@ from pathlib import Path
 from mlcore.benchmarks import native
 from mlcore.benchmarks.cases import Case
 from mlcore.benchmarks.engines._engine import Made, NativeEngine, Site
+from mlcore.benchmarks.engines._onnx import as_onnx
 
 
 class OnnxRuntimeC(NativeEngine):
     name = "onnxruntime_c"
     title = "ONNX Runtime, C API"
     module = distribution = "onnxruntime"
+    kinds = ("network", "forest")
+
+    def make(self, case: Case, folder: Path, site: Site) -> Made:
+        return as_onnx(case, folder)
 
     def absent(self, site: Site) -> str:
         return super().absent(site) or ("" if _library() else "its package has no C library")

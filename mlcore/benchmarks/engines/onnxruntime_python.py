@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mlcore.benchmarks.cases import Case
-from mlcore.benchmarks.engines._engine import Array, Made, PythonEngine, RefusedError, Session, as_arrays
+from mlcore.benchmarks.engines._engine import Array, Made, PythonEngine, RefusedError, Session, Site, as_arrays
+from mlcore.benchmarks.engines._onnx import as_onnx
 
 
 class _Opened(Session):
@@ -34,6 +37,10 @@ class OnnxRuntimePython(PythonEngine):
     name = "onnxruntime_python"
     title = "ONNX Runtime, Python"
     module = distribution = "onnxruntime"
+    kinds = ("network", "forest")
+
+    def make(self, case: Case, folder: Path, site: Site) -> Made:
+        return as_onnx(case, folder)
 
     def open(self, case: Case, made: Made, threads: int) -> Session:
         return _Opened(case, made, threads)
