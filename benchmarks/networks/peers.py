@@ -207,7 +207,7 @@ def _xla(task: Task) -> Contender:
     packages = environment.packages(environment.environment(task.cache, "jax"))
     if str(packages) not in sys.path:
         sys.path.append(str(packages))
-    from benchmarks.networks.xla import Compiled
+    from mlcore.benchmarks.engines.xla import Compiled
     from mlcore.benchmarks.onnx_jax import UnsupportedOperatorError
 
     try:

@@ -35,7 +35,7 @@ class BenchmarkCommands(Commands):
 
 
 app = new(
-    "Inference benchmarks: every engine on your model, time and memory side by side.",
+    "Benchmarks: every engine on a model.\n\nTime and memory side by side, on this machine; answers are checked first.",
     cls=BenchmarkCommands,
     epilog="""\b
 Examples:
@@ -69,6 +69,29 @@ def engines(environments: Environments = None, as_json: console.AsJson = False) 
         return
     rows = [(each.name, each.title, " ".join(get(each.name).kinds), each.version or each.absent) for each in found]
     console.table(("name", "engine", "runs", "version"), rows)
+
+
+@app.command()
+def install(
+    names: Annotated[list[str], typer.Argument(metavar="ENGINE...", help="Names of engines, or all.", show_default=False)],
+    environments: Annotated[Path, typer.Option("--environments", metavar="FOLDER", help="Where they go.", show_default=False)],
+) -> None:
+    """Install engines that the portal's environment has no place for, each in a folder of its own.
+
+    A portal finds them where ML4EP_BENCHMARK_ENGINES names the folder; so does `ml4ep benchmark run`.
+
+    \b
+    Example:
+      ml4ep benchmark install xla sofie openvino --environments engines
+    """
+    from mlcore.benchmarks import environments as making
+    from mlcore.benchmarks.engines import get
+    from mlcore.benchmarks.engines import names as known
+
+    chosen = [name for name in known() if get(name).requirements] if names == ["all"] else names
+    for name in chosen:
+        console.note(f"{get(name).title} ...")
+        console.say(str(making.install(get(name), environments)))
 
 
 @app.command()

@@ -6,7 +6,8 @@ import json
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
@@ -118,6 +119,8 @@ class Engine(ABC):
     """The Python module that must be there."""
     distribution: ClassVar[str] = ""
     """The name that it is installed by."""
+    requirements: ClassVar[tuple[str, ...]] = ()
+    """The packages of an environment of its own, for `mlcore.benchmarks.environments`, those that the portal has left out."""
     driver: ClassVar[Literal["native", "python"]] = "python"
     """What calls it: a loop in C++, or one in Python."""
     threads: ClassVar[Threads] = "inside"
@@ -132,14 +135,14 @@ class Engine(ABC):
 
     def absent(self, site: Site) -> str:
         """Why it cannot be used here, ``""`` where it can. Imports nothing heavy."""
-        with _packages(site.packages(self.name)):
+        with packages_of(site, self.name):
             if self.module and util.find_spec(self.module) is None:
                 return f"not installed: {self.install}"
         return ""
 
     def version(self, site: Site) -> str:
         """The installed version, ``""`` where it is not known."""
-        with _packages(site.packages(self.name)):
+        with packages_of(site, self.name):
             for name in (self.distribution, self.module):
                 try:
                     if name:
@@ -191,17 +194,15 @@ class NativeEngine(Engine):
         """The compiled adapter and its arguments."""
 
 
-class _packages:  # noqa: N801 - used as a function
-    """Further folders of packages, while something is looked up."""
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = [str(folder) for folder in folders]
-
-    def __enter__(self) -> None:
-        sys.path.extend(self.folders)
-
-    def __exit__(self, *_: object) -> None:
-        for folder in self.folders:
+@contextmanager
+def packages_of(site: Site, engine: str) -> Iterator[None]:
+    """The engine's own folders of packages, while something is looked up."""
+    folders = [str(folder) for folder in site.packages(engine)]
+    sys.path.extend(folders)
+    try:
+        yield
+    finally:
+        for folder in folders:
             sys.path.remove(folder)
 
 

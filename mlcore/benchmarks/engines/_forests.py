@@ -11,6 +11,14 @@ from mlcore.benchmarks.engines._engine import Array, Made, PythonEngine, Refused
 from mlcore.forests.peers import PEERS, AbsentError, Setting
 
 
+REQUIREMENTS = {
+    "onedal": ("scikit-learn-intelex==2026.2.0", "daal==2026.2.0", "tbb==2023.2.0", "tcmlib==1.6.0"),
+    "lleaves": ("lleaves==1.3.0", "llvmlite==0.43.0"),
+    "tl2cgen": ("tl2cgen==1.0.0", "treelite==4.8.1"),
+}
+"""Packages of environments of their own."""
+
+
 class _Opened(Session):
     def __init__(self, key: str, case: Case, made: Made, threads: int) -> None:
         from mlcore.forests.forest import load
@@ -45,6 +53,7 @@ class ForestPeer(PythonEngine):
         # One class for many engines.
         self.name, self.title, self.note = key, peer.title, peer.note  # type: ignore[misc]
         self.module, self.distribution = peer.module, peer.distribution  # type: ignore[misc]
+        self.requirements = REQUIREMENTS.get(key, ())  # type: ignore[misc]
 
     def make(self, case: Case, folder: Path, site: Site) -> Made:
         return Made({"model": str(case.path)}, ("model",))

@@ -70,7 +70,7 @@ def compiled(
             folders = sorted({path.parent for path in (SOURCES / "contender.hpp", *depends)})
             part = work / "part.o"
             compiler.build([source], part, flags=(*flags, "-fPIC", "-c"), include=folders)
-            compiler.build([part], work / library.name, flags=("-shared", *link, "-ldl"))
+            compiler.build([part], work / library.name, flags=("-shared", "-Wl,--no-as-needed", *link, "-ldl"))
             os.replace(work / library.name, library)  # noqa: PTH105 - atomic over what another process may have made meanwhile
         finally:
             shutil.rmtree(work, ignore_errors=True)

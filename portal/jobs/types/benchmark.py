@@ -143,8 +143,8 @@ class RunBenchmarks(JobType[BenchmarkParams]):
             report.save(place)
             context.keep(place, note=f"{len(report.cells)} of {len(plan.keys)} cells")
 
-        work = context.folder / "work"
-        report = matrix.run(plan, matrix.Site(work), before=before, progress=context.progress, log=context.log, keep=keep)
+        site = matrix.Site(context.folder / "work", context.places.get("engines"))
+        report = matrix.run(plan, site, before=before, progress=context.progress, log=context.log, keep=keep)
         _written(context, report)
         return result(report)
 

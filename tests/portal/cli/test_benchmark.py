@@ -52,4 +52,6 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "no engine 'owm'" in run("show", tmp_path / "report.json", "--against", "owm", code=1)
     (tmp_path / "x.json").write_text("{}")
     assert "no report of a benchmark" in run("show", tmp_path / "x.json", code=1)
+    assert "no environment of its own" in run("install", "torch_eager", "--environments", tmp_path / "e", code=1)
+    assert not (tmp_path / "e").exists()
     assert "cannot be read" in run("compare", tmp_path / "report.json", tmp_path / "nothing.json", code=1)
