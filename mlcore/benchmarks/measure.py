@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -164,11 +164,12 @@ def _opened(
     users = threads if engine.threads == "beside" else 1
     command: list[object]
     if isinstance(engine, NativeEngine):
-        for each in (*case.inputs.values(), *case.expected.values()):
+        expected = engine.outputs(case)
+        for each in (*case.inputs.values(), *expected.values()):
             if each.dtype not in native.ELEMENTS:
                 raise CellError(f"tensors of {each.dtype} are not measured through C", refused=True)
         tensors = folder / "tensors"
-        native.write_tensors(tensors, case.inputs, case.expected)
+        native.write_tensors(tensors, case.inputs, expected)
         program = native.cell_program(site.cache / "native")
         command = [program, "{answers}", cores, users, tensors, outputs, *engine.call(case, made, threads, site)]
     else:
@@ -187,7 +188,7 @@ def _opened(
 def _check(opened: _Open, case: Case) -> None:
     """Hold the outputs that a child wrote against the right ones."""
     if isinstance(opened.engine, NativeEngine):
-        answers = _native_outputs(opened.outputs, case, opened.users)
+        answers = _native_outputs(opened.outputs, opened.engine.outputs(case), opened.users)
     else:
         answers = [load_arrays(opened.outputs)]
     for answer in answers:
@@ -195,12 +196,12 @@ def _check(opened: _Open, case: Case) -> None:
             raise _WrongError(f"it answers otherwise than {case.reference}: {difference}")
 
 
-def _native_outputs(path: Path, case: Case, users: int) -> list[dict[str, Array]]:
+def _native_outputs(path: Path, outputs: Mapping[str, Array], users: int) -> list[dict[str, Array]]:
     """What `cell.cpp` wrote: the outputs of each user, one after the other."""
     data, place, found = path.read_bytes(), 0, []
     for _ in range(users):
         answer = {}
-        for name, expected in case.expected.items():
+        for name, expected in outputs.items():
             answer[name] = np.frombuffer(data, expected.dtype, expected.size, place).reshape(expected.shape)
             place += expected.nbytes
         found.append(answer)

@@ -306,7 +306,7 @@ def reasons(report: Report) -> list[tuple[str, str, str]]:
     return rows
 
 
-REFERENCES = ("onnxruntime_c", "onnxruntime_python", "torch_eager", "xgboost", "lightgbm")
+REFERENCES = ("onnxruntime_c", "onnxruntime_python", "torch_eager", "xgboost_c", "lightgbm_c", "xgboost", "lightgbm")
 """What others are held against, where nobody says: the first that gave figures."""
 
 

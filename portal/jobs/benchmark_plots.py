@@ -12,7 +12,8 @@ from portal.jobs.scales import Axis, axis_of
 ENGINES = {
     "own_avx512": "e-own", "own_avx2": "e-llv", "own_portable": "e-gtil", "own_forest": "e-own", "onnxruntime_c": "e-ort",
     "onnxruntime_python": "e-cat", "torch_eager": "e-torch", "torch_compile": "e-tree", "torch_script": "e-lgbm", "xla": "e-tf",
-    "sofie": "e-sofie", "emx": "e-skl", "openvino": "e-dal", "root": "e-xgb", "xgboost": "e-xgb", "lightgbm": "e-lgbm",
+    "sofie": "e-sofie", "emx": "e-skl", "openvino": "e-dal", "root": "e-xgb", "xgboost": "e-torch", "xgboost_c": "e-xgb",
+    "lightgbm": "e-tf", "lightgbm_c": "e-lgbm",
     "sklearn": "e-skl", "onedal": "e-dal", "tl2cgen": "e-tree", "treelite": "e-gtil", "lleaves": "e-llv", "catboost": "e-cat",
 }  # fmt: skip
 """Colour and marker of each engine; engines of networks and of forests, which never meet, share some."""

@@ -10,7 +10,6 @@ from mlcore.benchmarks.cases import Case
 from mlcore.benchmarks.engines._engine import Array, Made, PythonEngine, RefusedError, Session, Site
 from mlcore.forests.peers import PEERS, AbsentError, Setting
 
-
 REQUIREMENTS = {
     "onedal": ("scikit-learn-intelex==2026.2.0", "daal==2026.2.0", "tbb==2023.2.0", "tcmlib==1.6.0"),
     "lleaves": ("lleaves==1.3.0", "llvmlite==0.43.0"),
@@ -51,7 +50,7 @@ class ForestPeer(PythonEngine):
     def __init__(self, key: str) -> None:
         peer = PEERS[key]
         # One class for many engines.
-        self.name, self.title, self.note = key, peer.title, peer.note  # type: ignore[misc]
+        self.name, self.title, self.note = key, f"{peer.title}, Python", peer.note  # type: ignore[misc]
         self.module, self.distribution = peer.module, peer.distribution  # type: ignore[misc]
         self.requirements = REQUIREMENTS.get(key, ())  # type: ignore[misc]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from mlcore.benchmarks import native
 from mlcore.benchmarks.cases import Case, child_environment
 from mlcore.benchmarks.engines._engine import Made, NativeEngine, RefusedError, Site, one_line
-from mlcore.benchmarks.folding import folded
 from mlcore.benchmarks.engines._sofie import FAST
+from mlcore.benchmarks.folding import folded
 from mlcore.errors import MLCoreError
 
 GENERATE_SECONDS = 600

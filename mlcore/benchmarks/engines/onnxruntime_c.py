@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import util
 from pathlib import Path
 
+import numpy as np
+
 from mlcore.benchmarks import native
 from mlcore.benchmarks.cases import Case
-from mlcore.benchmarks.engines._engine import Made, NativeEngine, Site
+from mlcore.benchmarks.engines._engine import Array, Made, NativeEngine, Site
 from mlcore.benchmarks.engines._onnx import as_onnx
 
 
@@ -23,6 +25,12 @@ class OnnxRuntimeC(NativeEngine):
 
     def absent(self, site: Site) -> str:
         return super().absent(site) or ("" if _library() else "its package has no C library")
+
+    def outputs(self, case: Case) -> Mapping[str, Array]:
+        # A forest in ONNX predicts in float32, whatever the library's own precision is.
+        return (
+            {name: array.astype(np.float32) for name, array in case.expected.items()} if case.kind == "forest" else case.expected
+        )
 
     def call(self, case: Case, made: Made, threads: int, site: Site) -> Sequence[object]:
         return native.adapter(site.cache / "native", "onnxruntime"), _library(), made.path("model"), threads
