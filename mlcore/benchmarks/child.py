@@ -6,9 +6,11 @@ Nothing of the engine is imported before the memory of the empty process is know
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -23,6 +25,8 @@ from mlcore.benchmarks.cases import Case
 from mlcore.benchmarks.engines import Made, PythonEngine, RefusedError, Session
 from mlcore.errors import MLCoreError
 
+PR_SET_PDEATHSIG = 1
+
 
 def main(arguments: list[str]) -> int:
     """Open the engine, then do what is asked until nobody asks."""
@@ -32,6 +36,8 @@ def main(arguments: list[str]) -> int:
     def say(**message: Any) -> None:
         answers.write(json.dumps(message) + "\n")
 
+    # While it is stopped it would not see that nobody asks any more.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     try:
         _serve(say, name, Case.open(Path(folder)), Made(**json.loads(made_json)), int(threads), Path(outputs))

@@ -5,8 +5,7 @@ probabilities are corrected as Holm has it. A bootstrap of the medians' ratio sa
 
 References
 ----------
-H. B. Mann, D. R. Whitney, Ann. Math. Statist. 18 (1947) 50; S. Holm, Scand. J. Statist. 6 (1979) 65; B. Efron, Ann. Statist. 7
-(1979) 1.
+S. Holm, Scand. J. Statist. 6 (1979) 65; B. Efron, Ann. Statist. 7 (1979) 1.
 """
 
 from __future__ import annotations
@@ -18,7 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from mlcore.benchmarks.cells import Cell, Key, Samples
+from mlcore.benchmarks.ranks import mann_whitney
 from mlcore.benchmarks.report import Report, seconds
+
+Verdict = Literal["faster", "slower", "same", "unclear", "noisy"]
 
 LEVEL = 0.01
 LEAST_CHANGE = 0.03
@@ -39,7 +41,8 @@ class Change:
     probability
         That samples lie as far apart by chance, corrected for the number of cells.
     verdict
-        ``faster``, ``slower``, ``same`` (nothing that can be told from chance), or ``noisy`` where one of the figures is marked.
+        ``same`` where the medians differ little; else ``faster`` or ``slower``, or ``unclear`` where it may be chance, or
+        ``noisy`` where one of the figures is marked.
     """
 
     key: Key
@@ -49,7 +52,7 @@ class Change:
     lower: float
     upper: float
     probability: float
-    verdict: Literal["faster", "slower", "same", "noisy"]
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def compare(before: Report, after: Report, *, seed: int = 1) -> RunComparison:
     new = {cell.key: cell for cell in after.measured}
     both = [key for key in new if key in old]
     rng = np.random.default_rng(seed)
-    probabilities = holm([_probability(old[key], new[key]) for key in both])
+    probabilities = holm([mann_whitney(_values(old[key]).tolist(), _values(new[key]).tolist()) for key in both])
     changes = [_change(old[key], new[key], probability, rng) for key, probability in zip(both, probabilities, strict=True)]
     return RunComparison(
         tuple(sorted(changes, key=lambda change: change.ratio)),
@@ -92,18 +95,6 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _probability(before: Cell, after: Cell) -> float:
-    """That the samples come from one distribution and lie as far apart, by the test of Mann and Whitney."""
-    from scipy import stats
-
-    one, other = _values(before), _values(after)
-    if len(one) < 2 or len(other) < 2:
-        return 1.0
-    if np.all(one == one[0]) and np.array_equal(one, other):
-        return 1.0
-    return float(stats.mannwhitneyu(one, other, alternative="two-sided").pvalue)
-
-
 def _values(cell: Cell) -> Any:
     """Seconds for an event, of each sample."""
     samples = cell.wall or Samples((float("nan"),))
@@ -115,9 +106,11 @@ def _change(before: Cell, after: Cell, probability: float, rng: np.random.Genera
     ratio = float(np.median(other) / np.median(one))
     drawn = np.median(rng.choice(other, (DRAWS, len(other))), axis=1) / np.median(rng.choice(one, (DRAWS, len(one))), axis=1)
     lower, upper = np.quantile(drawn, [0.025, 0.975])
-    verdict: Literal["faster", "slower", "same", "noisy"] = "same"
-    if probability < LEVEL and abs(ratio - 1) > LEAST_CHANGE:
-        verdict = "noisy" if before.noisy or after.noisy else "faster" if ratio < 1 else "slower"
+    verdict: Verdict = "same"
+    if abs(ratio - 1) > LEAST_CHANGE:
+        verdict = "unclear" if probability >= LEVEL else "faster" if ratio < 1 else "slower"
+        if verdict != "unclear" and (before.noisy or after.noisy):
+            verdict = "noisy"
     return Change(
         after.key, float(np.median(one)), float(np.median(other)), ratio, float(lower), float(upper), probability, verdict
     )
@@ -142,12 +135,16 @@ def _differences(before: Report, after: Report) -> list[str]:
 
 def to_markdown(comparison: RunComparison, after: Report) -> str:
     """A comparison for people."""
-    counts = {verdict: sum(each.verdict == verdict for each in comparison.changes) for verdict in ("faster", "slower", "noisy")}
+    counts = {
+        verdict: sum(each.verdict == verdict for each in comparison.changes)
+        for verdict in ("faster", "slower", "noisy", "unclear")
+    }
     lines = [
         "# Two runs compared",
         "",
         f"{len(comparison.changes)} cells in both: {counts['faster']} faster, {counts['slower']} slower, "
-        f"{counts['noisy']} changed but noisy, the others the same (Mann-Whitney with Holm's correction, {LEVEL:.0%}, "
+        f"{counts['noisy']} changed but noisy, {counts['unclear']} unclear, the others the same "
+        f"(Mann-Whitney with Holm's correction, {LEVEL:.0%}, "
         f"changes above {LEAST_CHANGE:.0%}).",
         "",
         "| Model | Engine | Batch | Threads | Before | After | Ratio | 95 % | p | |",

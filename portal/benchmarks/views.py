@@ -100,7 +100,7 @@ def _compared(request: HttpRequest, report: Any, job: Job) -> dict[str, Any]:
     if earlier is None:
         return {"since": None}
     found = compare(earlier, report)
-    colours = {"faster": "f2", "slower": "l2", "noisy": "", "same": ""}
+    colours = {"faster": "f2", "slower": "l2", "noisy": "", "unclear": "", "same": ""}
     changes = [
         {
             "model": report.model_title(each.key.model),

@@ -87,11 +87,18 @@ def install(
     from mlcore.benchmarks import environments as making
     from mlcore.benchmarks.engines import get
     from mlcore.benchmarks.engines import names as known
+    from mlcore.errors import ToolchainError
 
-    chosen = [name for name in known() if get(name).requirements] if names == ["all"] else names
-    for name in chosen:
+    if names != ["all"]:
+        for name in names:
+            console.say(str(making.install(get(name), environments)))
+        return
+    for name in (each for each in known() if get(each).requirements):
         console.note(f"{get(name).title} ...")
-        console.say(str(making.install(get(name), environments)))
+        try:
+            console.say(str(making.install(get(name), environments)))
+        except ToolchainError as error:  # the matrix has the reason, and the others go on
+            console.note(error.message)
 
 
 @app.command()

@@ -19,6 +19,7 @@ ENGINES = {
 """Colour and marker of each engine; engines of networks and of forests, which never meet, share some."""
 
 LEGEND_ROW = 16
+LEGEND_TOP = 12
 LEGEND_COLUMNS = 3
 
 
@@ -63,7 +64,7 @@ def _axes(across: Sequence[float], up: Sequence[float]) -> tuple[Axis, Axis]:
 
 
 def _frame(x: Axis, y: Axis, titles: dict[str, str], *, x_title: str, y_title: str, label: str) -> list[str]:
-    height = HEIGHT + LEGEND_ROW * -(-len(titles) // LEGEND_COLUMNS)
+    height = HEIGHT + LEGEND_TOP + LEGEND_ROW * -(-len(titles) // LEGEND_COLUMNS)
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">']
     for tick in y.ticks():
         parts.append(f'<path class="gr" d="M{LEFT} {y.at(tick)}H{RIGHT}"/>')
@@ -75,7 +76,7 @@ def _frame(x: Axis, y: Axis, titles: dict[str, str], *, x_title: str, y_title: s
     parts.append(f'<text x="{RIGHT}" y="{HEIGHT - 1}" class="lb a-e">{escape(x_title)}</text>')
     for place, (engine, title) in enumerate(titles.items()):
         left = LEFT + (RIGHT - LEFT) / LEGEND_COLUMNS * (place % LEGEND_COLUMNS)
-        top = HEIGHT + LEGEND_ROW * (place // LEGEND_COLUMNS) + 6
+        top = HEIGHT + LEGEND_TOP + LEGEND_ROW * (place // LEGEND_COLUMNS)
         parts.append(f'<g class="{look(engine)}">{MARKS[look(engine)](left + 6, top)}</g>')
         parts.append(f'<text x="{left + 16:.1f}" y="{top + 3.5}" class="lb">{escape(title, quote=False)}</text>')
     return parts

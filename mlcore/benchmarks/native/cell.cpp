@@ -23,6 +23,8 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -248,6 +250,7 @@ class Cell {
 int main(int count, char** words) {
   if (count < 7) return 2;
   const int answers = std::atoi(words[1]);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // while it is stopped it would not see that nobody asks any more
   try {
     stay_on(words[2]);
     Cell cell(answers, words + 3);

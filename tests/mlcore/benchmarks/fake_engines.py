@@ -104,3 +104,10 @@ LARGE = Fake("large", Large)
 CRASHING = Fake("crashing", Crashing)
 REFUSING = Refusing("refusing", Doubling)
 ABSENT = Absent("absent", Doubling)
+
+
+class Uninstallable(Fake):
+    requirements = ("/nowhere/at/all.whl",)
+
+
+UNINSTALLABLE = Uninstallable("uninstallable", Doubling)

@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from mlcore.benchmarks.advice import advice
 from mlcore.benchmarks.cells import Samples
 from mlcore.benchmarks.comparing import compare, holm
 from mlcore.benchmarks.comparing import to_markdown as compared_markdown
 from mlcore.benchmarks.figures import draw
+from mlcore.benchmarks.ranks import MOST_EXACT, mann_whitney
 from mlcore.benchmarks.report import SCHEMA, Report, bytes_, rate, reasons, reference_of, seconds, to_csv, to_markdown
 from mlcore.errors import InputError
 from tests.mlcore.benchmarks.reports import measured, report, small
@@ -123,14 +126,14 @@ def test_two_runs_differ_where_more_than_chance_says_so() -> None:
     assert found["a"].lower <= 0.8 <= found["a"].upper < 0.82
     assert found["a"].probability < 0.01 < found["c"].probability
     assert compare(before, after).differences == ("processor: One, then Two",)
-    assert "1 faster, 1 slower, 1 changed but noisy" in compared_markdown(compare(before, after), after)
+    assert "1 faster, 1 slower, 1 changed but noisy, 0 unclear" in compared_markdown(compare(before, after), after)
     assert all(change.verdict == "same" for change in compare(before, before).changes)
 
 
 def test_few_samples_prove_nothing() -> None:
     few = replace(measured("m", "a", 10), wall=Samples((1e-5, 1.01e-5, 1.02e-5)))
     less = replace(measured("m", "a", 5), wall=Samples((5e-6, 5.1e-6, 5.2e-6)))
-    assert compare(report([few]), report([less])).changes[0].verdict == "same"
+    assert compare(report([few]), report([less])).changes[0].verdict == "unclear"
 
 
 def test_cells_that_came_and_went_are_told() -> None:
@@ -145,3 +148,22 @@ def test_many_tests_are_corrected_for() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
     assert max(holm([0.5, 0.9])) == 1.0
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 5), (9, 9), (12, 7), (50, 45)])
+def test_probabilities_are_those_of_scipy(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    for shift in (0.0, 0.5, 3.0):
+        one, other = rng.normal(size=sizes[0]), rng.normal(shift, size=sizes[1])
+        method = "exact" if max(sizes) <= MOST_EXACT else "asymptotic"
+        wanted = stats.mannwhitneyu(one, other, alternative="two-sided", method=method).pvalue
+        assert mann_whitney(one.tolist(), other.tolist()) == pytest.approx(wanted, rel=1e-9)
+    one, other = rng.integers(0, 4, sizes[0]), rng.integers(1, 5, sizes[1])
+    if sizes != (1, 1):
+        wanted = stats.mannwhitneyu(one, other, alternative="two-sided", method="asymptotic").pvalue
+        assert mann_whitney(one.tolist(), other.tolist()) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_equal_samples_tell_nothing() -> None:
+    assert mann_whitney([1, 1, 1], [1, 1, 1]) == 1.0
+    assert mann_whitney([], [1, 2]) == 1.0
