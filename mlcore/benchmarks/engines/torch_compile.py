@@ -25,7 +25,7 @@ class TorchCompile(TorchEngine):
     def prepared(self, module: Any, arguments: tuple[Any, ...]) -> Any:
         import torch
 
-        compiled: Any = torch.compile(module, dynamic=False, fullgraph=True, options={"freezing": True})
+        compiled: Any = torch.compile(module, dynamic=False, options={"freezing": True})
         compiled(*arguments)
         return compiled
 

@@ -23,6 +23,16 @@ LARGEST_BATCH = 1024
 MOST_THREADS = 2
 NAME = re.compile(r"[a-z0-9_]{1,40}")
 ALL = "all"
+MODELS = (
+    "cnn, deep_sets, dit, edgeconv, functional, gn2, graph_attention, gru, interaction_network, lstm, mlp_5x200, mlp_5x50, "
+    "particle_transformer, particlenet, resnet, transformer, vae_decoder, bdt_100x3, bdt_500x6, bdt_1000x8"
+)
+ENGINES = (
+    "own_avx512, own_avx2, own_portable, own_forest, catboost, emx, lightgbm, lightgbm_c, lleaves, onedal, onnxruntime_c, "
+    "onnxruntime_python, openvino, root, sklearn, sofie, tl2cgen, torch_compile, torch_eager, torch_script, treelite, xgboost, "
+    "xgboost_c, xla"
+)
+"""All names, for the form, which is made where no engine is looked for."""
 
 
 class BenchmarkParams(Params):
@@ -42,12 +52,14 @@ class BenchmarkParams(Params):
         max_length=40,
         title="Models of the zoo",
         description="Names such as mlp_5x50, cnn, transformer, particlenet, lstm, bdt_500x6; all for every one",
+        json_schema_extra={"x-help": f"Networks and forests of the field, built here: {MODELS}."},
     )
     engines: list[str] = Field(
         default_factory=list,
         max_length=40,
         title="Engines",
         description="Names such as own_avx512, onnxruntime_c, torch_eager, xgboost; empty for every one",
+        json_schema_extra={"x-help": f"Those that are not installed say so: {ENGINES}."},
     )
     batches: list[int] = Field(
         [1, 64], min_length=1, max_length=11, title="Batches", description=f"Events of one inference, 1 to {LARGEST_BATCH}"

@@ -127,3 +127,11 @@ def test_the_chat_offers_it(person: Any) -> None:
     found = offers.find(person, "Please run benchmarks of my network tagger.onnx")
     assert found is not None
     assert found["type"] == "benchmark"
+
+
+def test_the_form_names_all_models_and_engines() -> None:
+    from mlcore.benchmarks import boosted, engines, zoo
+    from portal.jobs.types import benchmark
+
+    assert benchmark.MODELS.split(", ") == [*zoo.names(), *boosted.names()]
+    assert benchmark.ENGINES.split(", ") == list(engines.names())
