@@ -353,8 +353,9 @@ class LSTM(Recurrent):
 
     def parts_at_each_step(self, node: Node, s: _Sizes) -> bool:
         """Of several sequences of one length, whose inputs are few beside the states."""
-        known = isinstance(s.batch, int) and isinstance(s.inputs, int) and isinstance(s.hidden, int)
-        return known and not node.has(4) and s.batch >= _SEVERAL and s.inputs * 4 <= s.hidden
+        if not (isinstance(s.batch, int) and isinstance(s.inputs, int) and isinstance(s.hidden, int)):
+            return False
+        return not node.has(4) and s.batch >= _SEVERAL and s.inputs * 4 <= s.hidden
 
     @staticmethod
     def known_parts(rows: str, cpp: str) -> str:
