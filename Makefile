@@ -16,7 +16,7 @@ ifdef PORT
 export ML4EP_PORT := $(PORT)
 endif
 
-.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches bench-showers conformance operators client-wheel licences lock clean clean-data
+.PHONY: help run setup dev test test-all check format bench bench-forests bench-networks bench-batches bench-showers bench-matrix conformance operators client-wheel licences lock clean clean-data
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ ##/' | awk -F ' ## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,11 @@ bench-batches: dev  ## the loader of batches against its peers; ARGS=--quick for
 
 bench-showers: dev  ## models of showers against the full simulation; ARGS=--quick for a look
 	@$(BIN)/python -m benchmarks showers $(ARGS)
+
+bench-matrix: dev  ## every engine on every model, time and memory side by side; QUICK=1 for a look
+	@$(BIN)/ml4ep benchmark install all --environments benchmarks/out/engines
+	@ML4EP_BENCHMARK_ENGINES=benchmarks/out/engines $(BIN)/ml4ep benchmark run --models all --batches 1 --batches 64 \
+	$(if $(QUICK),--quick) --out benchmarks/out/matrix --force $(ARGS)
 
 conformance: dev  ## ONNX's own backend tests against the generated code, with a reason for each that fails
 	@$(BIN)/python -m mlcore.networks.conformance --jobs 2 $(ARGS)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.environment import UnavailableError
+from mlcore.benchmarks.native import SOURCES
 from mlcore.toolchain.compiler import find_compiler
 
-HEADERS = Path(__file__).parent / "native"
+HEADERS = SOURCES
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra")
 TARGETS = {"native": "-march=native", "avx2": "-march=x86-64-v3", "portable": "-march=x86-64"}
 """What compiled contenders are compiled for; by default all that this machine has."""

@@ -65,6 +65,9 @@ class Environment(BaseSettings):
     upload_limit: int = Field(4 * GIB, ge=1, description="Largest file that may be uploaded, in bytes")
     retention_days: int = Field(30, ge=1, description="Days after which the artefacts of a finished job are removed")
     geant4_data: str = Field("", description="Folder of Geant4's data sets, for its standard physics lists; empty: none")
+    benchmark_engines: str = Field(
+        "", description="Folder of engines that benchmarks have besides, as `ml4ep benchmark install` makes it; empty: none"
+    )
 
     # Assistant
     model: str = Field("auto", description="Embedded model by its store name; auto: chosen by memory and cores; none: no model")
@@ -90,6 +93,12 @@ class Environment(BaseSettings):
     github_token: SecretStr = Field(SecretStr(""), description="Token that may read its issues; empty: 60 requests an hour")
     github_url: str = Field("https://api.github.com", description="The API; of an Enterprise server https://<host>/api/v3")
 
+    @property
+    def places(self) -> dict[str, Path]:
+        """Folders of the machine that job types may read, by the names that they have in `portal.jobs.context.JobContext`."""
+        named = {"geant4": self.geant4_data, "engines": self.benchmark_engines}
+        return {name: Path(folder) for name, folder in named.items() if folder}
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -100,7 +109,7 @@ class Environment(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("geant4_data")
+    @field_validator("geant4_data", "benchmark_engines")
     @classmethod
     def _folder(cls, value: str) -> str:
         if value and not Path(value).expanduser().is_dir():

@@ -129,6 +129,7 @@ INSTALLED_APPS = [
     "portal.chat",
     "portal.forum",
     "portal.showers",
+    "portal.benchmarks",
     "portal.home",
 ]
 

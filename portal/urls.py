@@ -13,6 +13,7 @@ urlpatterns = [
     path("forum/", include("portal.forum.urls")),
     path("jobs/", include("portal.jobs.urls")),
     path("showers/", include("portal.showers.urls")),
+    path("benchmarks/", include("portal.benchmarks.urls")),
     path("library/", include("portal.library.urls")),
     path("account/", include("portal.accounts.urls")),
     path("accounts/", include("allauth.urls")),

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from benchmarks import native
 from benchmarks.environment import UnavailableError
+from mlcore.benchmarks.native import SOURCES
 from mlcore.toolchain.compiler import find_compiler
 
 Array = npt.NDArray[Any]
 
-SOURCES = Path(__file__).parent / "native"
 ELEMENTS = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
 """ONNX's numbers of the element types that the zoo has at its edges."""
 

@@ -207,8 +207,8 @@ def _xla(task: Task) -> Contender:
     packages = environment.packages(environment.environment(task.cache, "jax"))
     if str(packages) not in sys.path:
         sys.path.append(str(packages))
-    from benchmarks.networks.onnx_jax import UnsupportedOperatorError
-    from benchmarks.networks.xla import Compiled
+    from mlcore.benchmarks.engines.xla import Compiled
+    from mlcore.benchmarks.onnx_jax import UnsupportedOperatorError
 
     try:
         compiled = Compiled(task.folded, task.inputs)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.environment import UnavailableError
+from mlcore.benchmarks.folding import folded as fold
 from mlcore.benchmarks.zoo import ZooModel
 
 Array = npt.NDArray[Any]
@@ -132,35 +133,3 @@ def check(name: str, answers: Mapping[str, Array], expected: Mapping[str, Array]
         error = np.abs(answers[output] - value).max() / np.abs(value).max()
         if answers[output].shape != value.shape or not error <= TOLERANCE:
             raise AssertionError(f"{name} answers otherwise than PyTorch: {output} is off by {error:.2g} of its largest value")
-
-
-def fold(source: Path, target: Path) -> None:
-    """Write an ONNX file again with its constants computed and nothing fused, by ONNX Runtime's basic optimisations.
-
-    ONNX Runtime leaves NonZero of a constant alone, which the Particle Transformer has; that is computed here.
-    """
-    import onnx
-    import onnxruntime
-    from onnx import numpy_helper
-
-    def basic(model: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(target)
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    basic(source)
-    model = onnx.load(target)
-    graph = model.graph
-    constants = {initializer.name: initializer for initializer in graph.initializer}
-    found = [node for node in graph.node if node.op_type == "NonZero" and node.input[0] in constants]
-    for node in found:
-        value = np.array(np.nonzero(numpy_helper.to_array(constants[node.input[0]])), np.int64)
-        graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
-        graph.node.remove(node)
-    if found:
-        # Shapes that were derived without knowing the constant would now contradict it.
-        del graph.value_info[:]
-        onnx.save(model, target)
-        basic(target)

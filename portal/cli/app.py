@@ -9,6 +9,7 @@ import typer
 from portal.cli import (
     assistant,
     batches,
+    benchmark,
     chat,
     corpus,
     evaluate,
@@ -74,6 +75,7 @@ app.add_typer(run.types, name="run")
 app.add_typer(network.app, name="network")
 app.add_typer(batches.app, name="batches")
 app.add_typer(shower_models.app, name="showers")
+app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(job.app, name="job")
 app.add_typer(files.app, name="files")
 app.add_typer(chat.app, name="chat")

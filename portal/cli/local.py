@@ -135,9 +135,7 @@ def _child(
     """Start the child and follow it to its end: its closing message, and the artefacts that it named."""
     from portal import settings
 
-    places = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
-    if settings.ENV.geant4_data:
-        places["geant4"] = Path(settings.ENV.geant4_data)
+    places = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR, **settings.ENV.places}
     request = {
         "type": job_type.slug,
         "params": dict(params),

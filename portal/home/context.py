@@ -32,6 +32,7 @@ PLACES = (
     ("job-list", "Jobs", "j"),
     ("library", "Library", "l"),
     ("showers", "Showers", "w"),
+    ("benchmarks", "Benchmarks", "b"),
     ("status", "Status", "s"),
 )
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from portal.jobs.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, number, ticks
+from portal.jobs.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, number
+from portal.jobs.scales import Axis, axis_of
 
 REFERENCE = "truth"
 COLOURS = ("m1", "m2", "e-torch", "e-tf", "e-xgb", "e-tree", "e-sofie", "e-skl")
@@ -22,55 +23,6 @@ LEGEND_LETTER = 6.3
 Numbers = Sequence[float] | Any
 """A sequence, or an array of one axis."""
 MOST_LETTERS = 26
-DECADES = 6
-"""Of a logarithmic axis that begins at the smallest value: less is cut off."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """From numbers to places: ``start`` and ``end`` are the places of ``low`` and ``high``."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def at(self, value: float) -> float:
-        """The place of a value, those outside at the edge."""
-        low, high, value = (math.log10(x) if self.log else x for x in (self.low, self.high, max(value, self.low)))
-        share = (value - low) / (high - low) if high > low else 0.5
-        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
-
-    def ticks(self) -> list[float]:
-        """Round values within."""
-        if not self.log:
-            return [value for value in ticks(self.low, self.high) if self.low <= value <= self.high]
-        first, last = math.log10(self.low), math.log10(self.high)
-        if last - first < 0.9:
-            return [value for value in ticks(self.low, self.high, 4) if self.low <= value <= self.high]
-        every = max(1, math.ceil((last - first) / 6))
-        steps = (1, 2, 5) if last - first < 1.7 else (1,)
-        found = [
-            step * 10.0**power
-            for power in range(math.floor(first), math.ceil(last) + 1)
-            if power % every == 0 or len(steps) > 1
-            for step in steps
-        ]
-        return [value for value in found if self.low * 0.999 <= value <= self.high * 1.001]
-
-
-def _axis(values: Sequence[float], start: float, end: float, *, log: bool, zero: bool) -> Axis:
-    """An axis that holds finite values, with a little air."""
-    finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
-    if not finite:
-        return Axis(1.0 if log else 0.0, 10.0 if log else 1.0, start, end, log)
-    low, high = min(finite), max(finite)
-    if log:
-        low = max(low, high / 10**DECADES)
-        return Axis(low / 1.3, max(high * 1.3, low * 2), start, end, True)
-    air = (high - low) * 0.06 or abs(high) * 0.06 or 1.0
-    return Axis(0.0 if zero and low >= 0 else low - air, high + air, start, end)
 
 
 @dataclass(frozen=True)
@@ -111,7 +63,7 @@ def against(
         One sentence that says what the plot shows.
     """
     x = Axis(float(edges[0]), float(edges[-1]), LEFT, RIGHT, log_x)
-    y = _axis([v for line in (reference, *models) for v in line.values], BOTTOM, TOP, log=log_y, zero=True)
+    y = axis_of([v for line in (reference, *models) for v in line.values], BOTTOM, TOP, log=log_y, zero=True)
     height = RATIO_BOTTOM + 32 if models else HEIGHT
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">', *_grid(y)]
     line_of = _steps(edges, reference.values, x, y)
@@ -217,8 +169,8 @@ def curves(steps: Sequence[float], series: Sequence[Line], *, x_title: str, y_ti
     rows = [*kept, *([len(steps) - 1] if steps and kept[-1] != len(steps) - 1 else [])]
     values = [value for line in series for value in line.values if math.isfinite(value)]
     log = bool(values) and min(values) > 0 and max(values) > 10 * min(values)
-    x = _axis(list(steps) or [0.0], LEFT, RIGHT, log=False, zero=True)
-    y = _axis(values, BOTTOM, TOP, log=log, zero=False)
+    x = axis_of(list(steps) or [0.0], LEFT, RIGHT, log=False, zero=True)
+    y = axis_of(values, BOTTOM, TOP, log=log, zero=False)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">', *_grid(y)]
     for colour, line in zip(COLOURS, series, strict=False):
         points = [(x.at(steps[row]), y.at(line.values[row])) for row in rows if math.isfinite(line.values[row])]
@@ -247,10 +199,10 @@ class Point:
 
 def scatter(points: Sequence[Point], *, floor: float | None, x_title: str, y_title: str, label: str, log_y: bool = False) -> str:
     """Points with their numbers, time to the right on a logarithmic axis; a line at the floor, which is as good as can be."""
-    x = _axis([point.x for point in points], LEFT, RIGHT, log=True, zero=False)
+    x = axis_of([point.x for point in points], LEFT, RIGHT, log=True, zero=False)
     x = Axis(x.low / 1.4, x.high * 1.4, LEFT, RIGHT, True)
     heights = [value for point in points for value in (point.y - point.error, point.y + point.error)]
-    y = _axis([*heights, *([floor] if floor is not None else [])], BOTTOM, TOP, log=log_y, zero=False)
+    y = axis_of([*heights, *([floor] if floor is not None else [])], BOTTOM, TOP, log=log_y, zero=False)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">', *_grid(y)]
     parts += [f'<path class="gr" d="M{x.at(tick)} {TOP}V{BOTTOM}"/>' for tick in x.ticks()]
     parts += _x_ticks(x, BOTTOM)

@@ -270,8 +270,7 @@ def _access(folder: Path, job_type: registry.JobType[Any]) -> sandbox.View:
 
 def _places() -> dict[str, Path]:
     """The deployment's folders that job types may see: the names of `JobType.writable`."""
-    found = {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR}
-    return found | ({"geant4": Path(settings.ENV.geant4_data)} if settings.ENV.geant4_data else {})
+    return {"index": settings.INDEX_DIR, "models": settings.MODELS_DIR, **settings.ENV.places}
 
 
 def _network_variables() -> dict[str, str]:

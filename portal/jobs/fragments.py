@@ -16,6 +16,7 @@ from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
+from portal.jobs import registry
 from portal.jobs.models import Job
 from portal.library.services import KIND_OF_ARTIFACT
 
@@ -57,7 +58,11 @@ def body_context(job: Job) -> dict[str, Any]:
         one.usable = one.kind in KIND_OF_ARTIFACT  # type: ignore[attr-defined]
     by_name = {one.name: one for one in artifacts}
     shown = (job.result or {}).get("events", ())
+    job_type = registry.all_types().get(job.type)
+    page_name, page_title = job_type.page if job_type is not None else ("", "")
     return {
+        "page_name": page_name,
+        "page_title": page_title,
         "job": job,
         "result": job.result,
         "artifacts": artifacts,

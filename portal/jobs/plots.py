@@ -200,6 +200,9 @@ MARKS = {
     "e-cat": lambda x, y: (
         f'<path class="pt" d="M{x} {y - 1.8:.1f}l3-3 1.8 1.8-3 3 3 3-1.8 1.8-3-3-3 3-1.8-1.8 3-3-3-3 1.8-1.8Z"/>'
     ),
+    "e-torch": lambda x, y: f'<path class="pt" d="M{x} {y - 5.4:.1f}l5 9h-10Z"/>',
+    "e-tf": lambda x, y: f'<path class="pt" d="M{x} {y - 5}l5 5-5 5-5-5Z"/>',
+    "e-sofie": lambda x, y: f'<path class="pt" d="M{x} {y - 5.2:.1f}l4.5 2.6v5.2l-4.5 2.6-4.5-2.6v-5.2Z"/>',
     "e-llv": lambda x, y: f'<path class="pt" d="M{x} {y - 6}l3 6-3 6-3-6Z"/>',
     "truth": lambda x, y: f'<path class="pt" d="M{x} {y - 5}l5 5-5 5-5-5Z"/>',
 }

@@ -82,6 +82,8 @@ class JobType(ABC, Generic[P]):
     """Whether it runs code of strangers: its process sees programs and libraries alone, and writes no file of the machine."""
     events: ClassVar[bool] = False
     """Whether its result may hold `portal.jobs.results.Events`, for which the page loads a script."""
+    page: ClassVar[tuple[str, str]] = ("", "")
+    """A page of its own for the result, beside the job's: the name of its address, which takes the job's id, and its title."""
     staff_only: ClassVar[bool] = False
     listed: ClassVar[bool] = True
     """Whether people start it from the menu; the portal starts the others itself."""

@@ -19,6 +19,7 @@ from benchmarks.networks.native import Native, adapter, aligned, fresh_python, w
 from benchmarks.networks.tasks import TOLERANCE, Task, check, fold
 from mlcore import networks
 from mlcore.benchmarks import zoo
+from mlcore.benchmarks.native import SOURCES
 from mlcore.errors import UnsupportedFeatureError
 
 COUNTER = """
@@ -58,7 +59,7 @@ def counter(cache: Path) -> Path:
     """An adapter with an answer that is known."""
     source = cache / "counter.cpp"
     source.write_text(COUNTER, encoding="utf-8")
-    headers = Path(shows.__file__).parent / "native"
+    headers = SOURCES
     return compiling.adapter(cache, source, include=[headers], depends=[headers / "contender.hpp"])
 
 
@@ -262,7 +263,7 @@ def test_goals_are_of_models_that_there_are() -> None:
 def test_an_operator_without_a_conversion_is_named() -> None:
     from onnx import parser
 
-    from benchmarks.networks import onnx_jax
+    from mlcore.benchmarks import onnx_jax
 
     model = parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> graph (float[4] x) => (float[4] y) { y = HardSwish(x) }')
     with pytest.raises(onnx_jax.UnsupportedOperatorError, match="no HardSwish"):
@@ -272,7 +273,7 @@ def test_an_operator_without_a_conversion_is_named() -> None:
 def test_every_operator_of_the_zoo_has_a_conversion_to_jax(cache: Path) -> None:
     import onnx
 
-    from benchmarks.networks import onnx_jax
+    from mlcore.benchmarks import onnx_jax
 
     for name in zoo.names():
         if name not in {"vae_decoder", "resnet"}:  # large, and of operators that others have too

@@ -15,6 +15,7 @@ EXAMPLE = env.ROOT / ".env.example"
 # One value of each setting that must be refused. Texts that may be anything have none.
 MALFORMED = {
     "geant4_data": "/nowhere/at/all",
+    "benchmark_engines": "/nowhere/at/all",
     "database_url": "mysql://host/name",
     "broker_url": "localhost:6379",
     "storage_url": "gs://bucket",

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.machine import peak_memory
 
 start = time.perf_counter()
-from benchmarks.networks.xla import Compiled  # noqa: E402  (its import is part of the time)
+from mlcore.benchmarks.engines.xla import Compiled  # noqa: E402  (its import is part of the time)
 
 model, inputs = sys.argv[1:]
 with np.load(inputs) as arrays:

@@ -204,4 +204,35 @@
     const nav = current.parentElement;
     nav.scrollLeft = Math.max(0, current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2);
   }
+
+  /* ---------- sorting ---------- */
+
+  // A button with data-sort in the head of table[data-sortable] sorts by its column: by data-value, numbers as numbers, empty last.
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    const text = (cell.dataset.value ?? cell.textContent).trim();
+    return { text, number: text === "" ? NaN : Number(text) };
+  };
+
+  const compareCells = (a, b, sign) => {
+    if (a.text === "" || b.text === "") return (a.text === "") - (b.text === "");
+    if (!Number.isNaN(a.number) && !Number.isNaN(b.number)) return sign * (a.number - b.number);
+    return sign * a.text.localeCompare(b.text);
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("table[data-sortable] [data-sort]");
+    if (!button) return;
+    const head = button.closest("th");
+    const table = button.closest("table");
+    const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    for (const other of table.tHead.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    const column = head.cellIndex;
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => ({ row, value: valueOf(row, column) }));
+    rows.sort((a, b) => compareCells(a.value, b.value, sign));
+    body.append(...rows.map((each) => each.row));
+    say(`Sorted by ${button.textContent}, ${sign > 0 ? "ascending" : "descending"}`);
+  });
 })();

@@ -14,7 +14,29 @@
 
 #include "library.hpp"
 
-enum Element : std::int32_t { element_float = 1, element_int64 = 7 };  // ONNX's numbers
+// ONNX's numbers of element types.
+enum Element : std::int32_t {
+  element_float = 1,
+  element_uint8 = 2,
+  element_int8 = 3,
+  element_int32 = 6,
+  element_int64 = 7,
+  element_bool = 9,
+  element_double = 11,
+};
+
+inline std::size_t bytes_of(std::int32_t element) {
+  switch (element) {
+    case element_float:
+    case element_int32: return 4;
+    case element_int64:
+    case element_double: return 8;
+    case element_uint8:
+    case element_int8:
+    case element_bool: return 1;
+    default: throw std::runtime_error("an element type that adapters do not have");
+  }
+}
 
 struct Tensor {
   const char* name;
@@ -28,7 +50,7 @@ struct Tensor {
     for (std::int32_t i = 0; i < rank; ++i) product *= static_cast<std::size_t>(shape[i]);
     return product;
   }
-  std::size_t bytes() const { return size() * (element == element_float ? 4 : 8); }
+  std::size_t bytes() const { return size() * bytes_of(element); }
 };
 
 struct Arguments {

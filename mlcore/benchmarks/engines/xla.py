@@ -1,4 +1,4 @@
-"""XLA on the CPU, through JAX, with a loop of its own around the network."""
+"""XLA on the CPU, through JAX: the ONNX file as a function, compiled with its weights as constants."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from mlcore.benchmarks import onnx_jax
+from mlcore.benchmarks.arrays import Array
+from mlcore.benchmarks.cases import Case
+from mlcore.benchmarks.engines._engine import Made, PythonEngine, RefusedError, Session, Site
+from mlcore.benchmarks.folding import folded
 
-# Read when JAX makes its CPU client, and not later.
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-os.environ["JAX_PLATFORMS"] = "cpu"
 
-
-class Compiled:
-    """An ONNX file compiled by XLA, with its weights as constants.
+class Compiled(Session):
+    """An ONNX file compiled by XLA.
 
     The compiled program has the number of inferences as its argument and loops over them itself, so that no inference pays for
     Python or for JAX's dispatch. It gets every input twice and takes them in turn: with inputs that are the same in every step,
@@ -32,13 +31,17 @@ class Compiled:
         An ONNX file of fixed shapes with folded constants.
     inputs
         Arrays by name, in the file's order.
+    threads
+        That an inference may use; the first call of a process decides.
     """
 
-    def __init__(self, model: Path, inputs: Mapping[str, Array]) -> None:
+    def __init__(self, model: Path, inputs: Mapping[str, Array], threads: int = 1) -> None:
+        # Read when JAX makes its CPU client, and not later.
+        several = "true" if threads > 1 else "false"
+        os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
+        os.environ["JAX_PLATFORMS"] = "cpu"
         import jax
         import onnx
-
-        from benchmarks.networks import onnx_jax
 
         start = time.perf_counter()
         loaded = onnx.load(model)
@@ -57,7 +60,7 @@ class Compiled:
         self._given = tuple(jax.numpy.asarray(array) for array in inputs.values())
         self._twice = tuple(jax.numpy.stack([array, array]) for array in self._given)
         self._loop = jax.jit(loop).lower(np.int32(1), self._twice).compile()
-        self.seconds = time.perf_counter() - start
+        self.compile_seconds = self.seconds = time.perf_counter() - start
         self._single = jax.jit(compute).lower(*self._given).compile()
         self._answers: Any = None
         self._looping = self._seconds(self._run_loop) <= self._seconds(self._run_single)
@@ -92,3 +95,23 @@ class Compiled:
         """The outputs of one inference."""
         self.run(1)
         return {name: np.asarray(answer) for name, answer in zip(self._names, self._answers, strict=True)}
+
+
+class Xla(PythonEngine):
+    name = "xla"
+    title = "XLA (JAX)"
+    module = distribution = "jax"
+    requirements = ("jax==0.10.2", "jaxlib==0.10.2", "opt_einsum==3.4.0", "ml_dtypes==0.6.0")
+    note = "a loop compiled around the network, where that is the faster way"
+
+    def make(self, case: Case, folder: Path, site: Site) -> Made:
+        return Made({"model": str(folded(case.path, folder / "folded.onnx"))})
+
+    def open(self, case: Case, made: Made, threads: int) -> Session:
+        try:
+            return Compiled(made.path("model"), case.inputs, threads)
+        except onnx_jax.UnsupportedOperatorError as error:
+            raise RefusedError(str(error)) from error
+
+
+ENGINE = Xla()

@@ -1,4 +1,4 @@
-// ONNX Runtime through its C API, with inputs and outputs bound once. Arguments: library, ONNX file.
+// ONNX Runtime through its C API, with inputs and outputs bound once. Arguments: library, ONNX file, threads (1).
 //
 // Its package has no header. The API is a table of functions in which every version keeps each place for good, so the few that are
 // needed are declared here by their places.
@@ -37,11 +37,12 @@ class OnnxRuntime {
   explicit OnnxRuntime(const Arguments& arguments) : library_(arguments[0]) {
     api_ = library_.symbol<const ApiBase*()>("OrtGetApiBase")()->get_api(api_version);
     if (api_ == nullptr) throw std::runtime_error("ONNX Runtime is too old");
+    const int threads = arguments.texts.size() > 2 ? std::stoi(arguments[2]) : 1;
     void *environment = nullptr, *options = nullptr;
     check(at<Status(int, const char*, void**)>(create_env)(error, "benchmark", &environment));
     check(at<Status(void**)>(create_session_options)(&options));
     check(at<Status(void*, int)>(set_graph_optimization_level)(options, all_optimizations));
-    check(at<Status(void*, int)>(set_intra_op_num_threads)(options, 1));
+    check(at<Status(void*, int)>(set_intra_op_num_threads)(options, threads));
     check(at<Status(void*, int)>(set_inter_op_num_threads)(options, 1));
     check(at<Status(void*, const char*, const void*, void**)>(create_session)(environment, arguments[1].c_str(), options, &session_));
     check(at<Status(int, int, void**)>(create_cpu_memory_info)(arena, default_memory, &memory_));

@@ -1,0 +1,7 @@
+"""CatBoost."""
+
+from __future__ import annotations
+
+from mlcore.benchmarks.engines._forests import ForestPeer
+
+ENGINE = ForestPeer("catboost")

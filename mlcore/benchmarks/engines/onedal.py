@@ -1,0 +1,7 @@
+"""oneDAL, through daal4py."""
+
+from __future__ import annotations
+
+from mlcore.benchmarks.engines._forests import ForestPeer
+
+ENGINE = ForestPeer("onedal")
