@@ -7,6 +7,7 @@ decided by the retrieval's confidence and citations by comparing texts: small mo
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -40,6 +41,11 @@ _UNKNOWN = "*In none of the passages, so look it up before you use it: {names}.*
 _UNKNOWN_WORDS = 0.7
 _FEW_UNKNOWN = 0.1
 _FEWEST_WORDS = 0.4  # of the question's words that the passages must have where there is no dense search
+# Tokens of a prompt. A model that takes no more is small: told to cite, it often writes the numbers of passages and nothing else.
+# It is not told to; what it says gets its citations by comparing it with the passages.
+_SMALL_PROMPT = 1000
+_CITATIONS = re.compile(r"\[[^\[\]]*\]")
+_WORD = re.compile(r"[^\W\d]{2}")
 _REPEATS = 3  # a line that comes so often means that the model goes round in circles
 
 
@@ -248,14 +254,16 @@ def _generate(
     draft: _Draft, question: str, history: Sequence[Turn], provider: Provider, opts: Options, stop: Callable[[], bool]
 ) -> Iterator[Event]:
     """Let the model write, checking its citations; where it fails, the passages speak for themselves."""
-    prompt = prompting.build(question, draft.found.passages, history, tokens=opts.prompt_tokens or provider.prompt_tokens)
+    tokens = opts.prompt_tokens or provider.prompt_tokens
+    name = "answer" if tokens > _SMALL_PROMPT else "answer-small"
+    prompt = prompting.build(question, draft.found.passages, history, tokens=tokens, name=name)
     draft.provider, draft.prompt_version, draft.prompt_tokens = provider.name, prompt.version, prompt.tokens
     writer = CitationWriter(draft.found.passages, prompt.shown)
     try:
         for piece in _model_text(draft, prompt.messages, provider, opts, stop):
             yield from draft.say_model(writer.feed(piece))
         yield from draft.say_model(writer.finish())
-        if not draft.model_text.strip():
+        if not draft.model_text:
             raise ProviderError(f"{provider.name} answered nothing.", hint="Ask again.", code="provider.empty")
     except StoppedError as error:
         yield from draft.say_model(writer.finish())
@@ -337,6 +345,7 @@ class _Draft:
         self.citations: dict[int, None] = {}
         self.quoted: set[int] = set()
         self.model_text = ""
+        self.held = ""
         self.model_finish = ""
         self.usage: Usage | None = None
         self.pieces = 0
@@ -377,10 +386,13 @@ class _Draft:
             yield from self.say(f"*{stated}*")
 
     def say_model(self, text: str) -> Iterator[Token]:
-        """Add a piece of the model's text."""
+        """Add a piece of the model's text; nothing before its first word, so that numbers of passages alone are not shown."""
         if not self.model_text:
-            text = text.lstrip()
-            if text and self.parts:
+            self.held += text
+            if not _WORD.search(_CITATIONS.sub("", self.held)):
+                return
+            text, self.held = self.held.lstrip(), ""
+            if self.parts:
                 yield from self._add("\n\n")
         self.model_text += text
         yield from self._add(text)

@@ -18,6 +18,7 @@ import contextlib
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,18 @@ import httpx
 
 from assistant.errors import BoardError
 
-__all__ = ["WHISPER", "Category", "Discourse", "DiscourseError", "Person", "Post", "Topic", "TopicPage", "TopicSummary"]
+__all__ = [
+    "WHISPER",
+    "Category",
+    "Discourse",
+    "DiscourseError",
+    "Person",
+    "Post",
+    "Topic",
+    "TopicPage",
+    "TopicSummary",
+    "Upload",
+]
 
 REGULAR, WHISPER = 1, 4
 """Values of `Post.kind`; 2 and 3 are the forum's own notes on what moderators did."""
@@ -38,6 +50,7 @@ ANSWER_LIMIT = 16 * 2**20  # bytes of one answer that are read
 POSTS_PER_REQUEST = 20  # what Discourse itself sends with a topic
 POSTS_LIMIT = 200  # posts of one topic that are read; whether somebody has answered shows long before
 _ATTEMPTS = 4
+_SHORT_URL = re.compile(r"upload://[A-Za-z0-9]+\.[a-z0-9]+")
 _LONGEST_WAIT = 20.0  # seconds of one pause; who is asked to wait longer comes back later
 
 
@@ -117,6 +130,16 @@ class TopicPage:
 
     topics: tuple[TopicSummary, ...]
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on the forum, for posts to show; `short_url` is what their Markdown calls it: ``upload://abc.png``."""
+
+    id: int
+    short_url: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,13 +307,36 @@ class Discourse:
             body["whisper"] = True
         return _post(self._send("POST", "/posts.json", body=body), None)
 
+    def upload(self, name: str, content: bytes, kind: str = "image/png") -> Upload:
+        """Bring a picture to the forum. Discourse knows a file by its content: the same one twice is there once.
+
+        Raises
+        ------
+        DiscourseError
+            `permanent` where the forum takes no such file, or none from this user.
+        """
+        found = self._send(
+            "POST", "/uploads.json", fields={"type": "composer", "synchronous": "true"}, file=(name, content, kind)
+        )
+        short = _text(found.get("short_url"))
+        if not _SHORT_URL.fullmatch(short):
+            raise self._garbage("/uploads.json", uncertain=True)
+        return Upload(_int(found.get("id")), short, _int(found.get("width") or 0), _int(found.get("height") or 0))
+
     # --- requests -------------------------------------------------------------------------------------------------------------
 
     def _get(self, path: str, query: Mapping[str, str | int] | Sequence[tuple[str, str | int]] = ()) -> dict[str, Any]:
         return self._send("GET", path, query=list(query.items()) if isinstance(query, Mapping) else list(query))
 
     def _send(
-        self, method: str, path: str, *, query: Sequence[tuple[str, str | int]] = (), body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str | int]] = (),
+        body: Mapping[str, Any] | None = None,
+        fields: Mapping[str, str] | None = None,
+        file: tuple[str, bytes, str] | None = None,
     ) -> dict[str, Any]:
         """One request; reading is tried again where that can help. Who posts decides by itself when to try again."""
         attempts = self._attempts if method == "GET" else 1
@@ -298,7 +344,7 @@ class Discourse:
         while True:
             attempt += 1
             try:
-                return self._once(method, path, query, body)
+                return self._once(method, path, query, body, fields, file)
             except DiscourseError as error:
                 asked = error.retry_after or 0.0
                 if error.permanent or attempt >= attempts or asked > _LONGEST_WAIT:
@@ -307,11 +353,18 @@ class Discourse:
                 self._sleep(max(asked, pause))
 
     def _once(
-        self, method: str, path: str, query: Sequence[tuple[str, str | int]], body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str | int]],
+        body: Mapping[str, Any] | None,
+        fields: Mapping[str, str] | None,
+        file: tuple[str, bytes, str] | None,
     ) -> dict[str, Any]:
         writes = method != "GET"
+        content_of: dict[str, Any] = {"json": body} if file is None else {"data": fields, "files": {"file": file}}
         try:
-            with self._client.stream(method, path, params=httpx.QueryParams(list(query)), json=body) as response:
+            with self._client.stream(method, path, params=httpx.QueryParams(list(query)), **content_of) as response:
                 content = _limited(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:  # nothing was sent
             raise self._unreachable(error, uncertain=False) from error
@@ -377,8 +430,12 @@ class Discourse:
                 f"{where} failed ({status}).", hint="It is tried again.", code="discourse.failed", uncertain=writes,
                 retry_after=_pause(response, content),
             )  # fmt: skip
-        if status == 422:
-            return DiscourseError(f"The forum refuses the post{said}.", code="discourse.refused", permanent=True)
+        if status in (413, 422):
+            return DiscourseError(
+                f"The forum refuses the {'file' if path == '/uploads.json' else 'post'}{said}.",
+                code="discourse.refused",
+                permanent=True,
+            )
         return DiscourseError(
             f"{where} answered {status}{said}.", hint="Check ML4EP_FORUM_URL.", code="discourse.failed", permanent=True
         )

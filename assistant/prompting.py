@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assistant import prompts
@@ -14,7 +13,13 @@ from assistant.index.tokens import tokenize
 from assistant.passages import Passage
 from assistant.providers.base import Message
 
-_CHARACTERS_PER_TOKEN = 3.2  # of code and prose mixed; English prose alone has more
+# Pieces of which tokenizers of language models make one token, rather fewer: some letters, two capitals, one digit, one sign.
+_PIECE = re.compile(
+    r"[A-Z]{1,2}(?![a-z])|[A-Za-z][a-z]{0,4}|\d|[^\S\n]{0,16}\n[^\S\n]{0,16}|[^\S\n]{2,16}|[^\S\n](?=\d)|[^\s\w]|_|[^\W\d_]"
+)
+_LONGEST_PIECE = 40  # characters; single blanks, which belong to the word behind them, included
+_DOTS = 3  # tokens of what stands for the rest
+_TEMPLATE_TOKENS = 16  # what a chat template puts around a system message and a user's
 _QUESTION_TOKENS = 160
 _HISTORY_SHARE = 0.15
 _FEWEST_TOKENS = 40  # a shorter piece of a passage is not worth its place
@@ -63,10 +68,11 @@ def build(
     asked = clip(as_data(question), min(_QUESTION_TOKENS, tokens // 4))
     earlier = _history(history, int(tokens * _HISTORY_SHARE))
     frame = prompt.system + prompt.user.substitute(history=earlier, passages="", question=asked)
-    quoted, shown = _passages(question, passages, tokens - estimate_tokens(frame))
+    quoted, shown = _passages(question, passages, tokens - _TEMPLATE_TOKENS - estimate_tokens(frame))
     user = prompt.user.substitute(history=earlier, passages=quoted, question=asked)
     messages = (Message("system", prompt.system), Message("user", user))
-    return BuiltPrompt(messages, shown, sum(estimate_tokens(message.content) for message in messages), prompt.version)
+    length = _TEMPLATE_TOKENS + sum(estimate_tokens(message.content) for message in messages)
+    return BuiltPrompt(messages, shown, length, prompt.version)
 
 
 def as_data(text: str) -> str:
@@ -77,17 +83,32 @@ def as_data(text: str) -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens `text` takes; rather too many than too few."""
-    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
+    """About how many tokens `text` takes; rather too many than too few, for prose, code and numbers alike."""
+    return sum(cost for _, cost in _costs(text))
+
+
+def _costs(text: str) -> Iterator[tuple[int, int]]:
+    """The ends of the pieces of `text`, and the tokens that each takes: what is no ASCII may take one for each byte."""
+    for piece in _PIECE.finditer(text):
+        found = piece.group()
+        yield piece.end(), 1 if found.isascii() else len(found.encode("utf-8", "replace"))
 
 
 def clip(text: str, tokens: int) -> str:
     """The beginning of `text` that fits into `tokens`, cut at the end of a line or word."""
     text = text.strip()
-    room = int(tokens * _CHARACTERS_PER_TOKEN)
-    if len(text) <= room:
-        return text
-    cut = text[: max(room - 4, 0)]
+    start = text[: max(tokens, 0) * _LONGEST_PIECE]  # megabytes are not looked through to their end
+    taken = room = 0
+    for end, cost in _costs(start):
+        taken += cost
+        if taken <= tokens - _DOTS:
+            room = end
+        elif taken > tokens:
+            break
+    else:
+        if len(start) == len(text):
+            return text
+    cut = text[:room]
     for separator in ("\n", " "):
         head, found, _ = cut.rpartition(separator)
         if found and len(head) > room // 2:

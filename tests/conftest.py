@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 _DATA = tempfile.mkdtemp(prefix="ml4ep-tests-")
-for _name in [name for name in os.environ if name.startswith("ML4EP_") and name != "ML4EP_TEST_POSTGRESQL"]:
+for _name in [name for name in os.environ if name.startswith("ML4EP_") and not name.startswith("ML4EP_TEST_")]:
     del os.environ[_name]
 os.environ |= {
     "DJANGO_SETTINGS_MODULE": "portal.settings",
@@ -18,6 +18,8 @@ os.environ |= {
 }
 if _url := os.environ.pop("ML4EP_TEST_POSTGRESQL", ""):
     os.environ["ML4EP_DATABASE_URL"] = _url
+if _model := os.environ.pop("ML4EP_TEST_MODEL", ""):
+    os.environ["TEST_MODEL"] = _model  # by another name: the portal refuses settings that it does not know
 
 import shutil
 from typing import Any

@@ -155,13 +155,19 @@ def _find(name: str) -> Path | None:
 
 
 def _distribution(name: str) -> importlib.metadata.Distribution | None:
-    module = RULES.get(name, Rules()).module or name.replace("-", "_")
-    for candidate in (name, *importlib.metadata.packages_distributions().get(module, ())):
+    for candidate in _candidates(name):
         try:
             return importlib.metadata.distribution(candidate)
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """Names that the distribution of a package may have: its own, then those that say they hold the module."""
+    yield name
+    module = RULES.get(name, Rules()).module or name.replace("-", "_")
+    yield from importlib.metadata.packages_distributions().get(module, ())  # half a second: it reads what all packages hold
 
 
 def _version(name: str) -> str:

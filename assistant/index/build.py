@@ -8,6 +8,8 @@ sources -> documents -> chunks -> tokens -> lexical stores   => published, with 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +99,8 @@ def build(
     with generations.lock(options.index_dir):
         began = time.monotonic()
         entries = list_sources(options.index_dir) if options.sources is None else options.sources
-        documents, sources = _read(entries, options.index_dir / CHECKOUTS, progress, log)
+        with _no_collector():
+            documents, sources = _read(entries, options.index_dir / CHECKOUTS, progress, log)
         if not documents:
             problems = "; ".join(f"{s.name}: {s.problem}" for s in sources if s.problem)
             raise CorpusError(
@@ -105,7 +108,8 @@ def build(
             )
         log(f"{len(documents)} documents read in {time.monotonic() - began:.1f} s")
         progress(LEXICAL_SHARE * 0.5, "Indexing words")
-        embedded = _publish_lexical(options, documents, sources, log)
+        with _no_collector():
+            embedded = _publish_lexical(options, documents, sources, log)
         log(f"Search by words is ready after {time.monotonic() - began:.1f} s")
         progress(LEXICAL_SHARE, "Search by words is ready")
         if options.dense:
@@ -113,6 +117,18 @@ def build(
             log(f"Search by meaning is ready after {time.monotonic() - began:.1f} s")
         progress(1.0, "The index is up to date")
         return index_status(options.index_dir)
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Leave out Python's search for cycles, a third of the time, while millions of nodes and tokens are made, none in a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _read(
@@ -193,7 +209,7 @@ def _publish_lexical(options: BuildOptions, documents: list[CorpusDocument], sou
             ranges.append((number, chunk))
             chunk_tokens.append(title + tokens)
             texts.append(store.passage_text(document.title, text))
-            whole = whole + tokens
+            whole += tokens
         document_tokens.append(whole)
     if len(ranges) > MAX_PASSAGES:
         raise CorpusError(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.index.tokens import tokenize
+from assistant.index.tokens import expand, identifiers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +19,20 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
+        self._encoded: dict[str, tuple[int, ...]] = {}  # of each identifier as written
 
     def encode(self, text: str) -> list[int]:
         """The numbers of the tokens of `text`."""
-        numbers = self.numbers
-        return [numbers.setdefault(token, len(numbers)) for token in tokenize(text)]
+        result: list[int] = []
+        for identifier in identifiers(text):
+            encoded = self._encoded.get(identifier)
+            if encoded is None:
+                encoded = self._encoded[identifier] = tuple(map(self._number, expand(identifier)))
+            result += encoded
+        return result
+
+    def _number(self, token: str) -> int:
+        return self.numbers.setdefault(token, len(self.numbers))
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -30,7 +30,12 @@ def tokenize(text: str) -> list[str]:
     >>> tokenize("TTree::SetBranchAddress")
     ['ttree::setbranchaddress', 'ttree', 'tree', 'setbranchaddress', 'set', 'branch', 'address']
     """
-    return [token for match in _IDENTIFIER.finditer(text) for token in expand(match.group())]
+    return [token for identifier in identifiers(text) for token in expand(identifier)]
+
+
+def identifiers(text: str) -> list[str]:
+    """The words and identifiers of `text` as written: `expand` makes tokens of each."""
+    return _IDENTIFIER.findall(text)
 
 
 @lru_cache(maxsize=200_000)

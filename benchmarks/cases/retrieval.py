@@ -33,8 +33,7 @@ Search = Callable[[str], list[str]]
 
 def run(settings: Settings) -> list[Comparison]:
     """Quality and latency against plain BM25 over the same passages; the index is built once and kept in the cache."""
-    folder = settings.cache / ("index-quick" if settings.quick else "index")
-    times = _build(folder, quick=settings.quick)
+    folder, times = index(settings)
     retriever = Retriever.open(folder)
     plain, peer, passages = _plain_bm25(folder)
     searches: dict[str, Search] = {WORDS: _search(retriever, RetrievalOptions(dense=0)), peer: plain}
@@ -117,12 +116,14 @@ def _building(times: dict[str, float]) -> list[Comparison]:
     ]
 
 
-def _build(folder: Path, *, quick: bool) -> dict[str, float]:
-    """Build the index unless it is there; returns the seconds of each stage."""
+def index(settings: Settings) -> tuple[Path, dict[str, float]]:
+    """The folder of the index, built unless it is there, and the seconds of each stage."""
+    quick = settings.quick
+    folder = settings.cache / ("index-quick" if quick else "index")
     kept = folder / TIMES
     if kept.exists():
         stored: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
-        return stored
+        return folder, stored
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left would shorten this one
     times = {"load": os.getloadavg()[0]}
     began = time.perf_counter()
@@ -138,7 +139,7 @@ def _build(folder: Path, *, quick: bool) -> dict[str, float]:
     assert status.lexical, "nothing was indexed"
     assert quick or status.dense == 1.0, "not every passage was embedded"
     kept.write_text(json.dumps(times), encoding="utf-8")
-    return times
+    return folder, times
 
 
 def _search(retriever: Retriever, options: RetrievalOptions) -> Search:
@@ -158,12 +159,12 @@ def _plain_bm25(folder: Path) -> tuple[Search, str, int]:
             'SELECT source, title, substr(text, start + 1, "end" - start) FROM chunks '
             "JOIN documents ON documents.number = chunks.document ORDER BY chunks.number"
         ).fetchall()
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize([f"{title}\n{text}" for _, title, text in rows], show_progress=False), show_progress=False)
+    store = bm25s.BM25()
+    store.index(bm25s.tokenize([f"{title}\n{text}" for _, title, text in rows], show_progress=False), show_progress=False)
     depth = 40 * K  # enough passages for `K` different sources
 
     def search(text: str) -> list[str]:
-        numbers, _ = index.retrieve(bm25s.tokenize(text, show_progress=False), k=depth, show_progress=False)
+        numbers, _ = store.retrieve(bm25s.tokenize(text, show_progress=False), k=depth, show_progress=False)
         return list(dict.fromkeys(rows[number][0] for number in numbers[0]))[:K]
 
     return search, f"bm25s {metadata.version('bm25s')}", len(rows)

@@ -15,7 +15,7 @@ inline void product(std::int64_t m, std::int64_t n, std::int64_t k, const float*
   if (bias == nullptr) {
     gemm(m, n, k, a, k, packed, finish(c, n, n, [](auto sum) { return sum; }));
   } else {
-    gemm(m, n, k, a, k, packed, finish(c, n, n, [](auto sum, auto b) { return fn::add(sum, b); }, along(bias, 0)));
+    gemm(m, n, k, a, k, packed, finish(c, n, n, [](auto sum, auto b) { return fn::add(sum, b); }, along(bias, fixed<0>{})));
   }
 }
 

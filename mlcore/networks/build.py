@@ -98,7 +98,7 @@ class BuildOptions:
     compiler
         By default the first that is found.
     cache
-        Folder of compiled libraries; by default one that lives as long as this process.
+        Folder of compiled libraries; by default the user's, ``~/.cache/ml4ep/networks``, of which the newest `KEPT` stay.
     math
         How free the arithmetic is.
     timed
@@ -115,16 +115,37 @@ class BuildOptions:
     blas: Blas = "none"
 
 
+KEPT = 200
+"""Libraries that stay in the user's folder."""
+
 _own: list[tempfile.TemporaryDirectory[str]] = []
 _own_lock = threading.Lock()
 
 
-def _own_cache() -> Path:
-    """A folder for this process: one, whichever threads ask for it first."""
+def user_cache() -> Path:
+    """Where libraries wait for the user's next process: a folder that nobody else may write to.
+
+    For a user without a home it is one for this process, whichever threads ask for it first.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ml4ep" / "networks"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = folder.stat()
+        if found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            return folder
+    except (OSError, RuntimeError):
+        pass
     with _own_lock:
         if not _own:
             _own.append(tempfile.TemporaryDirectory(prefix="networks-"))
         return Path(_own[0].name)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Leave the libraries that were used last."""
+    found = sorted(folder.glob("network-*.so"), key=lambda path: path.stat().st_mtime)
+    for path in found[:-KEPT]:
+        path.unlink(missing_ok=True)
 
 
 @cache
@@ -184,10 +205,12 @@ def build(
     text = translation_unit(emitted, timed=options.timed)
     parts = (text, _runtime_digest(), compiler.version, *compiler.arguments, *flags, *map(str, linked), _cpu())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-    folder = options.cache or _own_cache()
+    folder = options.cache or user_cache()
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"network-{key}.so"
     if library.exists():
+        if options.cache is None:
+            os.utime(library)
         return library, 0.0
     work = Path(tempfile.mkdtemp(prefix="building-", dir=folder))
     try:
@@ -201,6 +224,8 @@ def build(
             cancelled=cancelled,
         )
         os.replace(work / "network.so", library)  # noqa: PTH105 - atomic over what another process may have made meanwhile
+        if options.cache is None:
+            _forget_oldest(folder)
         return library, outcome.seconds
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -55,9 +55,15 @@ class Storage:
 
 
 class Writer:
-    """Collects the text of one function, and what it needs."""
+    """Collects the text of one function, and what it needs.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    taken
+        Names that stand for something else in it.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
         self.lines: list[str] = []
         self.headers: set[str] = {"kernels/nn/tensor.hpp", "kernels/nn/types.hpp"}
         self.storages: list[Storage] = []
@@ -70,6 +76,7 @@ class Writer:
         self._storage: dict[Value, Storage] = {}
         self._bound: set[Storage] = set()
         self._names = 0
+        self._taken = frozenset(taken)
         self._indent = 1
         self._loops: list[int] = []
 
@@ -122,7 +129,8 @@ class Writer:
     def fresh(self, prefix: str = "v") -> str:
         """A name that nothing else has."""
         self._names += 1
-        return f"{prefix}{self._names}"
+        name = f"{prefix}{self._names}"
+        return self.fresh(prefix) if name in self._taken else name
 
     # Sizes.
 

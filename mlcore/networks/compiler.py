@@ -20,6 +20,21 @@ def read(source: Path | str | bytes | Any, *, shapes: Shapes | None = None, exam
     return graph
 
 
+def optimised(
+    source: Path | str | bytes | Any,
+    *,
+    shapes: Shapes | None = None,
+    example: Any = None,
+    strict: bool = False,
+    profile: bool = False,
+) -> Graph:
+    """A model as a verified graph, after all passes; arguments as of `translate`."""
+    graph = read(source, shapes=shapes, example=example)
+    optimise(graph, pipeline(strict=strict, timed=profile))
+    verify(graph)
+    return graph
+
+
 def translate(
     source: Path | str | bytes | Any,
     name: str,
@@ -46,7 +61,5 @@ def translate(
     profile
         Whether each node gets a clock; all events of a batch then go through a node together (without `block_batch`).
     """
-    graph = read(source, shapes=shapes, example=example)
-    optimise(graph, pipeline(strict=strict, timed=profile))
-    verify(graph)
+    graph = optimised(source, shapes=shapes, example=example, strict=strict, profile=profile)
     return emit(graph, name, profile=profile)

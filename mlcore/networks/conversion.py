@@ -14,6 +14,7 @@ import numpy as np
 from mlcore.errors import InputError, RunError, VerificationError
 from mlcore.networks.blas import Blas, find_library
 from mlcore.networks.build import FAST, MATH_FLAGS, BuildOptions, Math, build
+from mlcore.networks.calling import Function
 from mlcore.networks.compiler import read
 from mlcore.networks.emit import project
 from mlcore.networks.emit.cpp import emit
@@ -22,7 +23,7 @@ from mlcore.networks.ir import Graph
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
 from mlcore.networks.memory_map import MemoryMap
-from mlcore.networks.oracle import Agreement, Oracle, agree, chosen_sizes, oracle, random_inputs
+from mlcore.networks.oracle import Agreement, Oracle, agree, chosen_sizes, oracle, random_inputs, size_choices
 from mlcore.networks.passes import optimise, pipeline
 from mlcore.networks.predictor import given
 from mlcore.toolchain.compiler import Compiler, find_compiler
@@ -183,9 +184,9 @@ def compile_model(
         log(f"{compiler.version}: {' '.join(flags)}: {seconds:.1f} s")
         progress(0.6, "Comparing")
         with closing(IsolatedFunction(library, emitted, limits)) as function:
-            compared = _compared(model, graph, function, samples, seed, log)
-            timings = _timed(graph, function, compared.oracle, seed, log) if timed else ()
-        references = compared.references
+            held = compared(model, graph, function, samples, seed, log)
+            timings = _timed(graph, function, held.oracle, seed, log) if timed else ()
+        references = held.references
         contents = project.project(emitted, model=origin or _origin(source), references=references, options=MATH_FLAGS[math])
         folder.mkdir()
         for key, data in contents.items():
@@ -205,8 +206,8 @@ def compile_model(
         name=name,
         compiler=compiler.version,
         flags=(*flags, *MATH_FLAGS[math], *(products.defines if products else ())),
-        oracle=compared.oracle.name if compared.oracle else "",
-        agreements=compared.agreements,
+        oracle=held.oracle.name if held.oracle else "",
+        agreements=held.agreements,
         inputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.inputs),
         outputs=tuple(f"{port.name}: {port.value.type}" for port in emitted.outputs),
         nodes_before=nodes_before,
@@ -220,7 +221,7 @@ def compile_model(
         folder=folder,
         archive=archive,
         files=tuple(folder / key for key in sorted(contents)),
-        notes=compared.notes,
+        notes=held.notes,
     )
 
 
@@ -237,51 +238,70 @@ def _model_with_data(source: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Compared:
+class Compared:
+    """How well code agrees with an oracle, what a self-test is given, and why something was not compared."""
+
     agreements: tuple[Agreement, ...] = ()
     references: project.References | None = None
     oracle: Oracle | None = None
     notes: tuple[str, ...] = ()
 
 
-def _compared(
+def compared(
     model: Any,
     graph: Graph,
-    function: IsolatedFunction,
-    samples: Mapping[str, Any] | None,
-    seed: int,
-    log: Callable[[str], None],
-) -> _Compared:
-    """Hold the compiled code against the oracle; and what the self-test gets."""
+    function: IsolatedFunction | Function,
+    samples: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    log: Callable[[str], None] = lambda text: None,
+) -> Compared:
+    """Hold the compiled code against the oracle; and what the self-test gets.
+
+    Raises
+    ------
+    InputError
+        The code refuses what the oracle takes, or the oracle the samples.
+    VerificationError
+        They disagree.
+    """
     emitted = function.emitted
     if not project.can_be_tested(emitted) and samples is None:
-        return _Compared(notes=("Not compared: texts and sequences need samples.",))
+        return Compared(notes=("Not compared: texts and sequences need samples.",))
     if any(node.operator.draws for node in graph.walk()):
         why = "Not compared: the network draws random numbers, which differ from implementation to implementation."
-        return _Compared(notes=(why,))
+        return Compared(notes=(why,))
     try:
         wanted = oracle(_model_with_data(model))
     except InputError as error:
-        return _Compared(notes=(f"Not compared: {error.message}",))
+        return Compared(notes=(f"Not compared: {error.message}",))
     names = [port.name for port in emitted.outputs]
     agreements: list[Agreement] = []
+    notes: list[str] = []
     references = None
-    rounds: list[tuple[dict[str, int], list[Any]]] = []
     if project.can_be_tested(emitted):
         for small in SIZES if emitted.sizes else SIZES[:1]:
-            sizes = chosen_sizes(graph, small)
-            rounds.append((sizes, list(random_inputs(graph, sizes, seed))))
+            tried, refused = [item.sizes for item in agreements], ""
+            for sizes in (sizes for sizes in size_choices(graph, small) if sizes not in tried):
+                inputs = random_inputs(graph, sizes, seed)
+                try:
+                    found, expected = _both(function, wanted, inputs)
+                except _RefusedError as error:
+                    refused = refused or str(error)
+                    continue
+                agreements += agree(names, found, expected, sizes, graph)
+                if references is None:
+                    outputs = tuple(np.asarray(item) for item in expected)
+                    tolerances = tuple(item.tolerance for item in agreements[: len(names)])
+                    references = project.References(tuple(inputs), outputs, sizes, tolerances, wanted.name)
+                break
+        if not agreements and samples is None:
+            notes.append(f"Not compared on random inputs, as {refused} Give samples.")
     if samples is not None:
-        rounds.append(({}, given(emitted, samples)))
-    for sizes, inputs in rounds:
-        feeds = dict(zip((port.name for port in emitted.inputs), inputs, strict=True))
-        expected = wanted.run(feeds)
-        found = function(inputs)
-        agreements += agree(names, found, expected, sizes, graph)
-        if references is None and project.can_be_tested(emitted):
-            outputs = tuple(np.asarray(item) for item in expected)
-            tolerances = tuple(item.tolerance for item in agreements[: len(names)])
-            references = project.References(tuple(inputs), outputs, sizes, tolerances, wanted.name)
+        inputs = given(emitted, samples)
+        try:
+            agreements += agree(names, *_both(function, wanted, inputs), {}, graph)
+        except _RefusedError as error:
+            raise InputError(f"the samples cannot be compared, as {error}", code="network.samples") from None
     for item in agreements:
         log(f"{item.output}: largest difference {item.max_difference:.3g} of {item.n_values} values")
         if not item.holds:
@@ -290,7 +310,27 @@ def _compared(
                 f"(allowed {item.tolerance * (1 + item.scale):.3g}), at {item.worst}",
                 hint="This is a defect of the conversion, not of the model; please report it with the model.",
             )
-    return _Compared(tuple(agreements), references, wanted)
+    return Compared(tuple(agreements), references, wanted if agreements else None, tuple(notes))
+
+
+class _RefusedError(Exception):
+    """Inputs that the oracle does not take; why, in words."""
+
+
+def _both(function: IsolatedFunction | Function, wanted: Oracle, inputs: list[Any]) -> tuple[list[Any], list[Any]]:
+    """What the code and the oracle compute.
+
+    Raises
+    ------
+    InputError
+        The code refuses what the oracle takes.
+    """
+    feeds = dict(zip((port.name for port in function.emitted.inputs), inputs, strict=True))
+    try:
+        expected = wanted.run(feeds)
+    except Exception as error:  # oracles raise whatever they like
+        raise _RefusedError(f"{wanted.name} refuses them: {' '.join(str(error).split())[:300]}") from None
+    return list(function(inputs)), expected
 
 
 def _timed(

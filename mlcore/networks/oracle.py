@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Any
@@ -21,6 +21,9 @@ EPSILON = {DType.FLOAT64: 2.2e-16, DType.FLOAT32: 1.2e-7, DType.FLOAT16: 9.8e-4,
 
 _NEWEST_IR = 11
 """Of the file format that ONNX Runtime reads; newer ones differ in nothing that a model of tensors uses."""
+
+EQUAL_SIZES = (4, 8, 12, 16, 64, 1)
+"""What all symbols are set to where a network does not take different numbers."""
 
 ROUNDINGS = 64
 """Roundings that may pile up at each node of the longest way through a network: sums are taken in another order."""
@@ -144,6 +147,15 @@ def chosen_sizes(graph: Graph, small: int) -> dict[str, int]:
         }
     )
     return {name: min(small + 2 * i, graph.bounds.get(name, small + 2 * i)) for i, name in enumerate(names)}
+
+
+def size_choices(graph: Graph, small: int) -> Iterator[dict[str, int]]:
+    """Numbers for the symbols to try in turn, where a network does not take all: different ones, then equal ones."""
+    first = chosen_sizes(graph, small)
+    yield first
+    if first:
+        for number in (small, *EQUAL_SIZES):
+            yield {name: min(number, graph.bounds.get(name, number)) for name in first}
 
 
 def tolerance(graph: Graph, dtype: DType) -> float:

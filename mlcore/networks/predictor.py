@@ -12,8 +12,8 @@ import numpy as np
 from mlcore.errors import DataError, InputError, ToolchainError
 from mlcore.networks.build import BuildOptions, build
 from mlcore.networks.calling import Function
-from mlcore.networks.compiler import translate
-from mlcore.networks.emit.cpp import Emitted, Port
+from mlcore.networks.compiler import optimised
+from mlcore.networks.emit.cpp import Emitted, Port, emit
 from mlcore.networks.frontends import Shapes, as_onnx
 from mlcore.networks.interpreted import Interpreted
 from mlcore.networks.ir import DType, TensorType
@@ -153,6 +153,7 @@ def load(
     options: BuildOptions | None = None,
     isolate: bool = False,
     limits: Limits = CALL_LIMITS,
+    verify: bool = False,
 ) -> Network:
     """Compile a network, or take it from the cache.
 
@@ -171,9 +172,13 @@ def load(
         tenth of a millisecond more.
     limits
         Of the child: its memory, and the seconds of each call.
+    verify
+        Whether the code is held against ONNX Runtime or ONNX's evaluator on random inputs, as `compile_model` always does.
 
     Raises
     ------
+    VerificationError
+        The code disagrees with what it was held against.
     InputError, UnsupportedOperatorError
         As `mlcore.networks.frontends.read`.
     ToolchainError
@@ -185,8 +190,19 @@ def load(
     """
     options = options or BuildOptions()
     model = as_onnx(source, shapes=shapes, example=example)
-    emitted = translate(model, "network", shapes=shapes, strict=options.math == "strict")
+    graph = optimised(model, shapes=shapes, strict=options.math == "strict")
+    emitted = emit(graph, "network")
     if options.compiler is None and not isolate and not _has_compiler():
         return Network(Interpreted(model, emitted), 0.0)
     library, seconds = build([emitted], options)
-    return Network(IsolatedFunction(library, emitted, limits) if isolate else Function(library, emitted), seconds)
+    function = IsolatedFunction(library, emitted, limits) if isolate else Function(library, emitted)
+    network = Network(function, seconds)
+    if verify:
+        from mlcore.networks.conversion import compared
+
+        try:
+            compared(model, graph, function)
+        except BaseException:
+            network.close()
+            raise
+    return network

@@ -18,7 +18,7 @@ from mlcore.networks.frontends import Shapes
 from mlcore.networks.ir import Graph, Node
 from mlcore.networks.ir.verify import verify
 from mlcore.networks.isolated import CALL_LIMITS, IsolatedFunction
-from mlcore.networks.oracle import chosen_sizes, random_inputs
+from mlcore.networks.oracle import chosen_sizes, random_inputs, size_choices
 from mlcore.networks.passes import optimise, pipeline
 from mlcore.networks.predictor import given
 from mlcore.toolchain.sandbox import Limits
@@ -123,15 +123,23 @@ def profile(
     optimise(graph, pipeline(strict=(options or BuildOptions()).math == "strict", timed=True))
     verify(graph)
     emitted = emit(graph, "network", profile=True)
-    numbers: dict[str, int] = {}
+    # Sizes that the network does not take are passed over, but for those that are given.
+    choices: list[dict[str, int]] = [{}]
     if inputs is None:
-        numbers = chosen(graph, sizes)
-        values: list[Any] = list(random_inputs(graph, numbers, seed))
-    else:
-        values = given(emitted, inputs)
+        fixed = {name: number for name, number in chosen(graph, sizes).items() if name in (sizes or {})}
+        choices = [choice | fixed for choice in size_choices(graph, SMALLEST)]
+        random_inputs(graph, dict.fromkeys(choices[0], 0), seed)  # refuses what has no random values before it is compiled
     library, _ = build([emitted], options)
     with closing(IsolatedFunction(library, emitted, limits)) as function:
-        rows = function.profile(values, seconds=seconds)
+        for last, numbers in enumerate(choices, 1 - len(choices)):
+            values: list[Any] = given(emitted, inputs) if inputs is not None else list(random_inputs(graph, numbers, seed))
+            try:
+                rows = function.profile(values, seconds=seconds)
+            except InputError:
+                if not last:
+                    raise
+                continue
+            break
     medians = np.median(rows, axis=0).tolist() if emitted.profiled else []
     nodes = tuple(
         NodeTime(node.kind, node.name, made_of(node), spent) for node, spent in zip(emitted.profiled, medians, strict=True)

@@ -14,7 +14,7 @@ from portal.accounts.models import User
 from portal.api.auth import person
 from portal.api.errors import ApiError, not_found, refusals
 from portal.api.turn_events import POLL_SECONDS, follow, passages
-from portal.chat import services
+from portal.chat import code, services
 from portal.chat.models import Conversation, Turn, TurnState
 from portal.downloads import stream
 
@@ -75,6 +75,16 @@ class PassageOut(Schema):
     text: str
 
 
+class CodeOut(Schema):
+    """A block of an answer's code that can be run, and what came of it."""
+
+    n: int = Field(description="Its number among the blocks of code, from 1")
+    language: str
+    state: Literal["none", "wait", "run", "ran", "ran_with_errors", "failed", "timed_out", "not_run", "refused", "cancelled"]
+    label: str = Field(description="The same in a sentence of Markdown")
+    mended: str = Field("", description="The model's mended version, where it ran; empty where there is none")
+
+
 class TurnOut(Schema):
     """A question and its answer, as far as it is there."""
 
@@ -86,6 +96,9 @@ class TurnOut(Schema):
     text: str = Field(description="Markdown; [n] cites passage n")
     answer: dict[str, Any] = Field(
         description="citations, abstained, extractive, provider, timings, tokens, versions, code (jobs of its blocks)"
+    )
+    code: list[CodeOut] = Field(
+        description="What came of its code, as far as it has been run: get the question again for the rest"
     )
     attached: list[dict[str, Any]] = Field(description="Files that the question is about: id, name, kind")
     steps: list[dict[str, Any]] = Field(
@@ -109,8 +122,21 @@ class Found(Schema):
 
 def show(turn: Turn) -> dict[str, Any]:
     """The fields of `TurnOut`."""
-    plain = {name: getattr(turn, name) for name in TurnOut.model_fields if name not in ("conversation", "passages")}
-    return plain | {"conversation": turn.conversation_id, "passages": passages(turn)}
+    plain = {name: getattr(turn, name) for name in TurnOut.model_fields if name not in ("conversation", "passages", "code")}
+    return plain | {"conversation": turn.conversation_id, "passages": passages(turn), "code": _code(turn)}
+
+
+def _code(turn: Turn) -> list[dict[str, Any]]:
+    """The fields of `CodeOut` for each block; none while the answer is being written."""
+    if turn.open:
+        return []
+    return [
+        {
+            "n": n, "language": block.language, "state": block.run.state, "label": code.label(block.run),
+            "mended": block.mended if block.mended_run.state == "ran" else "",
+        }
+        for n, block in code.shown(turn).items()
+    ]  # fmt: skip
 
 
 def find(request: HttpRequest, turn_id: uuid.UUID) -> Turn:

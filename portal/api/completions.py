@@ -22,7 +22,7 @@ from portal.accounts.models import User
 from portal.accounts.services import user_of_token
 from portal.api.errors import EXPECTED, ApiError, translate
 from portal.api.turn_events import COMMENT_SECONDS, LIMIT_SECONDS, POLL_SECONDS, passages
-from portal.chat import services
+from portal.chat import code, services
 from portal.chat.models import Conversation, Turn, TurnState
 from portal.downloads import stream
 
@@ -34,7 +34,9 @@ CREATED = 1767225600  # of the models: a date is asked for, and they have none
 MESSAGES_LIMIT = 400
 KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+CODE = "\n\n---\n\n**Code**\n\n"
 SOURCES = "\n\n---\n\n**Sources**\n\n"
+CODE_SECONDS = 45.0  # for which an answer waits for its code to be run, once its text is whole
 _MARKER = re.compile(r"\[(\d+)\]")
 
 
@@ -178,6 +180,7 @@ def completions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         return stream(request, chunks, pause=POLL_SECONDS, content_type="text/event-stream", headers=headers)
     turn = services.wait(turn, LIMIT_SECONDS)
     _check_answered(turn)
+    turn = code.settled(turn, CODE_SECONDS)
     text = _full(turn)
     choice = {
         "index": 0,
@@ -217,7 +220,7 @@ def _question(messages: Sequence[Message]) -> tuple[str, list[tuple[str, str]]]:
         if message.role == "user":
             asked = message.words()
         elif asked:
-            pairs.append((asked[: services.QUESTION_LIMIT], message.words().split(SOURCES)[0].strip()[: services.EARLIER_LIMIT]))
+            pairs.append((asked[: services.QUESTION_LIMIT], _written(message.words()).strip()[: services.EARLIER_LIMIT]))
             asked = ""
     return spoken[-1].words(), pairs
 
@@ -258,14 +261,27 @@ def _sources(turn: Turn) -> str:
     return SOURCES + "\n".join(lines) if lines else ""
 
 
+def _code(turn: Turn) -> str:
+    """What came of the answer's blocks of code, in their order."""
+    labels = code.labels(turn)
+    if len(labels) < 2:
+        return "".join(CODE + text for text in labels.values())
+    return CODE + "\n\n".join(f"Block {place}: {text}" for place, text in enumerate(labels.values(), 1)) if labels else ""
+
+
+def _written(text: str) -> str:
+    """An answer as the portal keeps it, without what was put under it here."""
+    return text.split(CODE)[0].split(SOURCES)[0]
+
+
 def _full(turn: Turn) -> str:
-    return turn.text + _sources(turn)
+    return turn.text + _code(turn) + _sources(turn)
 
 
 def citations(turn: Turn, text: str) -> list[dict[str, Any]]:
     """Each citation's place in the text, its title and its address, as OpenAI's ``url_citation``."""
     known = {passage["n"]: passage for passage in _cited(turn)}
-    body = text.split(SOURCES)[0]
+    body = _written(text)
     return [
         {
             "type": "url_citation",
@@ -326,6 +342,12 @@ def _chunks(turn: Turn, model: str, *, usage: bool) -> Iterator[bytes]:
                 yield b": still here\n\n"
             else:
                 yield b""
+        until = time.monotonic() + CODE_SECONDS
+        while not turn.open and code.is_run(turn) and time.monotonic() < until:
+            yield b": code is being run\n\n" if (late := time.monotonic() - last > COMMENT_SECONDS) else b""
+            last = time.monotonic() if late else last
+            turn = Turn.objects.filter(pk=turn.pk).first() or turn
+            close_old_connections()
         yield from _ending(turn, sent, piece)
         if usage:
             yield _data({**head, "choices": [], "usage": _usage(turn)})
@@ -345,7 +367,7 @@ def _ending(turn: Turn, sent: str, piece: Callable[..., bytes]) -> Iterator[byte
     else:
         frame = "\n\n---\n\n**The checked answer**\n\n"
         rest, before = frame + turn.text, len(sent) + len(frame)
-    rest += _sources(turn)
+    rest += _code(turn) + _sources(turn)
     if rest:
         yield piece({"content": rest})
     found = citations(turn, turn.text)

@@ -40,6 +40,7 @@ TYPE = "run-root-code"
 FAULTY = ("failed", "timed_out", "ran_with_errors")  # what there is to mend
 MOST_BLOCKS = 3  # of an answer that are run by themselves
 STEP_SECONDS = 1  # between two looks at the jobs of an answer
+LABEL_ERROR = 200  # characters of an error in a label
 LOST_SECONDS = 240.0  # a chain that has not gone on for this long is lost; the model may take two minutes for a repair
 HEALED_FOR = timedelta(hours=1)
 
@@ -476,6 +477,48 @@ def shown_run(job: Job, pictures: tuple[ShownPicture, ...] = ()) -> ShownRun:
         str(facts.get("status", "failed")), str(facts.get("error", "")), texts.get("Output", ""), texts.get("Messages", ""),
         pictures, float(facts.get("seconds", 0.0)), str(facts.get("root", "")), str(job.pk),
     )  # fmt: skip
+
+
+def is_run(turn: Turn) -> bool:
+    """Whether code of the answer is being run."""
+    return bool(turn.answer.get("code", {}).get("state") == "open")
+
+
+def settled(turn: Turn, seconds: float) -> Turn:
+    """The turn once its code has been run, or so many seconds later: for callers that give their answer in one piece."""
+    until = time.monotonic() + seconds
+    while is_run(turn) and time.monotonic() < until:
+        time.sleep(0.2)
+        turn.refresh_from_db()
+    return turn
+
+
+def label(run: ShownRun) -> str:
+    """What came of a run in one sentence of Markdown, for texts that have no badges."""
+    if run.busy:
+        return "This code was still running."
+    if run.state in ("none", "not_run", "refused", "cancelled"):
+        return "This code was not run."
+    where = f"in a sandbox with ROOT {run.root}" if run.root else "in a sandbox"
+    if run.state == "ran":
+        return f"This code ran {where}."
+    error = re.sub(r"[`\s]+", " ", run.error).strip()[:LABEL_ERROR]
+    said = f": `{error}`" if error else "."
+    if run.state == "ran_with_errors":
+        return f"This code ran {where} and reported an error{said}"
+    return f"This code {'did not end in time' if run.state == 'timed_out' else 'failed'} {where}{said}"
+
+
+def labels(turn: Turn) -> dict[int, str]:
+    """Of each block that can be run, what came of it, in Markdown; with the mended version where the model made one that ran."""
+    found = {}
+    for n, block in shown(turn).items():
+        found[n] = f"*{label(block.run)}*"
+        if block.mended and block.mended_run.state == "ran":
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", block.mended)), default=0))
+            mended = f"{fence}{block.language}\n{block.mended.rstrip()}\n{fence}"
+            found[n] += f"\n\nMended by the model:\n\n{mended}\n\n*{label(block.mended_run)}*"
+    return found
 
 
 def _pictures(found: Mapping[str, Job]) -> dict[str, tuple[ShownPicture, ...]]:

@@ -12,7 +12,9 @@ from urllib.parse import urljoin
 from django.conf import settings
 from django.utils.text import slugify
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
+from portal.chat import code
 from portal.chat.models import Conversation, Turn, TurnState
 
 Format = Literal["markdown", "notebook"]
@@ -52,7 +54,7 @@ def export(conversation: Conversation, turns: Iterable[Turn], kind: str) -> str:
 
 
 def markdown(conversation: Conversation, turns: Iterable[Turn]) -> str:
-    """Questions as headings, answers with their citations as links, and the sources under each."""
+    """Questions as headings, answers with their citations as links, what came of their code, and the sources under each."""
     parts = [f"# {_plain(conversation.title)}", f"*{_about(conversation)}*"]
     for turn in turns:
         parts += [_question(turn), *_answer(turn), *_closing(turn)]
@@ -75,7 +77,27 @@ def _question(turn: Turn) -> str:
 
 
 def _answer(turn: Turn) -> list[str]:
-    return [linked(turn.text, addresses(turn)).strip()] if turn.text.strip() else []
+    return [linked(_labelled(turn), addresses(turn)).strip()] if turn.text.strip() else []
+
+
+def _labelled(turn: Turn) -> str:
+    """The answer, with a line under each block of code that could be run."""
+    labels = code.labels(turn)
+    lines = turn.text.splitlines(keepends=True)
+    for number, token in reversed(list(_blocks(turn.text))):
+        start, end = token.map or (0, 0)
+        closed = end - start > 1 and lines[end - 1].strip().startswith(token.markup)
+        if number in labels and closed:
+            lines[start:end] = ["".join(lines[start:end]).rstrip("\n"), f"\n\n{labels[number]}\n\n"]
+    return "".join(lines)
+
+
+def _blocks(text: str) -> Iterator[tuple[int, Token]]:
+    """The fenced blocks outside of lists and quotations, with their numbers among all blocks of code, from 1."""
+    blocks = (token for token in _parser().parse(text) if token.type in ("fence", "code_block"))
+    for number, token in enumerate(blocks, 1):
+        if token.type == "fence" and not token.level and token.map is not None:
+            yield number, token
 
 
 def _closing(turn: Turn) -> list[str]:
@@ -152,19 +174,19 @@ class Piece:
 
     text: str
     language: str | None = None
+    number: int = 0
+    """Of a block: its place among the blocks, from 1."""
 
 
 def pieces(text: str) -> Iterator[Piece]:
     """An answer's prose and its code blocks, in order. A block within a list or quotation belongs to the prose."""
     lines = text.splitlines(keepends=True)
     done = 0
-    for token in _parser().parse(text):
-        if token.type != "fence" or token.level or token.map is None:
-            continue
-        start, end = token.map
+    for number, token in _blocks(text):
+        start, end = token.map or (0, 0)
         if before := "".join(lines[done:start]).strip():
             yield Piece(before)
-        yield Piece(token.content.rstrip("\n"), (token.info.split() or [""])[0].lower())
+        yield Piece(token.content.rstrip("\n"), (token.info.split() or [""])[0].lower(), number)
         done = end
     if rest := "".join(lines[done:]).strip():
         yield Piece(rest)
@@ -202,34 +224,36 @@ def _cell(kind: str, source: str, name: str) -> Any:
 
 def _cells(turn: Turn) -> Iterator[tuple[str, str]]:
     yield "markdown", _question(turn)
-    links = addresses(turn)
+    links, labels = addresses(turn), code.labels(turn)
     prose: list[str] = []
     for piece in pieces(turn.text):
-        code = None if piece.language is None else _runnable(piece.text, piece.language)
+        runnable = None if piece.language is None else _runnable(piece.text, piece.language)
         if piece.language is None:
             prose.append(linked(piece.text, links))
-        elif code is None:
+        elif runnable is None:
             prose.append(_fenced(piece))
         else:
             if prose:
                 yield "markdown", "\n\n".join(prose)
                 prose = []
-            yield "code", code
+            yield "code", runnable
+        if piece.number in labels:
+            prose.append(labels[piece.number])
     prose += _closing(turn)
     if prose:
         yield "markdown", "\n\n".join(prose)
 
 
-def _runnable(code: str, language: str) -> str | None:
+def _runnable(text: str, language: str) -> str | None:
     """A block as a cell's source; None where it is not code that a notebook runs."""
-    if not code.strip():
+    if not text.strip():
         return None
     if language in PYTHON:
-        return code
+        return text
     if language in CPP:
         # Definitions are declared to the interpreter; statements are run by it.
-        return f"%%cpp{' -d' if _FUNCTION.search(code) or _TYPE.search(code) else ''}\n{code}"
-    return f"%%bash\n{code}" if language in SHELL else None
+        return f"%%cpp{' -d' if _FUNCTION.search(text) or _TYPE.search(text) else ''}\n{text}"
+    return f"%%bash\n{text}" if language in SHELL else None
 
 
 def _fenced(piece: Piece) -> str:

@@ -146,6 +146,8 @@ class Turn:
         Markdown; ``[n]`` cites the passage with that number.
     answer
         ``citations``, ``abstained``, ``extractive``, ``provider``, ``timings``, ``tokens``.
+    code
+        What came of its blocks of code, as far as they have been run: ``n``, ``language``, ``state``, ``label``, ``mended``.
     """
 
     id: str
@@ -155,6 +157,7 @@ class Turn:
     conversation: str | None = None
     passages: tuple[Passage, ...] = ()
     answer: Mapping[str, Any] = field(default_factory=dict)
+    code: tuple[Mapping[str, Any], ...] = ()
     offer: Mapping[str, Any] | None = None
     error: str = ""
     hint: str = ""
@@ -165,7 +168,12 @@ class Turn:
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Turn:
         """From the API's JSON."""
-        return known(cls, data, passages=tuple(known(Passage, each) for each in data.get("passages") or ()))
+        return known(
+            cls,
+            data,
+            passages=tuple(known(Passage, each) for each in data.get("passages") or ()),
+            code=tuple(data.get("code") or ()),
+        )
 
 
 @dataclass(frozen=True)

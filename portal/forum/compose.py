@@ -21,6 +21,7 @@ QUESTION_LIMIT = 4000  # characters of a question handed to the assistant
 KEPT_LIMIT = 20_000  # characters of a first post that are stored
 TITLE_LIMIT = 300
 TEXT_LIMIT = 20_000  # characters of a draft
+POST_LIMIT = TEXT_LIMIT + 4000  # with what is said of its code
 _SCAN_LIMIT = 60_000  # of a first post, before quotations are cut out of it
 
 REVIEWED = "*Suggested by the ML4EP assistant and reviewed by a person.*"
@@ -65,8 +66,14 @@ def question(title: str, raw: str, remark: str = "") -> str:
 # --- the post -----------------------------------------------------------------------------------------------------------------
 
 
-def post(text: str, passages: Sequence[Mapping[str, Any]], *, automatic: bool) -> str:
-    """The Markdown that is posted: the text made harmless, its citations as links, the sources, and who stands behind it."""
+def post(text: str, passages: Sequence[Mapping[str, Any]], *, automatic: bool, pictures: Mapping[str, str] | None = None) -> str:
+    """The Markdown that is posted: the text made harmless, its citations as links, the sources, and who stands behind it.
+
+    Parameters
+    ----------
+    pictures
+        Markdown of pictures by the marks that stand for them in ``text``: words that nobody else knows.
+    """
     links = {int(each["n"]): each for each in passages}
     cited: dict[int, None] = {}
 
@@ -78,8 +85,10 @@ def post(text: str, passages: Sequence[Mapping[str, Any]], *, automatic: bool) -
         return "".join(_reference(number, links[number]) for number in numbers)
 
     body = "".join(
-        part if is_code else _CITATION.sub(cite, _harmless(part)) for part, is_code in _parts(text[:TEXT_LIMIT].strip())
+        part if is_code else _CITATION.sub(cite, _harmless(part)) for part, is_code in _parts(text[:POST_LIMIT].strip())
     )
+    for mark, picture in (pictures or {}).items():
+        body = body.replace(mark, picture)
     sources = [f"- \\[{number}\\] {_source(links[number])}" for number in sorted(cited)]
     listed = "\n\n**Sources**\n\n" + "\n".join(sources) if sources else ""
     return f"{body}{listed}\n\n{AUTOMATIC if automatic else REVIEWED}"

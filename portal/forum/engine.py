@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils import timezone
@@ -192,15 +192,13 @@ def _draft(topic: Topic, answerer: Answerer, run: verify.Runner) -> None:
     asked = compose.question(read.title, question.raw, remark)
     answer = answerer(asked, beat)
     text = compose.storable(answer.text)[: compose.TEXT_LIMIT]
-    runs: list[dict[str, Any]] = []
-    if not answer.cancelled:
-        text, runs = verify.check(text, answer, asked, beat, run)
+    checked = verify.Checked(text) if answer.cancelled else verify.check(text, answer, asked, beat, run)
     if answer.cancelled or beat.over:
         if beat.held:  # the worker stops: the next one goes on
             services.retry_topic(topic, "The worker was asked to stop.")
         return
     similar = _similar(read, topic)
-    services.store_draft(topic, _written(answer, text, runs, similar))
+    services.store_draft(topic, _written(answer, checked, similar))
 
 
 def _read(topic: Topic) -> tuple[Rules, ForumTopic]:
@@ -255,7 +253,7 @@ def _similar(read: ForumTopic, topic: Topic) -> list[dict[str, object]]:
     return [{"number": each.id, "title": each.title[: compose.TITLE_LIMIT]} for each in shown][:SIMILAR]
 
 
-def _written(answer: Answer, text: str, runs: list[dict[str, Any]], similar: list[dict[str, object]]) -> services.Written:
+def _written(answer: Answer, checked: verify.Checked, similar: list[dict[str, object]]) -> services.Written:
     from portal.chat import engine
 
     record = {
@@ -266,13 +264,14 @@ def _written(answer: Answer, text: str, runs: list[dict[str, Any]], similar: lis
         "unsupported": answer.unsupported,
         "unknown": list(answer.unknown),
         "query": answer.query[:1000],
-        "code": runs,
+        "code": checked.runs,
         "provider": answer.provider,
         "timings": {name: round(seconds, 4) for name, seconds in answer.timings.items()},
         "tokens": dict(answer.tokens),
         "versions": engine.versions() | ({"prompt": answer.prompt_version} if answer.prompt_version else {}),
     }
-    return services.Written(text[: compose.TEXT_LIMIT], engine.stored(answer.passages), similar, answer.confidence, record)
+    text, passages = checked.text[: compose.TEXT_LIMIT], engine.stored(answer.passages)
+    return services.Written(text, passages, similar, answer.confidence, record, checked.pictures)
 
 
 # --- post ---------------------------------------------------------------------------------------------------------------------
@@ -324,10 +323,29 @@ def _post(found: Draft) -> None:
         services.hold_post(found, "Posting without review was switched off.")
         return
     whisper = settings_of_forum.whisper or topic.category in settings_of_forum.whisper_categories
-    text = compose.post(verify.labelled(found.text, found.answer), found.passages, automatic=found.automatic)
+    if not _upload(found, forum):
+        return
+    labelled = verify.labelled(found.text, found.answer, found.pictures.all())
+    text = compose.post(labelled.text, found.passages, automatic=found.automatic, pictures=labelled.pictures)
     if services.beat_post(found):  # the last look before what cannot be taken back
         made = forum.reply(topic.number, text, whisper=whisper)
         services.posted(found, made.id, whisper=whisper)
+
+
+def _upload(found: Draft, forum: Discourse) -> bool:
+    """Bring the pictures of the draft's code to the forum; one that it takes not is left out. False where the claim is lost."""
+    from assistant.errors import BoardError
+
+    for picture in verify.wanted(found.text, found.pictures.filter(upload="")):
+        if not services.beat_post(found):
+            return False
+        try:
+            services.uploaded(picture, forum.upload(picture.name, bytes(picture.png)).short_url)
+        except BoardError as error:
+            if not error.permanent:
+                raise
+            log.warning("draft %s: a picture is left out: %s", found.pk, error)
+    return True
 
 
 # --- what changed on the forum ------------------------------------------------------------------------------------------------

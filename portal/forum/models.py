@@ -227,6 +227,24 @@ class Draft(models.Model):
         return self.text != self.made
 
 
+class DraftPicture(models.Model):
+    """A picture that a draft's code drew: PNG as `mlcore.running` wrote it anew."""
+
+    draft = models.ForeignKey(Draft, on_delete=models.CASCADE, related_name="pictures")
+    digest = models.CharField(max_length=64, help_text="sha256 of the code that drew it")
+    name = models.CharField(max_length=80)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    png = models.BinaryField()
+    upload = models.CharField(max_length=100, blank=True, help_text="What posts call it, once it is on the forum")
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AuditEntry(models.Model):
     """One thing that somebody, or the bot by itself, did. Rows are only ever added."""
 

@@ -28,6 +28,7 @@ from portal.forum.models import (
     AuditEntry,
     Delivery,
     Draft,
+    DraftPicture,
     DraftState,
     Forum,
     RejectReason,
@@ -230,6 +231,18 @@ class Written:
     similar: list[dict[str, Any]]
     confidence: float | None
     answer: dict[str, Any]
+    pictures: Sequence[Drawn] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture, and the sha256 of the code that drew it."""
+
+    digest: str
+    name: str
+    width: int
+    height: int
+    png: bytes
 
 
 def store_draft(topic: Topic, written: Written) -> Draft | None:
@@ -249,6 +262,10 @@ def store_draft(topic: Topic, written: Written) -> Draft | None:
         elif not Draft.objects.filter(pk=draft.pk, state=DraftState.REWRITING).update(revision=F("revision") + 1, **values):
             return None  # decided meanwhile: what was decided stays
         draft.refresh_from_db()
+        draft.pictures.all().delete()
+        DraftPicture.objects.bulk_create(
+            DraftPicture(draft=draft, **{name: getattr(drawn, name) for name in Drawn.__slots__}) for drawn in written.pictures
+        )
         record("drafted", topic, confidence=written.confidence, revision=draft.revision)
         note_draft(written.answer)
         _approve_by_rule(draft)
@@ -426,6 +443,11 @@ def beat_post(draft: Draft) -> bool:
 
 def _posting(draft: Draft) -> QuerySet[Draft]:
     return Draft.objects.filter(pk=draft.pk, state=DraftState.POSTING, claim=draft.claim)
+
+
+def uploaded(picture: DraftPicture, short_url: str) -> None:
+    """Note that a picture is on the forum: a post that is tried again does not bring it there again."""
+    DraftPicture.objects.filter(pk=picture.pk).update(upload=short_url)
 
 
 def posted(draft: Draft, post: int, *, whisper: bool, found: bool = False) -> bool:

@@ -13,5 +13,6 @@ urlpatterns = [
     path("evaluation.jsonl", views.evaluation, name="forum-evaluation"),
     path("topics/<int:pk>/retry", views.retry, name="forum-topic-retry"),
     path("drafts/<int:pk>", views.draft, name="forum-draft"),
+    path("drafts/<int:pk>/pictures/<int:number>", views.picture, name="forum-picture"),
     path("drafts/<int:pk>/preview", views.preview, name="forum-preview"),
 ]

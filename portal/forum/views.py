@@ -21,7 +21,7 @@ from portal.accounts.models import User
 from portal.chat.render import answer as answer_html
 from portal.chat.render import prose
 from portal.forum import compose, services, verify
-from portal.forum.models import OPEN, Draft, DraftState, RejectReason, Topic, TopicState
+from portal.forum.models import OPEN, Draft, DraftPicture, DraftState, RejectReason, Topic, TopicState
 
 PAGE = 50
 SHOWN = {
@@ -144,6 +144,14 @@ def preview(request: ReviewerRequest, pk: int) -> HttpResponse:
     return _page(request, found, text=text)
 
 
+@require_GET
+@for_reviewers
+def picture(_request: ReviewerRequest, pk: int, number: int) -> HttpResponse:
+    """A picture that a draft's code drew."""
+    found = get_object_or_404(DraftPicture, pk=number, draft=pk)
+    return HttpResponse(bytes(found.png), content_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+
+
 @require_POST
 @for_reviewers
 def retry(request: ReviewerRequest, pk: int) -> HttpResponse:
@@ -202,14 +210,14 @@ def _page(
         "after": after,
         "whisper": _whispers(found),
         "markdown": _post(found, shown) if found.state == DraftState.TAKEN else "",
-        "code_runs": verify.shown(shown, found.answer),
+        "code_runs": verify.shown(shown, found.answer, found.pictures.defer("png")),
         "limit": compose.TEXT_LIMIT,
     }
     return render(request, "forum/draft.html", context, status=status)
 
 
 def _post(found: Draft, text: str) -> str:
-    return compose.post(verify.labelled(text, found.answer), found.passages, automatic=found.automatic)
+    return compose.post(verify.labelled(text, found.answer).text, found.passages, automatic=found.automatic)
 
 
 def _post_html(found: Draft, text: str) -> str:

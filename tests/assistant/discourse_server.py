@@ -7,6 +7,8 @@ It keeps topics and posts in memory and answers `/latest.json`, `/c/<id>/l/lates
 
 from __future__ import annotations
 
+import email
+import email.message
 import hashlib
 import hmac
 import json
@@ -49,7 +51,8 @@ class FakeDiscourse:
             {"id": 9, "name": "Staff", "slug": "staff", "read_restricted": True, "parent_category_id": None},
         ]
         self.requests: list[tuple[str, str]] = []
-        self.uploads: list[int] = []
+        self.uploads: list[bytes] = []
+        self.largest_upload = 4 * 2**20
         self.faults: Callable[[str, str], Fault | None] = lambda _method, _path: None
         self.retry_after = "0"
         self.hang = 0.4  # seconds of a timeout
@@ -142,8 +145,6 @@ class FakeDiscourse:
         visible = [number for number, row in self.topics.items() if row["archetype"] == "regular" and not row["deleted_at"]]
         if method == "POST" and path == "/posts.json":
             return self._create(body)
-        if method == "POST" and path == "/uploads.json":
-            return 200, {"id": len(self.uploads), "url": "/uploads/x.png", "short_url": "upload://x.png"}
         if path == "/latest.json":
             return 200, self._list(visible, page, order)
         if found := re.fullmatch(r"/c/(\d+)/l/latest\.json", path):
@@ -174,6 +175,37 @@ class FakeDiscourse:
         rows = self.posts[number]
         stream = {"posts": rows[:STREAM], "stream": [row["id"] for row in rows]}
         return 200, self._listed(number) | {"post_stream": stream}
+
+    def upload(self, content_type: str, body: bytes) -> tuple[int, Any]:
+        """Take a picture as the composer sends it: a form with the fields ``type`` and ``synchronous`` and the file."""
+        form = email.message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+        if not form.is_multipart():
+            return 400, {"errors": ["param is missing or the value is empty: file"]}
+        parts: dict[Any, email.message.Message] = {}
+        for part in form.get_payload():
+            assert isinstance(part, email.message.Message)
+            parts[part.get_param("name", header="content-disposition")] = part
+        fields = {name: part.get_payload(decode=True) for name, part in parts.items()}
+        content = fields.get("file")
+        if fields.get("type") != b"composer" or fields.get("synchronous") != b"true" or not isinstance(content, bytes):
+            return 400, {"errors": ["param is missing or the value is empty: type"]}
+        name = parts["file"].get_filename() or ""
+        if not name.endswith(".png") or content[:8] != b"\x89PNG\r\n\x1a\n":
+            allowed = "Sorry, the file you are trying to upload is not authorized (authorized extensions: jpg, jpeg, png, gif)."
+            return 422, {"errors": [allowed], "error_type": "invalid_parameters"}
+        if len(content) > self.largest_upload:
+            most = f"(maximum size is {self.largest_upload // 1024}KB)"
+            return 422, {"errors": [f"Sorry, the image you are trying to upload is too big {most}, please resize it."]}
+        if content not in self.uploads:
+            self.uploads.append(content)
+        digest = hashlib.sha256(content).hexdigest()
+        width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
+        return 200, {
+            "id": self.uploads.index(content) + 1, "url": f"/uploads/default/original/1X/{digest}.png", "original_filename": name,
+            "filesize": len(content), "width": width, "height": height, "thumbnail_width": width, "thumbnail_height": height,
+            "extension": "png", "short_url": f"upload://{digest[:27]}.png", "short_path": f"/uploads/short-url/{digest[:27]}.png",
+            "retain_hours": None, "human_filesize": f"{len(content) / 1024:.1f} KB", "dominant_color": None,
+        }  # fmt: skip
 
     def _create(self, body: dict[str, Any]) -> tuple[int, Any]:
         topic, raw = int(body["topic_id"]), str(body["raw"])
@@ -214,8 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif fault in ("timeout", "drop", "html"):
                 status, answer = 200, {}
             elif method == "POST" and url.path == "/uploads.json":
-                forum.uploads.append(len(body))
-                status, answer = forum.answer(method, url.path, {}, {})
+                status, answer = forum.upload(self.headers.get("Content-Type", ""), body)
             else:
                 status, answer = forum.answer(method, url.path, parse_qs(url.query), json.loads(body or b"{}"))
             content = json.dumps(answer).encode()

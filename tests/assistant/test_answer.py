@@ -204,6 +204,25 @@ def test_a_model_that_says_nothing_falls_back_to_the_passages(reply: str | Provi
     assert "tree->Draw" in given.text
 
 
+@pytest.mark.parametrize("reply", ["[1] [2]", "[1]", " [1], [2].\n", "1. [1]\n2. [2]"])
+def test_numbers_of_passages_are_no_answer(reply: str) -> None:
+    _, given = ask(FakeProvider.saying(reply))
+    assert given.extractive
+    assert given.error_code == "provider.empty"
+    assert "[1][2]" not in given.text.replace(" ", "")
+    assert "gave no whole answer" in given.text
+
+
+def test_a_small_model_is_not_asked_for_citations_and_gets_them_all_the_same() -> None:
+    small, large = FakeProvider.saying("Use `TTree::Draw`."), FakeProvider.saying("Use `TTree::Draw` [1].")
+    large.prompt_tokens = 3000
+    for fake in (small, large):
+        _, given = ask(fake, options=Options(lead=False))
+        assert given.text == "Use `TTree::Draw` [1]."
+        (system, _question), *_ = fake.requests
+        assert ("like [1]" in system.content) is (fake is large)
+
+
 def test_a_model_that_goes_round_in_circles_is_stopped() -> None:
     fake = FakeProvider.saying("Use TTree::Draw for that.\n" * 200)
     _, given = ask(fake, options=Options(max_tokens=1000))

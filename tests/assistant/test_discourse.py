@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from assistant import discourse
 from assistant.discourse import WHISPER, Discourse, DiscourseError
@@ -189,6 +191,43 @@ def test_an_endless_answer_is_cut_off(forum: FakeDiscourse, client: Discourse, m
         client.topic(number)
     assert caught.value.code == "discourse.long"
     assert caught.value.permanent
+
+
+def png(width: int = 7, height: int = 5) -> bytes:
+    target = BytesIO()
+    Image.new("RGB", (width, height), "white").save(target, "PNG")
+    return target.getvalue()
+
+
+def test_a_picture_is_there_once(forum: FakeDiscourse, client: Discourse) -> None:
+    made = client.upload("c1.png", png())
+    assert (made.width, made.height) == (7, 5)
+    assert made.short_url.startswith("upload://")
+    assert client.upload("again.png", png()).short_url == made.short_url
+    assert client.upload("c2.png", png(9)).short_url != made.short_url
+    assert forum.uploads == [png(), png(9)]
+
+
+def test_a_picture_that_is_not_taken(forum: FakeDiscourse, client: Discourse) -> None:
+    with pytest.raises(DiscourseError, match=r"refuses the file: .*not authorized") as refused:
+        client.upload("c1.svg", b"<svg/>")
+    assert refused.value.permanent
+    forum.largest_upload = 10
+    with pytest.raises(DiscourseError, match="too big") as refused:
+        client.upload("c1.png", png())
+    assert refused.value.permanent
+    queue(forum, "429")
+    with pytest.raises(DiscourseError, match="too often") as busy:
+        client.upload("c1.png", png())
+    assert not busy.value.permanent
+    assert forum.uploads == []
+
+
+def test_an_upload_without_an_address_for_posts_is_an_error(client: Discourse, forum: FakeDiscourse) -> None:
+    for short in (None, "https://elsewhere/x.png", "upload://x.png) ![](https://elsewhere/x.png"):
+        forum.upload = lambda _kind, _body, short=short: (200, {"id": 1, "short_url": short})  # type: ignore[method-assign,misc]
+        with pytest.raises(DiscourseError, match="not Discourse's JSON"):
+            client.upload("c1.png", png())
 
 
 def test_texts_that_no_database_takes(forum: FakeDiscourse, client: Discourse) -> None:

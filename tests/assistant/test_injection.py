@@ -82,7 +82,7 @@ def test_a_quoted_passage_does_nothing_on_the_page() -> None:
 
 @pytest.fixture
 def real_model() -> Iterator[Provider]:
-    path = Path(os.environ.get("ML4EP_TEST_MODEL", ""))
+    path = Path(os.environ.get("TEST_MODEL", ""))
     if not path.is_file():
         pytest.skip("ML4EP_TEST_MODEL names no GGUF file")
     from assistant.providers.embedded.server import ServerOptions, serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ def passage(number: int, text: str = "word " * 200) -> Passage:
     return Passage(f"p{number}", f"Title {number}", f"s{number}", "page", "x:1", "", 1.0 / number, text)
 
 
+TEMPLATE = 16  # tokens of what stands around two messages
 PASSAGES = tuple(passage(number) for number in range(1, 9))
 
 
@@ -24,12 +26,43 @@ def test_the_prompt_stays_within_its_budget_and_uses_it(tokens: int) -> None:
     history = [Turn("Earlier? " * 50, "Answer. " * 200)]
     built = build("What is it? " * 100, PASSAGES, history, tokens=tokens)
     assert built.tokens <= tokens
-    assert built.tokens == sum(estimate_tokens(message.content) for message in built.messages)
+    assert built.tokens == TEMPLATE + sum(estimate_tokens(message.content) for message in built.messages)
     assert built.shown == tuple(range(1, len(built.shown) + 1))
     assert built.shown
     if tokens == 4000:
         assert len(built.shown) == len(PASSAGES)
         assert built.tokens > 2000
+
+
+DENSE = {
+    "numbers": "0.12345 67890 -1e-05, " * 400,
+    "signs": "{{[((<>))]}};;~!@#" * 400,
+    "capitals": "TSPHE TBRIK XMLHTTP ABCDEF " * 200,
+    "identifiers": "RooNonCPEigenDecay::getParametersAndObservables " * 200,
+    "japanese": "これは日本語の文章です。" * 400,
+    "pictures": "😀🎉 " * 800,
+    "short lines": "a\n\nb\n" * 800,
+    "nothing": " " * 100_000 + "\n" * 10_000,
+    "megabytes": "x" * 300_000,
+}
+
+
+@pytest.mark.parametrize("text", DENSE.values(), ids=DENSE)
+@pytest.mark.parametrize("name", ["answer", "answer-small"])
+def test_no_text_makes_a_prompt_longer_than_its_budget(name: str, text: str) -> None:
+    asked, history = f"What? {text}", [Turn(text, text)]
+    built = build(asked, tuple(passage(number, text) for number in range(1, 9)), history, tokens=600, name=name)
+    written = "".join(message.content for message in built.messages)
+    assert len(re.findall(r"[0-9]|[^\w\s]", written)) <= 600, "digits and signs are tokens of their own"
+    assert built.tokens <= 600
+
+
+def test_tokens_are_counted_by_what_is_written() -> None:
+    assert estimate_tokens("") == 0
+    assert estimate_tokens("1234567890") == 10
+    assert estimate_tokens("3, 14") == 5, "a blank before a digit is one too"
+    assert estimate_tokens("The histogram is filled.") == 7
+    assert estimate_tokens("日本") == 6
 
 
 def test_without_history_nothing_is_said_of_it() -> None:

@@ -18,7 +18,7 @@ The shape of the code::
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ import numpy as np
 from mlcore.networks.code import Storage, Writer, cpp_size, object_type, text_literal
 from mlcore.networks.emit import memory
 from mlcore.networks.ir import Array, DType, Graph, Names, Node, Size, Symbol, TensorType, Value, identifier
+from mlcore.networks.ir.graph import AROUND_PORTS
 from mlcore.networks.ir.sizes import symbols
 
 
@@ -100,13 +101,14 @@ def emit(graph: Graph, name: str, *, profile: bool = False) -> Emitted:
     profile
         Whether the code reads a clock behind each node of the graph itself, and adds up what each took in ``Workspace::spent``.
     """
-    code = Writer()
-    code.constraints = list(graph.constraints)
     sizes = sorted({item for value in graph.inputs for size in _shape(value) for item in symbols(size)})
-    code.known.update(sizes)
-    names = Names(item.name for item in sizes)
+    taken = {item.name for value in _values(graph) for size in _shape(value) for item in symbols(size)}
+    names = Names({*taken, *AROUND_PORTS})
     inputs = tuple(_port(value, f"input_{i}", names) for i, value in enumerate(graph.inputs))
     outputs = tuple(_port(value, f"output_{i}", names) for i, value in enumerate(graph.outputs))
+    code = Writer([*taken, *(port.variable for port in (*inputs, *outputs))])
+    code.constraints = list(graph.constraints)
+    code.known.update(sizes)
     produced = {value for node in graph.nodes for value in node.outputs}
     for port in inputs:
         code.bind(port.value, Storage(port.variable, "input", _cpp(port.value), 0, 0, 0, 0, port.value))
@@ -148,6 +150,15 @@ def _write_timed(graph: Graph, code: Writer) -> None:
             code.line(f"workspace.spent[{number}] += std::chrono::duration_cast<std::chrono::nanoseconds>(now - clock).count();")
             code.line("clock = now;")
     code.check_constraints()
+
+
+def _values(graph: Graph) -> Iterator[Value]:
+    """Every value that is given or computed, in subgraphs too."""
+    yield from graph.inputs
+    for node in graph.nodes:
+        yield from node.outputs
+        for inner in node.graphs:
+            yield from _values(inner)
 
 
 def _shape(value: Value) -> tuple[Size, ...]:
@@ -243,7 +254,7 @@ def _assemble(
         for weight, dtype in _pointers(code.constants)
     ]
     lines += [f"  const std::string* const {table} = workspace.{table}.data();" for table in text_tables]
-    lines += _arena(plan)
+    lines += _arena(plan, code)
     lines += [f"  auto& {storage.name} = workspace.{storage.name};" for storage in code.storages if storage.kind == "object"]
     lines += code.lines
     lines += ["}", "", f"}}  // namespace {name}", ""]
@@ -262,21 +273,20 @@ def _assemble(
     )
 
 
-def _arena(plan: memory.MemoryPlan) -> list[str]:
+def _arena(plan: memory.MemoryPlan, code: Writer) -> list[str]:
     if not plan.offsets and not plan.slots:
         return []
     lines = []
     end = str(plan.static_bytes)
-    for number, slot in enumerate(plan.slots):
-        lines.append(f"  const std::int64_t slot{number} = {end};")
-        end = f"slot{number} + nn::room({cpp_size(slot.bytes)})"
+    slots = [code.fresh("slot") for _ in plan.slots]
+    for name, slot in zip(slots, plan.slots, strict=True):
+        lines.append(f"  const std::int64_t {name} = {end};")
+        end = f"{name} + nn::room({cpp_size(slot.bytes)})"
     lines.append(f"  std::byte* const arena = workspace.arena.get<std::byte>({end});")
     for storage, offset in plan.offsets.items():
         lines.append(f"  {storage.cpp}* const {storage.name} = nn::at<{storage.cpp}>(arena, {offset});")
-    for number, slot in enumerate(plan.slots):
-        lines += [
-            f"  {storage.cpp}* const {storage.name} = nn::at<{storage.cpp}>(arena, slot{number});" for storage in slot.storages
-        ]
+    for name, slot in zip(slots, plan.slots, strict=True):
+        lines += [f"  {storage.cpp}* const {storage.name} = nn::at<{storage.cpp}>(arena, {name});" for storage in slot.storages]
     return lines
 
 

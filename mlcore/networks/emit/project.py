@@ -15,6 +15,7 @@ import numpy as np
 import kernels.sources
 from mlcore.errors import InputError
 from mlcore.networks.code import cpp_size, text_literal
+from mlcore.networks.emit import c_face
 from mlcore.networks.emit.cpp import Emitted, Port, is_text, parameter
 from mlcore.networks.ir import Array, TensorType, identifier
 from mlcore.networks.ir.sizes import Size, Symbol, substitute, symbol, symbols
@@ -78,7 +79,7 @@ def project(
     head = b"NNWEIGHT" + fingerprint + len(emitted.weights).to_bytes(8, "little")
     contents = {
         f"{name}.hpp": header(emitted, model, int.from_bytes(fingerprint, "little")),
-        f"{name}_c.cpp": _filled("c_api.cpp.in", name=name, entry=emitted.entry),
+        **_c_face(emitted),
         f"{name}_weights.cpp": _filled("embedded.cpp.in", name=name),
         "main.cpp": _filled("main.cpp.in", name=name, body=_example(emitted)),
         "CMakeLists.txt": _filled(
@@ -129,6 +130,18 @@ def header(emitted: Emitted, model: str, fingerprint: int) -> str:
         parameters_comment=f" {sizes}: sizes that differ from call to call." if sizes else "",
         functor=_functor(emitted),
     )
+
+
+def _c_face(emitted: Emitted) -> dict[str, str]:
+    """The C face; a header for C only where C has the types for it."""
+    name, parameters = emitted.name, ""
+    files, functions = {}, ""
+    if c_face.has_c_face(emitted):
+        parameters = "".join(f", {item}" for item in c_face.parameters(emitted))
+        functions = _filled("c_functions.cpp.in", name=name, parameters=parameters, body=c_face.body(emitted))
+        files[f"{name}.h"] = _filled("c_header.h.in", name=name, parameters=parameters, views=c_face.views(emitted))
+    said = f", as {name}.h declares it" if functions else ""
+    return files | {f"{name}_c.cpp": _filled("c_api.cpp.in", name=name, said=said, functions=functions, entry=emitted.entry)}
 
 
 def _filled(template: str, **values: str) -> str:
@@ -286,8 +299,16 @@ def _readme(emitted: Emitted, model: str, selftest: bool, options: Sequence[str]
         else "",
         ports="\n".join(rows),
         options=f" and `{' '.join(options)}`" if options else "",
+        c_row=_c_row(emitted),
         sizes=f"The sizes {names} are arguments of each call.\n" if names else "",
     )
+
+
+def _c_row(emitted: Emitted) -> str:
+    name = emitted.name
+    if c_face.has_c_face(emitted):
+        return f"`{name}.h`, `{name}_c.cpp` | the network for C and what calls C: `{name}_load`, `{name}_infer`, `{name}_free`"
+    return f"`{name}_c.cpp` | a C face: `{name}_open`, `{name}_call`, `{name}_close`"
 
 
 def can_be_tested(emitted: Emitted) -> bool:

@@ -1,4 +1,6 @@
-"""Operands that have one element or none along an axis, as ``x[:1]`` where the size is open: they broadcast as one element does.
+"""Operands that broadcasting needs under another shape: views of them.
+
+Operands that have one element or none along an axis, as ``x[:1]`` where the size is open: they broadcast as one element does.
 
 Their size ``min(n, 1)`` is neither 1 nor what it meets, so that broadcasting would ask for equal sizes. A view with the size 1
 stands for such an operand: where it is empty so is the result, which reads nothing; anything else is refused when the code runs.
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from mlcore.networks.ir import Expr, Node, Size, TensorType, Value
 from mlcore.networks.ir.sizes import Call, smaller
 from mlcore.networks.ops import Facts, Operator
-from mlcore.networks.ops._fused import view
+from mlcore.networks.ops._fused import padded, view
 from mlcore.networks.ops.elementwise import Elementwise
 
 
@@ -31,6 +33,8 @@ def single(operator: Operator, inputs: list[Value | None], facts: Facts) -> Iter
         shapes: list[tuple[Size, ...]] = [_shape(inputs[0]), tuple(wanted or ())]
         numbers = [0]
     elif isinstance(operator, Elementwise):
+        if operator.broadcasts:
+            yield from _with_axes(inputs)
         shapes = [_shape(value) for value in inputs]
         numbers = list(range(len(inputs)))
     else:
@@ -47,6 +51,16 @@ def single(operator: Operator, inputs: list[Value | None], facts: Facts) -> Iter
                 own[axis] = 1
         if own != list(shape):
             made = view(value, tuple(own))
+            inputs[number] = made.output
+            yield made
+
+
+def _with_axes(inputs: list[Value | None]) -> Iterator[Node]:
+    """Views of operands that may lack axes of size 1 in front, where another has as many: the result is the same with them."""
+    rank = max(map(len, map(_shape, inputs)), default=0)
+    for number, value in enumerate(inputs):
+        if value is not None and value.padded is not None and value.tensor.shape is None and len(value.padded) <= rank:
+            made = padded(value, value.padded)
             inputs[number] = made.output
             yield made
 

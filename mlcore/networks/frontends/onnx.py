@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from mlcore.errors import InputError, UnsupportedOperatorError
+from mlcore.networks.frontends import _gradient
 from mlcore.networks.frontends._broadcasting import single
 from mlcore.networks.frontends._legacy import legacy_function
 from mlcore.networks.ir import (
+    REQUIRED,
     VARIES,
     Array,
     Body,
@@ -143,6 +145,7 @@ class _Reader:
         self.shapes, bounds = without_bounds(shapes)
         self.symbols = Symbols()
         self.functions = {(item.domain, item.name): item for item in model.functions}
+        self.variables = _gradient.variables(model)
         self.root = Graph(_text(model.graph.name))
         self.bounds = bounds
         self.facts = Facts(self.root, self.symbols)
@@ -160,7 +163,7 @@ class _Reader:
                 code="network.opset",
             )
         scope = _Scope()
-        self._initializers(self.model.graph, scope)
+        self._initializers(self.model.graph, self.root, scope)
         for proto in self.model.graph.input:
             name = _text(proto.name)
             if name in scope.values:
@@ -246,13 +249,21 @@ class _Reader:
             return int(dim.dim_value)
         return self.symbols.of_input(_text(dim.dim_param) or fallback)
 
-    def _initializers(self, proto: Any, scope: _Scope) -> None:
+    def _initializers(self, proto: Any, graph: Graph, scope: _Scope) -> None:
         for tensor in proto.initializer:
             name = _text(tensor.name)
-            scope.values[name] = constant(name, self._array(tensor, name))
+            scope.values[name] = self._opened(name, constant(name, self._array(tensor, name)), graph)
         for sparse in proto.sparse_initializer:
             name = _text(sparse.values.name)
-            scope.values[name] = constant(name, self._dense(sparse, name))
+            scope.values[name] = self._opened(name, constant(name, self._dense(sparse, name)), graph)
+
+    def _opened(self, name: str, value: Value, graph: Graph) -> Value:
+        """A constant that gradients are taken by is the output of a node, so that what depends on it is not folded."""
+        if name not in self.variables or value.constant is None:
+            return value
+        node = _gradient.open_constant(value)
+        graph.nodes.append(node)
+        return node.output
 
     def _array(self, tensor: Any, name: str) -> Array:
         from onnx import numpy_helper
@@ -369,7 +380,10 @@ class _Reader:
         opset = context.opsets.get(domain, 0)
         attributes = {_text(item.name): item for item in self._attributes(proto, context)}
         if domain == "" and kind == "Constant":
-            self._constant(proto, attributes, scope, name)
+            self._constant(proto, attributes, graph, scope, name)
+            return
+        if (domain, kind) == (_gradient.DOMAIN, "Gradient"):
+            self._gradient(proto, attributes, inputs, graph, scope, Node(find(domain, kind), 1, [], [], {}, name))
             return
         if domain == "" and kind == "If" and inputs and inputs[0] is not None and inputs[0].constant is not None:
             self._taken(proto, attributes, inputs[0].constant, graph, scope, context)
@@ -417,7 +431,28 @@ class _Reader:
             graph.nodes.append(node)
         for value in node.outputs:
             if value.name:
-                scope.values[value.name] = value
+                scope.values[value.name] = self._opened(value.name, value, graph)
+
+    def _gradient(
+        self, proto: Any, attributes: Mapping[str, Any], inputs: list[Value | None], graph: Graph, scope: _Scope, node: Node
+    ) -> None:
+        """Put the nodes that compute gradients in the place of one that asks for them."""
+        node.attributes = {key: self._attribute(item, scope, _Context({}, {}), node.where) for key, item in attributes.items()}
+        wanted = [scope.find(name) for name in node.texts("xs", REQUIRED)]
+        named = [*wanted, *(scope.find(name) for name in node.texts("zs", []))]
+        given = [value for value in inputs if value is not None]
+        if not wanted or len(given) != len(named) or len(proto.output) > len(wanted):
+            raise InputError(
+                f"{node.where} has {len(inputs)} inputs and {len(proto.output)} outputs for {len(wanted)} variables of "
+                f"{len(named)}",
+                code="network.input",
+            )
+        if graph is not self.root:
+            raise UnsupportedOperatorError(node.kind, 1, node.name, "it stands in a subgraph", hint="Move it out of there.")
+        node.outputs = [Value(_text(item), TensorType(DType.FLOAT32)) for item in proto.output]
+        y = scope.find(node.text("y", REQUIRED))
+        graph.nodes += list(_gradient.gradients(node, graph.nodes, y, dict(zip(named, given, strict=True)), wanted, self.facts))
+        scope.values.update((value.name, value) for value in node.outputs if value.name)
 
     def _taken(
         self, proto: Any, attributes: Mapping[str, Any], condition: Array, graph: Graph, scope: _Scope, context: _Context
@@ -431,7 +466,7 @@ class _Reader:
                 f"the If node {name!r} needs one condition and two graphs with its outputs", code="network.attribute"
             )
         inner = _Scope(scope)
-        self._initializers(attribute.g, inner)
+        self._initializers(attribute.g, graph, inner)
         inner.declared = _declarations(attribute.g)
         self._nodes(attribute.g.node, graph, inner, context)
         for output, found in zip(proto.output, attribute.g.output, strict=False):
@@ -482,7 +517,7 @@ class _Reader:
         def read(types: Sequence[ValueType]) -> Graph:
             scope = _Scope(outer)
             graph = Graph(_text(proto.name), constraints=self.root.constraints)
-            self._initializers(proto, scope)
+            self._initializers(proto, graph, scope)
             scope.declared = _declarations(proto)
             free = [item for item in proto.input if _text(item.name) not in scope.values]
             for item, kind in zip(free, types, strict=False):
@@ -497,7 +532,7 @@ class _Reader:
         names = tuple(_text(item.name) for item in proto.input if item.name not in initial)
         return Body(read, len(names), names)
 
-    def _constant(self, proto: Any, attributes: Mapping[str, Any], scope: _Scope, where: str) -> None:
+    def _constant(self, proto: Any, attributes: Mapping[str, Any], graph: Graph, scope: _Scope, where: str) -> None:
         if len(attributes) != 1 or len(proto.output) != 1:
             raise InputError(f"the Constant node {where!r} needs one attribute and one output", code="network.attribute")
         ((key, attribute),) = attributes.items()
@@ -509,7 +544,7 @@ class _Reader:
             array[...] = value
         else:
             array = np.asarray(value, dtypes.get(key))
-        scope.values[name] = constant(name, array)
+        scope.values[name] = self._opened(name, constant(name, array), graph)
 
     # Functions.
 
@@ -539,7 +574,7 @@ class _Reader:
         inner = _Scope()
         for i, name in enumerate(function.input):
             value = inputs[i] if i < len(inputs) else None
-            inner.values[_text(name)] = value if value is not None else _ABSENT
+            inner.values[_text(name)] = self._opened(_text(name), value, graph) if value is not None else _ABSENT
         prefix = f"{context.prefix}{_text(proto.name) or _text(proto.op_type)}/"
         self._function_nodes(function.node, graph, inner, _Context(opsets, defaults | given, context.depth + 1, prefix))
         for name, output in zip(function.output, proto.output, strict=False):

@@ -8,6 +8,7 @@ the values around them directly.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,12 +37,31 @@ class Value:
     elements
         The numbers in a small tensor of whole numbers as expressions, where they are known: shapes that are computed by
         nodes. A constant has its own.
+    some_elements
+        The same where only some are known: None stands for the others.
+    padded
+        Of a tensor whose rank is not known: the shape it has with axes of size 1 in front, of which some may be missing.
     """
 
     name: str
     type: ValueType
     constant: Array | None = None
     elements: tuple[Size, ...] | None = None
+    some_elements: tuple[Size | None, ...] | None = None
+    padded: tuple[Size, ...] | None = None
+
+    @property
+    def parts(self) -> tuple[Size | None, ...] | None:
+        """The numbers of a small tensor one by one, None for each that is not known; None where not even their count is."""
+        if self.elements is not None:
+            return self.elements
+        if self.some_elements is not None:
+            return self.some_elements
+        kind = self.type
+        if not isinstance(kind, TensorType) or kind.shape is None or len(kind.shape) > 1:
+            return None
+        count = kind.count
+        return (None,) * count if isinstance(count, int) and count <= MOST_ELEMENTS else None
 
     @property
     def tensor(self) -> TensorType:
@@ -324,14 +344,15 @@ class Symbols:
     """Gives names to the sizes of a graph that are not known."""
 
     def __init__(self) -> None:
-        self._names = Names()
+        self._names = Names(AROUND_SIZES)
         self._counter = itertools.count()
         self.named: dict[str, Expr] = {}
 
     def of_input(self, name: str) -> Expr:
         """The size that a model calls by a name; equal names are equal sizes."""
         if name not in self.named:
-            self.named[name] = symbol(self._names.fresh(identifier(name) or "n"))
+            found = identifier(name) or "n"
+            self.named[name] = symbol(self._names.fresh(f"{found}_" if _NUMBERED.fullmatch(found) else found))
         return self.named[name]
 
     def late(self, hint: str = "u") -> Expr:
@@ -406,6 +427,7 @@ _KEYWORDS = frozenset(
         "public",
         "register",
         "reinterpret_cast",
+        "restrict",
         "return",
         "short",
         "signed",
@@ -446,6 +468,18 @@ _KEYWORDS = frozenset(
         "main",
     ]
 )
+
+
+AROUND_PORTS = frozenset(
+    [
+        *("after", "clock", "message", "message_size", "now", "run"),
+        *(f"{kind}{bits}_t" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    ]
+)
+"""Names that generated code has for things of its own, where inputs and outputs have names too."""
+AROUND_SIZES = AROUND_PORTS | {"compare", "file", "handle", "in", "opaque", "out", "read", "result", "slot", "wrong"}
+"""The same where sizes have names."""
+_NUMBERED = re.compile(r"(x|y|expected)[0-9]+")
 
 
 def constant(name: str, array: Array) -> Value:

@@ -136,8 +136,11 @@ class Operator(ABC):
             The node contradicts itself or its inputs.
         """
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        """The numbers in the first output as expressions, where it is a small tensor of whole numbers and they are known."""
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
+        """The numbers in the first output as expressions, where it is a small tensor of whole numbers and they are known.
+
+        None stands for a number that is not known, where others are.
+        """
         del node
         return None
 

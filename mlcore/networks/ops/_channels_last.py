@@ -89,7 +89,8 @@ class Convolution(Fused):
             operands = node.present()[2:]
             parts = [_operand(code, value, outputs, after, here) for value in operands]
             target = _sum(code.ref(node.output), f"{after} * {outputs}" if after else "", here)
-            finish = ", ".join([target, str(outputs), code.fixed(width), code.function(finish_function(node, operands)), *parts])
+            function = code.function(finish_function(node, operands))
+            finish = ", ".join([target, code.fixed(outputs), code.fixed(width), function, *parts])
             shape = windows.cpp(code)
             if node.attributes.get("filtered", False):
                 self._winograd(node, code, windows, number, source, f"nn::finish({finish})")
@@ -188,7 +189,7 @@ def _operand(code: Writer, value: Value, outputs: int, after: str, here: int) ->
     wide = value.rank > 0 and value.shape[-1] != 1
     row = 0 if _lead(value) is None else (outputs if wide else 1)
     offset = f"{after} * {row}" if after and row else ""
-    return f"nn::{'along' if wide else 'each'}({_sum(code.ref(value), offset, here if wide else 0)}, {row})"
+    return f"nn::{'along' if wide else 'each'}({_sum(code.ref(value), offset, here if wide else 0)}, {code.fixed(row)})"
 
 
 class Pooling(Fused):

@@ -80,3 +80,21 @@ VIEW = Reshaped()
 def view(value: Value, shape: Shape, name: str = "") -> Node:
     """A node that gives a value another shape."""
     return Node(VIEW, 1, [value], [Value(name or f"{value.name}, reshaped", TensorType(value.dtype, shape))])
+
+
+class Padded(Fused):
+    """The elements of a tensor whose rank is not known, under a shape that has all the axes it may have."""
+
+    name: ClassVar[str] = "Padded"
+
+    def write(self, node: Node, code: Writer) -> None:
+        code.allocate(node.output)
+        code.line(f"nn::copy({code.ref(node.input(0))}.data(), {code.size(node.output.count)}, {code.ref(node.output)});")
+
+
+PADDED = Padded()
+
+
+def padded(value: Value, shape: Shape) -> Node:
+    """A node that puts back axes of size 1 in front of a tensor that may lack them."""
+    return Node(PADDED, 1, [value], [Value(value.name, TensorType(value.dtype, shape))])

@@ -43,7 +43,12 @@ def infer_node(node: Node, facts: Facts) -> None:
     ):
         count = first.type.count
         if isinstance(count, int) and count <= MOST_ELEMENTS:
-            first.elements = node.operator.elements(node)
+            found = node.operator.elements(node)
+            known = None if found is None else tuple(item for item in found if item is not None)
+            if found is not None and known is not None and len(known) == len(found):
+                first.elements = known
+            elif known:
+                first.some_elements = found
 
 
 def check_size(value: Value, where: str) -> None:

@@ -90,7 +90,7 @@ class Linear(Fused):
             # Whole vectors: the 64 bytes behind a tensor in the arena, or behind a constant, are its own.
             lanes = 64 // output.dtype.bytes
             stored = -(-columns // lanes) * lanes
-        finish = f"nn::finish({', '.join([target, code.size(columns), code.fixed(stored), function, *parts])})"
+        finish = f"nn::finish({', '.join([target, code.fixed(columns), code.fixed(stored), function, *parts])})"
         rows = loops[-1]
         kernel, packing = (
             ("linear<true>", packed_narrow(weights.constant, rows))
@@ -127,7 +127,7 @@ def _last(value: Value) -> Size:
 def _operand(code: Writer, value: Value, steps: Sequence[Size], last: Size, indices: Sequence[str]) -> str:
     start = _at(code.ref(value), [step * last for step in steps[:-1]], indices)
     kind = "along" if last != 1 else "each"
-    return f"nn::{kind}({start}, {cpp_size(steps[-1] * last)})"
+    return f"nn::{kind}({start}, {code.fixed(steps[-1] * last)})"
 
 
 def _at(name: str, steps: Sequence[Size], indices: Sequence[str]) -> str:

@@ -21,9 +21,9 @@ def write_cast(node: Node, code: Writer, saturate: bool, rounding: str) -> None:
     )
 
 
-def _known(node: Node, source: Value, target: DType) -> tuple[Size, ...] | None:
+def _known(node: Node, source: Value, target: DType) -> tuple[Size | None, ...] | None:
     """Whole numbers stay as they are; what a narrower type would change is not told."""
-    known = source.elements
+    known = source.parts
     if known is None or not target.is_integer or target.bytes < 4 or not target.is_signed:
         return None
     limit = 2 ** (8 * target.bytes - 1)
@@ -39,7 +39,7 @@ class _Cast(Operator):
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         return [TensorType(self.target(node), node.input(0).shape)]
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
         return _known(node, node.input(0), self.target(node))
 
     def write(self, node: Node, code: Writer) -> None:

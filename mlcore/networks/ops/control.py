@@ -74,6 +74,18 @@ def _merged(left: ValueType, right: ValueType, facts: Facts, keep: set[Symbol]) 
     return TensorType(left.dtype, tuple(sizes))
 
 
+def _padded(left: Value, right: Value) -> Shape | None:
+    """The shape of both with axes of size 1 in front, where they differ in nothing else."""
+    shapes: list[Shape] = []
+    for value in (left, right):
+        shape = value.padded or (value.type.shape if isinstance(value.type, TensorType) else None)
+        if shape is None:
+            return None
+        shapes.append(shape)
+    short, long = sorted(shapes, key=len)
+    return long if long == (1,) * (len(long) - len(short)) + short else None
+
+
 def _symbol(size: Size) -> Symbol | None:
     """The symbol that a size is, if it is nothing else."""
     if isinstance(size, Expr) and len(size.terms) == 1:
@@ -154,7 +166,9 @@ class If(Operator):
         counts = {len(branch.outputs) for branch in branches} | {len(node.outputs)}
         if len(counts) != 1:
             raise InputError(f"{node.where} and its branches have different numbers of outputs", code="network.body")
-        pairs = zip(branches[0].outputs, branches[1].outputs, strict=True)
+        pairs = list(zip(branches[0].outputs, branches[1].outputs, strict=True))
+        for output, (one, other) in zip(node.outputs, pairs, strict=True):
+            output.padded = _padded(one, other)
         return [_merged(one.type, other.type, facts, set()) for one, other in pairs]
 
     def write(self, node: Node, code: Writer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator as python
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from mlcore.errors import InputError
 from mlcore.networks.code import Writer, literal
@@ -17,7 +18,15 @@ _NAMES = ("a", "b", "c")
 
 
 class Elementwise(Operator):
-    """One number from one number of each input, which broadcast against each other."""
+    """One number from one number of each input.
+
+    Attributes
+    ----------
+    broadcasts
+        Whether the inputs broadcast against each other.
+    """
+
+    broadcasts: ClassVar[bool] = True
 
     def operands(self, node: Node) -> list[Value]:
         """The inputs that take part in the loop."""
@@ -150,6 +159,8 @@ class Gelu(Elementwise):
 @operator("Clip", since=(1, 6, 11, 12, 13))
 class Clip(Elementwise):
     """Into bounds, each of which may be left out."""
+
+    broadcasts = False
 
     def infer(self, node: Node, facts: Facts) -> Sequence[TensorType]:
         for index in (1, 2):

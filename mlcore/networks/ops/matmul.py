@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from mlcore.errors import InputError
 from mlcore.networks.code import Writer, literal
 from mlcore.networks.ir import DType, Node, Shape, Size, TensorType, Value, ValueType, product
+from mlcore.networks.ir.sizes import floordiv
 from mlcore.networks.ops import Facts, Operator, operator
 from mlcore.networks.ops._map import broadcast_loops
+from mlcore.networks.ops._products import BLOCK
+
+_SOME_ROWS = 4
 
 
 def computed(dtype: DType) -> DType:
@@ -78,6 +82,10 @@ def matmul_shape(node: Node, left: Shape, right: Shape, facts: Facts) -> Shape:
 
 def write_matmul(code: Writer, left: Value, right: Value, output: Value) -> None:
     """Write ``output = left @ right``."""
+    few = left.rank > 1 and isinstance(left.shape[-2], int) and left.shape[-2] < _SOME_ROWS
+    if left.rank > 1 and right.rank > 1 and output.dtype in (DType.FLOAT32, DType.FLOAT64) and not few:
+        _write_packed(code, left, right, output)
+        return
     code.include("kernels/nn/matmul.hpp")
     m: Size = left.shape[-2] if left.rank > 1 else 1
     k = left.shape[-1]
@@ -91,10 +99,23 @@ def write_matmul(code: Writer, left: Value, right: Value, output: Value) -> None
     heads, (a, b, c) = write_batches(
         code, batch, [(left, left.shape[:-2], m * k), (right, right.shape[:-2], k * n)], (output, m * n)
     )
-    text = (
-        f"nn::matmul({code.size(m)}, {code.size(k)}, {code.size(n)}, {a}, {code.size(k)}, 1, {b}, {code.size(n)}, 1, {c}, {row});"
+    sizes = ", ".join(map(code.size, (m, k, n)))
+    code.line(" ".join([*heads, f"nn::matmul({sizes}, {a}, {code.size(k)}, 1, {b}, {code.size(n)}, 1, {c}, {row});"]))
+
+
+def _write_packed(code: Writer, left: Value, right: Value, output: Value) -> None:
+    """Write a product of matrices by packing the right one first, which some rows of the left one make up for."""
+    code.include("kernels/nn/gemm.hpp")
+    (m, k), n = left.shape[-2:], right.shape[-1]
+    heads, (a, b, c) = write_batches(
+        code, output.shape[:-2], [(left, left.shape[:-2], m * k), (right, right.shape[:-2], k * n)], (output, m * n)
     )
-    code.line(" ".join([*heads, text]))
+    name = code.scratch(output.dtype.cpp, floordiv(n + BLOCK - 1, BLOCK) * BLOCK * k, output.dtype.bytes)
+    finish = f"nn::finish({c}, {code.fixed(n)}, {code.fixed(n)}, {code.function('[](auto sum) { return sum; }')})"
+    sizes = ", ".join(map(code.fixed, (m, n, k)))
+    pack = f"nn::pack({b}, {code.size(k)}, {code.size(n)}, {code.size(n)}, 1, {name});"
+    multiply = f"nn::linear<false>({sizes}, {a}, {code.size(k)}, static_cast<const {output.dtype.cpp}*>({name}), {finish});"
+    code.line(" ".join([*heads, f"{{ {pack} {multiply} }}"]))
 
 
 @operator("Gemm", since=(7, 9, 11, 13))

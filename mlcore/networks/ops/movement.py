@@ -58,8 +58,8 @@ class Transpose(Operator):
         moved = [axis for axis in self._order(node) if shape[axis] != 1]
         return 0 if moved == sorted(moved) else None
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        return node.input(0).elements
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
+        return node.input(0).parts
 
     def write(self, node: Node, code: Writer) -> None:
         view = dense(node.input(0))
@@ -73,12 +73,21 @@ class Expand(Operator):
 
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         data, wanted = node.input(0), node.input(1).elements
+        for size in node.input(1).parts or ():
+            if size is not None:
+                facts.nonnegative(size, f"{node.where} broadcasts to sizes of 0 or more")
         if wanted is None:
-            rank = node.rank_told_by(1)
-            return [TensorType(data.dtype, tuple(facts.late() for _ in range(max(rank, data.rank))))]
-        for size in wanted:
-            facts.nonnegative(size, f"{node.where} broadcasts to sizes of 0 or more")
+            told = self._told(node)
+            return [TensorType(data.dtype, tuple(facts.late() if size is None else size for size in told))]
         return [TensorType(data.dtype, facts.broadcast(data.shape, wanted, why=f"{node.where} broadcasts"))]
+
+    @staticmethod
+    def _told(node: Node) -> list[Size | None]:
+        """Of sizes that only running tells, those that are known all the same; it checks them."""
+        own, parts = node.input(0).shape, node.input(1).parts or (None,) * node.rank_told_by(1)
+        rank = max(len(own), len(parts))
+        pairs = zip((1,) * (rank - len(own)) + own, (1,) * (rank - len(parts)) + parts, strict=True)
+        return [_broadcast_size(mine, wanted) for mine, wanted in pairs]
 
     def elements(self, node: Node) -> tuple[Size, ...] | None:
         known, count = node.input(0).elements, node.output.count
@@ -95,16 +104,30 @@ class Expand(Operator):
             strides = [0 if size == 1 else step for size, step in zip(shape, own, strict=True)]
             write_strided(code, code.ref(data), output.shape, strides, code.ref(output))
             return
-        (rank,) = node.input(1).shape
-        given = code.ref(node.input(1))
-        for axis, size in enumerate(output.shape):
-            position = axis - output.rank + cast("int", rank)
+        rank, given = node.rank_told_by(1), code.ref(node.input(1))
+        for axis, (size, known) in enumerate(zip(output.shape, self._told(node), strict=True)):
+            position = axis - output.rank + rank
             wanted = f"{given}[{position}]" if position >= 0 else "1"
-            code.assign(size, f"nn::broadcast_size({cpp_size(shape[axis])}, {wanted})")
+            text = f"nn::broadcast_size({cpp_size(shape[axis])}, {wanted})"
+            if known is None:
+                code.assign(size, text)
+            else:
+                code.line(f'nn::require({text} == {cpp_size(size)}, "Expand broadcasts sizes that differ");')
         code.allocate(output)
         code.include(_HEADER)
         steps = ", ".join(f"{cpp_size(size)} == 1 ? 0 : {cpp_size(step)}" for size, step in zip(shape, own, strict=True))
         code.line(f"nn::strided_copy({code.ref(data)}, {code.sizes(output.shape)}, nn::sizes({steps}), {code.ref(output)});")
+
+
+def _broadcast_size(*sizes: Size | None) -> Size | None:
+    """What two sizes broadcast to, one of which may not be known; None where that may be told in more than one way."""
+    for size in sizes:
+        if isinstance(size, int) and size != 1:
+            return size
+    left, right = sizes
+    if left == 1 or left == right:
+        return right
+    return left if right == 1 else None
 
 
 @operator("Tile", since=(1, 6, 13))
@@ -182,8 +205,8 @@ class Concat(Operator):
                     shape[i] = facts.same(shape[i], size, f"{node.where} joins tensors, axis {i}")
         return [TensorType(values[0].dtype, tuple(shape))]
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        parts = [value.elements for value in node.present()]
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
+        parts = [value.parts for value in node.present()]
         if any(part is None for part in parts):
             return None
         return tuple(item for part in parts if part is not None for item in part)
@@ -344,8 +367,8 @@ class Slice(Operator):
                 touched = {node.axis(axis, data.rank) for axis in axes}
         return [TensorType(data.dtype, tuple(facts.late() if axis in touched else size for axis, size in enumerate(data.shape)))]
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        known, ranges = node.input(0).elements, self._ranges(node)
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
+        known, ranges = node.input(0).parts, self._ranges(node)
         if known is None or ranges is None or len(ranges) != 1:
             return None
         ((first, count, step),) = ranges
@@ -417,8 +440,8 @@ class Gather(Operator):
         axis = node.axis(node.integer("axis", 0), data.rank)
         return [TensorType(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))]
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        known, indices = node.input(0).elements, node.input(1).elements
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
+        known, indices = node.input(0).parts, node.input(1).elements
         if known is None or indices is None or node.input(0).rank != 1:
             return None
         if not all(isinstance(i, int) and -len(known) <= i < len(known) for i in indices):

@@ -35,11 +35,8 @@ class ConstantOfShape(Operator):
 
     def infer(self, node: Node, facts: Facts) -> Sequence[ValueType]:
         dtype, _, _ = self._value(node)
-        wanted = node.input(0).elements
-        if wanted is None:
-            rank = node.rank_told_by(0)
-            return [TensorType(dtype, tuple(facts.late() for _ in range(rank)))]
-        return [TensorType(dtype, tuple(facts.nonnegative(size, f"{node.where} needs sizes of 0 or more") for size in wanted))]
+        wanted, why = node.input(0).parts or (None,) * node.rank_told_by(0), f"{node.where} needs sizes of 0 or more"
+        return [TensorType(dtype, tuple(facts.late() if size is None else facts.nonnegative(size, why) for size in wanted))]
 
     def elements(self, node: Node) -> tuple[Size, ...] | None:
         _, _, known = self._value(node)
@@ -49,8 +46,10 @@ class ConstantOfShape(Operator):
     def write(self, node: Node, code: Writer) -> None:
         _, text, _ = self._value(node)
         if node.input(0).elements is None:
+            known = node.input(0).parts
             for axis, size in enumerate(node.output.shape):
-                code.assign(size, f"{code.ref(node.input(0))}[{axis}]")
+                if known is None or known[axis] is None:
+                    code.assign(size, f"{code.ref(node.input(0))}[{axis}]")
             code.allocate(node.output)
         code.line(f"nn::fill({code.ref(node.output)}, {code.size(node.output.count)}, {text});")
 

@@ -21,6 +21,9 @@ from mlcore.networks.ops.matmul import computed
 from mlcore.networks.ops.normalization import maybe, named
 
 # C++ of the activations in x, and the defaults of the parameters that they take.
+_SEVERAL = 8
+"""Sequences from which on a product for each step is as fast as one for all."""
+
 _ACTIVATIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     "relu": ("nn::fn::relu(x)", ()),
     "tanh": ("nn::fn::tanh(x)", ()),
@@ -175,12 +178,16 @@ class Recurrent(Operator):
         code.line(
             f"nn::join_bias({self.at(node, 3, code, columns * 2 * direction)}, {code.size(columns)}, {code.size(both)}, {bias});"
         )
-        inputs = code.scratch(cpp, s.steps * s.batch * columns, n_bytes)
         weights = self.weights(node, 1, direction, 0, columns, s.inputs, code)
-        code.line(
-            f"nn::gate_inputs({code.fixed(s.steps * s.batch)}, {code.fixed(columns)}, {code.fixed(s.inputs)}, {x}, {weights}, "
-            f"{bias}, {inputs});"
-        )
+        if self.parts_at_each_step(node, s):
+            inputs = f"nn::parts_at_each_step({code.fixed(s.inputs)}, {x}, {weights}, static_cast<const {cpp}*>({bias}))"
+        else:
+            rows = code.scratch(cpp, s.steps * s.batch * columns, n_bytes)
+            code.line(
+                f"nn::gate_inputs({code.fixed(s.steps * s.batch)}, {code.fixed(columns)}, {code.fixed(s.inputs)}, "
+                f"{x}, {weights}, {bias}, {rows});"
+            )
+            inputs = self.known_parts(rows, cpp)
         states = []
         for i in range(self.n_states):
             name = code.scratch(cpp, s.batch * s.hidden, n_bytes)
@@ -212,6 +219,17 @@ class Recurrent(Operator):
         tail: str,
     ) -> None:
         """Write the call of the kernel that goes through the steps."""
+
+    def parts_at_each_step(self, node: Node, s: _Sizes) -> bool:
+        """Whether the inputs' part of the gates is computed with each step instead of for all of them before the first."""
+        del node, s
+        return False
+
+    @staticmethod
+    def known_parts(rows: str, cpp: str) -> str:
+        """What the kernel is given of the inputs' part, where all of its rows are known."""
+        del cpp
+        return rows
 
     def bias_of_both(self, node: Node, s: _Sizes) -> Size:
         """How many of the gates' numbers have the bias of the state added to that of the inputs."""
@@ -332,6 +350,16 @@ class LSTM(Recurrent):
     n_gates = 4
     defaults = ("Sigmoid", "Tanh", "Tanh")
     n_states = 2
+
+    def parts_at_each_step(self, node: Node, s: _Sizes) -> bool:
+        """Of several sequences of one length, whose inputs are few beside the states."""
+        if not (isinstance(s.batch, int) and isinstance(s.inputs, int) and isinstance(s.hidden, int)):
+            return False
+        return not node.has(4) and s.batch >= _SEVERAL and s.inputs * 4 <= s.hidden
+
+    @staticmethod
+    def known_parts(rows: str, cpp: str) -> str:
+        return f"nn::KnownParts<{cpp}>{{{rows}}}"
 
     def more_inputs(self, s: _Sizes) -> list[tuple[int, tuple[Size, ...], str]]:
         return [(7, (s.directions, s.hidden * 3), "P")]

@@ -1,11 +1,11 @@
-"""The domain ai.onnx.preview.training: steps of optimisers. Gradients themselves are not computed."""
+"""The domain ai.onnx.preview.training: steps of optimisers. Gradients are made of nodes when a model is read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn
 
-from mlcore.errors import InputError, UnsupportedOperatorError
+from mlcore.errors import InputError
 from mlcore.networks.code import Writer, literal
 from mlcore.networks.ir import REQUIRED, DType, Node, TensorType, Value, ValueType
 from mlcore.networks.ops import Facts, Operator, operator
@@ -99,13 +99,10 @@ class Momentum(_Optimiser):
 
 @operator("Gradient", since=(1,), domain=_DOMAIN)
 class Gradient(Operator):
-    """Derivatives of one value by others."""
-
-    refusal = "gradients are not computed"
-    hint = "Export the graph of the backward pass itself, as torch.export does of a training step."
+    """Derivatives of one value by others: `mlcore.networks.frontends._gradient` has nodes of a backward pass instead."""
 
     def infer(self, node: Node, facts: Facts) -> NoReturn:
-        raise UnsupportedOperatorError(f"{_DOMAIN}::Gradient", node.version, node.name, self.refusal, hint=self.hint)
+        raise TypeError("a Gradient node is replaced when a model is read")
 
     def write(self, node: Node, code: Writer) -> NoReturn:
-        raise TypeError("gradients are refused before code is written")
+        raise TypeError("a Gradient node is replaced when a model is read")

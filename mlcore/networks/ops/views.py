@@ -16,8 +16,8 @@ class View(Operator):
     def view_of(self, node: Node) -> int | None:
         return 0
 
-    def elements(self, node: Node) -> tuple[Size, ...] | None:
-        return node.input(0).elements
+    def elements(self, node: Node) -> tuple[Size | None, ...] | None:
+        return node.input(0).parts
 
     def write(self, node: Node, code: Writer) -> None:
         # Texts only come here; all else is the input's memory.
@@ -46,8 +46,8 @@ class Reshape(View):
         data = node.input(0)
         wanted = node.input(1).elements
         if wanted is None:
-            rank = node.rank_told_by(1)
-            return [TensorType(data.dtype, tuple(facts.late() for _ in range(rank)))]
+            told = self._told(node)
+            return [TensorType(data.dtype, tuple(facts.late() if size is None else size for size in told))]
         keep_zero = bool(node.integer("allowzero", 0))
         sizes: list[Size] = []
         for axis, size in enumerate(wanted):
@@ -68,6 +68,18 @@ class Reshape(View):
         facts.same(data.count, product(sizes), f"{node.where} keeps the number of elements")
         return [TensorType(data.dtype, tuple(sizes))]
 
+    @staticmethod
+    def _told(node: Node) -> list[Size | None]:
+        """Of sizes that only running tells, those that are known all the same; it checks them."""
+        shape, rank = node.input(0).shape, node.rank_told_by(1)
+        told: list[Size | None] = [None] * rank
+        for axis, size in enumerate(node.input(1).parts or ()):
+            if isinstance(size, int) and size > 0:
+                told[axis] = size
+            elif size == 0 and (node.integer("allowzero", 0) or axis < len(shape)):
+                told[axis] = 0 if node.integer("allowzero", 0) else shape[axis]
+        return told
+
     def write_sizes(self, node: Node, code: Writer) -> None:
         if node.input(1).elements is not None:
             return
@@ -77,8 +89,9 @@ class Reshape(View):
         code.line(f"std::int64_t {name}[{rank}];")
         given = code.sizes(data.shape)
         code.line(f"nn::reshape({given}, {code.ref(node.input(1))}, {rank}, {keep_zero}, {name});")
-        for axis, size in enumerate(node.output.shape):
-            code.assign(size, f"{name}[{axis}]")
+        for axis, (size, known) in enumerate(zip(node.output.shape, self._told(node), strict=True)):
+            if known is None:
+                code.assign(size, f"{name}[{axis}]")
 
 
 @operator("Flatten", since=(1, 9, 11, 13, 21, 23, 24, 25))

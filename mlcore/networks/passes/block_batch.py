@@ -1,12 +1,14 @@
 """A batch goes through several layers a few events at a time, so that what lies between the layers stays near the processor.
 
 Nodes in a row whose results for an event need that event alone become the body of a loop over the batch (`Blocks`). It is done
-where what they hand on would not fit into a cache otherwise. What is left is looked at again row by row: edges of a graph network
-are rows of one batch.
+where what they hand on would not fit into a cache otherwise. What is left is looked at again row by row, and so is a loop that
+takes one event at a time: nodes and edges of a graph network are rows of their own. Rows go along the first axis that is longer
+than one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
@@ -28,6 +30,9 @@ LARGE = 2**18
 NEAR = 2**17
 """Bytes handed on in one round of the loop, at most where more than one event goes together."""
 
+LARGE_ROWS, NEAR_ROWS = 2**17, 2**16
+"""The same where rows are taken instead of events: about half of it is there at a time, and fits into a first-level cache."""
+
 MOST_WEIGHTS = 2**19
 """Bytes of constants of a group, which every round reads anew: half of a second-level cache."""
 
@@ -42,27 +47,36 @@ def block_batch(graph: Graph) -> None:
     """Form loops in the graph itself; subgraphs run as often as it says."""
     events = _events(graph)
     if events is not None:
-        _block(graph, events, {value for value in graph.inputs if _share(value, events) == 1}, least=2)
+        _block(graph, events, {value for value in graph.inputs if _share(value, events) == 1})
+    _block_rows(graph)
+
+
+def _block_rows(graph: Graph) -> None:
+    """Form loops over rows of what is in no loop yet, or in one that takes an event at a time."""
     for rows in _lengths(graph):
         produced = (value for node in graph.nodes for value in node.outputs if value.name)
-        _block(graph, rows, {value for value in (*graph.inputs, *produced) if _share(value, rows) == 1}, least=1)
+        _block(graph, rows, {value for value in (*graph.inputs, *produced) if _share(value, rows) == 1}, of_rows=True)
+    for node in graph.nodes:
+        if node.operator is BLOCKS and node.attributes["block"] == 1:
+            _block_rows(node.graph("body"))
 
 
-def _block(graph: Graph, events: Size, given: set[Value], least: int) -> None:
-    """Form loops of `least` products over so many events, or rows, from values that are known to have a row for each."""
+def _block(graph: Graph, events: Size, given: set[Value], *, of_rows: bool = False) -> None:
+    """Form loops over so many events, or rows, from values that are known to have a row for each."""
     uses = Uses.of(graph)
     split = dict.fromkeys(given, 1)
     done: list[Node] = []
     group: list[Node] = []
 
     def close() -> None:
-        done.extend(_formed(group, events, split, uses, least) or group)
+        done.extend(_formed(group, events, split, uses, of_rows=of_rows) or group)
         group.clear()
 
     for node in graph.nodes:
         inside = {value for member in group for value in member.outputs}
         if _by_event(node, events, split):
-            if (node.kind == "Gather" and node.input(0) in inside) or _weights([*group, node]) > MOST_WEIGHTS:
+            whole = node.kind == "Gather" and node.input(0) in inside
+            if whole or _weights([*group, node]) > MOST_WEIGHTS or (of_rows and _is_other_product(node, group)):
                 close()
             group.append(node)
             split.update((value, share) for value in node.outputs if (share := _share(value, events)) is not None)
@@ -76,8 +90,10 @@ def _block(graph: Graph, events: Size, given: set[Value], least: int) -> None:
 
 
 def _lengths(graph: Graph) -> list[int]:
-    """How many rows the products have that are in no loop yet, such as the edges of a network of graphs; the longest first."""
-    found = {node.output.shape[0] for node in graph.nodes if node.operator is LINEAR and node.output.rank}
+    """How many rows the products have that are in no loop yet; the longest first."""
+    found = {
+        node.output.shape[_row_axis(node.output.shape)] for node in graph.nodes if node.operator is LINEAR and node.output.rank
+    }
     return sorted((size for size in found if isinstance(size, int) and size > 1), reverse=True)
 
 
@@ -90,15 +106,22 @@ def _events(graph: Graph) -> Size | None:
     return None if isinstance(size, int) and size < 2 else size
 
 
+def _row_axis(shape: Shape) -> int:
+    """The axis that rows go along: the first that is longer than one, which may not be the last where it has ones in front."""
+    axis = next((axis for axis, size in enumerate(shape) if size != 1), 0)
+    return axis if axis < len(shape) - 1 else 0
+
+
 def _share(value: Value, events: Size) -> int | None:
-    """How many rows of its first axis a value has for each event, if it has as many for every one."""
+    """How many rows a value has for each event, if it has as many for every one."""
     kind = value.type
     if not isinstance(kind, TensorType) or kind.is_late or not kind.shape or value.constant is not None:
         return None
-    if isinstance(events, int) and isinstance(kind.shape[0], int):
-        return kind.shape[0] // events if kind.shape[0] % events == 0 and kind.shape[0] > 0 else None
-    share = max(1, amount(kind.shape[0]) // max(1, amount(events)))
-    return share if events * share == kind.shape[0] else None
+    rows = kind.shape[_row_axis(kind.shape)]
+    if isinstance(events, int) and isinstance(rows, int):
+        return rows // events if rows % events == 0 and rows > 0 else None
+    share = max(1, amount(rows) // max(1, amount(events)))
+    return share if events * share == rows else None
 
 
 def _weights(nodes: Sequence[Node]) -> int:
@@ -123,6 +146,16 @@ def _by_event(node: Node, events: Size, split: dict[Value, int]) -> bool:
     return rule(node, events, split)
 
 
+def _is_other_product(node: Node, group: Sequence[Node]) -> bool:
+    """Whether a product has more or fewer rows than those of a group: where edges of a few nodes fill a tile, nodes do not."""
+
+    def rows(product: Node) -> int:
+        return math.prod(map(amount, product.output.shape[:-1]))
+
+    found = {rows(member) for member in group if member.operator is LINEAR}
+    return node.operator is LINEAR and bool(found - {rows(node)})
+
+
 def _rule(node: Node) -> Callable[[Node, Size, dict[Value, int]], bool] | None:
     if isinstance(node.operator, Elementwise) or node.operator in (CHAIN, LINEAR, CONVOLUTION, POOLING):
         return _rows
@@ -139,23 +172,31 @@ def _rows(node: Node, events: Size, split: dict[Value, int]) -> bool:
     """Operands go along the rows of the result, or are the same for all of them."""
     del events
     out = node.output
+    axis = _row_axis(out.shape)
+    if axis and node.operator in (CONVOLUTION, POOLING):
+        return False  # lines of an image
     for index, value in enumerate(node.present()):
-        if value.rank == 0 or (value.rank < out.rank and value not in split):
-            continue
+        here = axis - (out.rank - value.rank)  # the axis of the operand that meets the rows
         if node.operator in (LINEAR, CONVOLUTION, POOLING) and index < 2:
-            if (value in split) != (index == 0) or (index == 0 and value.shape[0] != out.shape[0]):
+            if (value in split) != (index == 0) or (index == 0 and not _same_rows(value, out)):
                 return False
         elif value in split:
-            if value.rank != out.rank or value.shape[0] != out.shape[0]:
+            if value.rank != out.rank or not _same_rows(value, out):
                 return False
-        elif value.shape[0] != 1 and not _is_sliced(value, out.shape):
+        elif here >= 0 and value.rank and value.shape[here] != 1 and not _is_sliced(value, out.shape):
             return False
     return True
 
 
+def _same_rows(value: Value, out: Value) -> bool:
+    axis = _row_axis(out.shape)
+    return value.rank > axis == _row_axis(value.shape) and value.shape[axis] == out.shape[axis]
+
+
 def _is_sliced(value: Value, shape: Shape) -> bool:
     """Whether a constant has a row for each of a result's."""
-    return value.constant is not None and 0 < value.rank == len(shape) and value.shape[0] == shape[0] != 1
+    axis = _row_axis(shape)
+    return value.constant is not None and 0 < value.rank == len(shape) and value.shape[axis] == shape[axis] != 1
 
 
 def _attention(node: Node, events: Size, split: dict[Value, int]) -> bool:
@@ -181,33 +222,37 @@ def _not_first(node: Node, events: Size, split: dict[Value, int]) -> bool:
     others = node.present()[1:]
     if data not in split or data.rank < 2 or any(value in split for value in others):
         return False
+    first = _row_axis(data.shape)
     if node.kind in REDUCTIONS:
         axes = axes_of(node)
-        return bool(axes) and 0 not in axes
+        return bool(axes) and min(axes) > first
     if node.kind in ("Softmax", "LogSoftmax") and node.version < 13:
-        return bool(node.axis(node.integer("axis", 1), data.rank) != 0)
-    return bool(node.axis(node.integer("axis", _ALONG_AN_AXIS[node.kind]), data.rank) != 0)
+        return bool(node.axis(node.integer("axis", 1), data.rank) > first)
+    return bool(node.axis(node.integer("axis", _ALONG_AN_AXIS[node.kind]), data.rank) > first)
 
 
 def _transpose(node: Node, events: Size, split: dict[Value, int]) -> bool:
-    return node.input(0) in split and order_of(node)[0] == 0 and node.input(0).shape[0] == events
+    axis = _row_axis(node.input(0).shape)
+    order = list(order_of(node))
+    return node.input(0) in split and order[: axis + 1] == list(range(axis + 1)) and node.input(0).shape[axis] == events
 
 
 def _matmul(node: Node, events: Size, split: dict[Value, int]) -> bool:
     del events
     left, right = node.input(0), node.input(1)
-    if left not in split or left.shape[0] != node.output.shape[0] or left.rank != node.output.rank:
+    if left not in split or not _same_rows(left, node.output) or left.rank != node.output.rank:
         return False
     if right in split:
-        return left.rank == right.rank >= 3 and right.shape[0] == left.shape[0]
+        return left.rank == right.rank >= 3 and right.shape[0] == left.shape[0] != 1
     return left.rank >= 2 and (right.rank == 2 or (right.rank == left.rank and right.shape[0] == 1))
 
 
 def _concat(node: Node, events: Size, split: dict[Value, int]) -> bool:
     del events
-    first = node.output.shape[0]
     axis = node.axis(node.integer("axis", 0), node.output.rank)
-    return axis != 0 and all(value in split and value.shape[0] == first for value in node.present())
+    return axis > _row_axis(node.output.shape) and all(
+        value in split and _same_rows(value, node.output) for value in node.present()
+    )
 
 
 def _gather(node: Node, events: Size, split: dict[Value, int]) -> bool:
@@ -215,19 +260,22 @@ def _gather(node: Node, events: Size, split: dict[Value, int]) -> bool:
     del events
     data, indices = node.input(0), node.input(1)
     axis = node.axis(node.integer("axis", 0), data.rank)
-    return indices in split if axis == 0 else data in split and indices not in split
+    if axis == 0:
+        return indices in split
+    return data in split and indices not in split and axis > _row_axis(data.shape)
 
 
 def _slice(node: Node, events: Size, split: dict[Value, int]) -> bool:
     del events
     if node.input(0) not in split or any(value.constant is None for value in node.present()[1:]):
         return False
-    axes = node.constant(3) if node.has(3) else None
-    return axes is not None and all(node.axis(int(axis), node.input(0).rank) != 0 for axis in axes)
+    axes, data = node.constant(3) if node.has(3) else None, node.input(0)
+    return axes is not None and all(node.axis(int(axis), data.rank) > _row_axis(data.shape) for axis in axes)
 
 
-def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: Uses, least: int) -> list[Node] | None:
+def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: Uses, *, of_rows: bool) -> list[Node] | None:
     """A group as a loop; None where that is no gain."""
+    least, large, near = (1, LARGE_ROWS, NEAR_ROWS) if of_rows else (2, LARGE, NEAR)
     members = set(group)
     made = {value: None for node in group for value in node.outputs if value.name}
     outputs = [value for value in made if value in uses.elsewhere or any(reader not in members for reader in uses.nodes[value])]
@@ -241,10 +289,10 @@ def _formed(group: Sequence[Node], events: Size, split: dict[Value, int], uses: 
     heavy = [node for node in group if node.operator in (LINEAR, CONVOLUTION, ATTENTION) or node.kind == "MatMul"]
     total = sum(amount(value.count) * value.dtype.bytes for value in handed)
     each = total // max(1, amount(events))
-    if len(heavy) < least or not outputs or (total < LARGE if isinstance(events, int) else each < LARGE // 16):
+    if len(heavy) < least or not outputs or (total < large if isinstance(events, int) else each < large // 16):
         return None
     block = (
-        max(size for size in range(1, events + 1) if events % size == 0 and (size == 1 or size * each <= NEAR))
+        max(size for size in range(1, events + 1) if events % size == 0 and (size == 1 or size * each <= near))
         if isinstance(events, int)
         else 1
     )
@@ -325,5 +373,6 @@ def _rows_of(shape: Shape, events: Size, block: int) -> Shape:
     """The shape of the rows of one block."""
     if not shape:
         return shape
-    share = amount(shape[0]) // max(1, amount(events))
-    return (share * block, *shape[1:]) if share and events * share == shape[0] else shape
+    axis = _row_axis(shape)
+    share = amount(shape[axis]) // max(1, amount(events))
+    return (*shape[:axis], share * block, *shape[axis + 1 :]) if share and events * share == shape[axis] else shape

@@ -21,6 +21,7 @@ from portal.api import ask as questions
 from portal.api import files, job_types, jobs, symbols
 from portal.api.errors import ApiError, not_found
 from portal.api.turn_events import passages
+from portal.chat import code as code_runs
 from portal.chat import services as chat
 from portal.chat.models import Turn, TurnState
 from portal.jobs import presentation, registry
@@ -35,6 +36,7 @@ RUNNER = "run-root-code"
 """The job type that runs code."""
 
 ANSWER_SECONDS = 180.0
+RUNS_SECONDS = 45.0  # for which an answer waits for its code to be run
 CODE_SECONDS = 150.0
 TEXT_LIMIT = 60_000  # characters of an artefact or a log that an agent is shown
 LOOK_SECONDS = 0.1
@@ -61,13 +63,15 @@ def lookup_symbol(
 def ask(
     question: Annotated[str, Field(description="One question, with the code and the error message that matter")],
 ) -> dict[str, Any]:
-    """Ask the assistant for ROOT: an answer with checked citations, or the best passages. Takes up to a minute."""
+    """Ask the assistant for ROOT: an answer with checked citations, or the best passages; `code`: what came of each of
+    its blocks of code. Takes up to a minute."""
     turn = chat.ask(PERSON.get(), question)
-    turn = _answered(turn, ANSWER_SECONDS)
+    turn = code_runs.settled(_answered(turn, ANSWER_SECONDS), RUNS_SECONDS)
     cited = set(turn.answer.get("citations", ()))
     return {
         "answer": turn.text,
         "abstained": bool(turn.answer.get("abstained")),
+        "code": list(code_runs.labels(turn).values()),
         "citations": [passage for passage in passages(turn) or () if passage["n"] in cited],
         "conversation": turn.conversation_id,
         "offer": turn.offer,

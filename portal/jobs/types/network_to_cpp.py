@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mlcore.networks.conversion import Timing
 
 KINDS_OF_ARTIFACT = {
-    ".hpp": "header", ".weights": "weights", ".zip": "archive", ".cpp": "source", ".txt": "build file", ".md": "readme",
+    ".hpp": "header", ".h": "header", ".weights": "weights", ".zip": "archive", ".cpp": "source", ".txt": "build file",
+    ".md": "readme",
 }  # fmt: skip
 TITLES = {
     "README.md": "How to use the code",
@@ -168,16 +169,23 @@ class NetworkToCpp(JobType[NetworkToCppParams]):
         if params.profile:
             context.progress(0.72, "Timing each operator")
             cache = context.folder / "profile.build"
-            profile = networks.profile(
-                path, shapes=shapes, inputs=samples, options=BuildOptions(flags, cache=cache, math=params.math, blas=params.blas)
-            )
+            options = BuildOptions(flags, cache=cache, math=params.math, blas=params.blas)
+            try:
+                profile = networks.profile(path, shapes=shapes, inputs=samples, options=options)
+            except InputError as error:  # what is compiled is right all the same
+                context.log(f"Not timed operator by operator: {error.message}")
         context.progress(1.0, "Done")
         context.artifact(report.archive, kind="archive", title="Everything below as a zip")
         first = {
             f"{params.name}.hpp": "The network: include this",
             f"{params.name}.weights": "Its weights, to lie beside the program",
         }
-        titles = {**first, **TITLES, f"{params.name}_c.cpp": "C functions, for other languages"}
+        titles = {
+            **first,
+            **TITLES,
+            f"{params.name}_c.cpp": "C functions, for other languages",
+            f"{params.name}.h": "Their header",
+        }
         titles[f"{params.name}_weights.cpp"] = "The weights as a part of the program, instead of the file"
         for file in sorted(report.files, key=lambda file: list(titles).index(file.name) if file.name in titles else len(titles)):
             if file.stat().st_size <= MOST_OF_ONE_SIZE:

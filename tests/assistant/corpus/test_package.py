@@ -59,6 +59,11 @@ def test_installed_packages_give_documents_with_public_pages() -> None:
     assert log == ["no-such-package is left out: not installed"]
 
 
+def test_a_package_found_by_its_name_is_not_looked_for_in_all_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.packages_distributions", lambda: pytest.fail("took half a second"))
+    assert SOURCE.version(SourceEntry("p", "packages", "h5py, scikit-learn")).count(".") >= 2
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -110,6 +111,18 @@ def test_a_source_that_cannot_be_read_is_reported_and_the_rest_is_built(tmp_path
     assert status.documents == 7
     assert "no readable folder" in status.sources[0].problem
     assert any(line.startswith("gone is left out") for line in log)
+
+
+def test_cycles_are_collected_again_after_a_build_even_if_it_failed(tmp_path: Path, corpus: Path, embedder: object) -> None:
+    build(BuildOptions(tmp_path / "i", (SourceEntry("corpus", "folder", str(corpus)),)), embedder=embedder)  # type: ignore[arg-type]
+    assert gc.isenabled()
+    with pytest.raises(RuntimeError, match="stop"):
+        build(BuildOptions(tmp_path / "i", (SourceEntry("corpus", "folder", str(corpus)),)), _stop)
+    assert gc.isenabled()
+
+
+def _stop(_fraction: float, _text: str) -> None:
+    raise RuntimeError("stop")
 
 
 def test_no_document_at_all_is_an_error_and_publishes_nothing(tmp_path: Path) -> None:

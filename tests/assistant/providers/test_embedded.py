@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +21,7 @@ from assistant.errors import ProviderError
 from assistant.providers.base import Message
 from assistant.providers.embedded.server import ServerOptions, serve
 
-MODEL = os.environ.get("ML4EP_TEST_MODEL", "")
+MODEL = os.environ.get("TEST_MODEL", "")
 needs_model = pytest.mark.skipif(not Path(MODEL).is_file(), reason="ML4EP_TEST_MODEL names no GGUF file")
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -132,3 +135,53 @@ def test_it_serves_a_real_model_and_ends_at_once(tmp_path: Path, port: int, star
     assert usage.prompt > 10
     assert 5 <= usage.completion <= 30
     assert end(process) < 2
+
+
+SMALL = Path(__file__).parents[2] / "data" / "assistant" / "small_model.json"
+"""Questions with their passages, to which the model once answered "[1] [2]" and nothing else."""
+
+
+@pytest.mark.slow
+@needs_model
+def test_the_model_answers_in_words_and_prompts_stay_within_their_budget(port: int, start: Start) -> None:
+    from assistant.answer import Finished, Options, answer
+    from assistant.passages import Passage, Retrieval
+    from assistant.providers.openai_compatible import OpenAICompatible
+    from assistant.retrieval import RetrievalOptions
+
+    class Found:
+        def __init__(self, passages: list[dict[str, Any]]) -> None:
+            self.passages = tuple(Passage(**each) for each in passages)
+
+        def retrieve(self, _question: str, k: int = 8, *, options: RetrievalOptions | None = None) -> Retrieval:
+            return Retrieval(passages=self.passages[:k], confidence=0.9, query=_question)
+
+    start(MODEL, "--name", "model")
+    wait_for(port, 200)
+    provider = OpenAICompatible(base_url=f"http://127.0.0.1:{port}/v1", model="model", prompt_tokens=600)
+    for each in json.loads(SMALL.read_text(encoding="utf-8")):
+        events = answer(
+            each["question"], retriever=Found(each["passages"]), provider=provider, options=Options(max_tokens=64, lead=False)
+        )
+        made = next(event.answer for event in events if isinstance(event, Finished))
+        assert not made.extractive, made.note
+        assert len(re.findall(r"[A-Za-z]{2,}", made.written)) >= 15, made.written
+        assert made.tokens["prompt"] <= 600
+
+
+@pytest.mark.slow
+@needs_model
+def test_tokens_are_estimated_rather_too_high(port: int, start: Start) -> None:
+    from assistant import prompting
+    from assistant.passages import Passage
+    from tests.assistant.test_prompting import DENSE
+
+    start(MODEL, "--name", "model")
+    wait_for(port, 200)
+    for name, text in DENSE.items():
+        passages = [Passage(f"p{n}", "Title", "s", "page", "x:1", "", 1.0, text) for n in range(8)]
+        built = prompting.build(f"What? {text}", passages, (), tokens=600, name="answer-small")
+        messages = [{"role": message.role, "content": message.content} for message in built.messages]
+        whole = httpx.post(f"http://127.0.0.1:{port}/apply-template", json={"messages": messages}).json()["prompt"]
+        counted = httpx.post(f"http://127.0.0.1:{port}/tokenize", json={"content": whole}).json()["tokens"]
+        assert len(counted) <= built.tokens <= 600, name

@@ -1,6 +1,7 @@
 // Runs compiled networks from two threads, as a program of its own, so that sanitizers see everything.
 // Usage: sanitized CALLS OUTPUTS. What is in CALLS is written by test_sanitizers.py; blocks of inputs are exactly as large as they
-// claim, so that reading behind one is seen. OUTPUTS gets each call's status and tensors.
+// claim, so that reading behind one is seen. OUTPUTS gets each call's status and tensors. Compiled with COUNTING, one thread runs and
+// prints for each call its network, its status, and how often it allocated.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -9,6 +10,21 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#ifdef COUNTING  // what this program's one thread allocates; linked with --wrap=aligned_alloc
+static std::int64_t n_allocations = 0;
+void* operator new(std::size_t size) {
+  ++n_allocations;
+  return std::malloc(size);
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+extern "C" void* __real_aligned_alloc(std::size_t alignment, std::size_t size);
+extern "C" void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) {
+  ++n_allocations;
+  return __real_aligned_alloc(alignment, size);
+}
+#endif
 
 namespace {
 namespace nn = kernels::nn;
@@ -76,8 +92,14 @@ std::string run(const std::vector<Network>& networks, const std::vector<Work>& w
       for (const auto& call : work[i].calls) {
         std::vector<nn::Value> outputs(static_cast<std::size_t>(networks[i].n_outputs));
         char message[256] = "";
+#ifdef COUNTING
+        n_allocations = 0;
+#endif
         const std::int64_t status = networks[i].call(handle, call.inputs.data(), outputs.data(), message, sizeof message);
         if (round == 0) continue;  // the workspace has met all sizes now
+#ifdef COUNTING
+        std::printf("%zu %lld %lld\n", i, static_cast<long long>(status), static_cast<long long>(n_allocations));
+#endif
         out.append(reinterpret_cast<const char*>(&status), sizeof status);
         if (status == 0) {
           for (const auto& value : outputs) keep(value, out);
@@ -99,9 +121,13 @@ int go(const std::vector<Network>& networks, char** arguments) {
     for (auto left = read<std::int64_t>(file); left > 0; --left) each.calls.push_back(read_call(file));
   }
   std::string first, second;
+#ifdef COUNTING
+  first = second = run(networks, work);
+#else
   std::thread other([&] { second = run(networks, work); });
   first = run(networks, work);
   other.join();
+#endif
   for (auto& each : work) std::free(each.weights);
   if (first != second) {
     std::puts("two threads do not agree");

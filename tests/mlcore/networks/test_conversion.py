@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from mlcore import networks
 from mlcore.errors import InputError, VerificationError
 from mlcore.networks import conversion
 from mlcore.networks.build import QUICK, BuildOptions
+from mlcore.networks.compiler import translate
+from mlcore.networks.emit.project import project
 from mlcore.networks.oracle import Oracle
-from tests.mlcore.networks.models import mlp, mlp_answer
+from tests.mlcore.networks.models import mlp, mlp_answer, model
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,79 @@ int main() {
     np.testing.assert_allclose(np.array(done.stdout.split(), float), expected, atol=1e-5)
 
 
+def test_c_calls_it(report: networks.CompileReport, tmp_path: Path) -> None:
+    """From a file and from memory; what is wrong is said."""
+    for file in report.files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "use.c").write_text(
+        """
+#include "tiny.h"
+#include <stdio.h>
+extern const unsigned char tiny_weights[];
+int main(void) {
+  char message[100];
+  const float x[16] = {1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1};
+  float y[8];
+  tiny_session* sessions[2];
+  sessions[0] = tiny_load("tiny.weights", message, sizeof message);
+  sessions[1] = tiny_load_from(tiny_weights, message, sizeof message);
+  for (int i = 0; i < 2; ++i) {
+    if (!sessions[i] || tiny_infer(sessions[i], 2, x, y, message, sizeof message)) return 1;
+    for (int k = 0; k < 8; ++k) printf("%.9g ", y[k]);
+    tiny_free(sessions[i]);
+  }
+  if (tiny_load("selftest.cpp", message, sizeof message) || tiny_load("nothing", message, 5)) return 2;
+  fprintf(stderr, "%s", message);
+  return 0;
+}
+"""
+    )
+    for command in (
+        ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "use.c"],
+        ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-c", "tiny_c.cpp", "tiny_weights.cpp"],
+        ["gcc", "use.o", "tiny_c.o", "tiny_weights.o", "-lstdc++", "-lm", "-o", "use"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(["./use"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(done.stderr) == 4  # as much of the message as there is room for
+    x = np.array([[1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1]], np.float32)
+    # Sums of 16 products of float32.
+    np.testing.assert_allclose(np.array(done.stdout.split(), float).reshape(2, 2, 4), [mlp_answer(mlp(), x)] * 2, atol=1e-5)
+
+
+def test_c_sees_shapes_that_only_the_call_tells(tmp_path: Path) -> None:
+    """NonZero's places, of float16 beside a name that C has for itself."""
+    nodes = [helper.make_node("NonZero", ["restrict"], ["places"]), helper.make_node("Neg", ["restrict"], ["y"])]
+    proto = model(nodes, {"restrict": (10, ["n"])}, {"places": 7, "y": 10})
+    for name, content in project(translate(proto, "found")).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "use.c").write_text(
+        """
+#include "found.h"
+#include <stdio.h>
+int main(void) {
+  char message[100];
+  const uint16_t x[4] = {0, 0x3c00, 0, 0x4000};
+  uint16_t y[4];
+  found_view_of_places places;
+  found_session* session = found_load("found.weights", message, sizeof message);
+  if (!session || found_infer(session, 4, x, &places, y, message, sizeof message)) return 1;
+  printf("%d %d: %d %d, %x", (int)places.shape[0], (int)places.shape[1], (int)places.data[0], (int)places.data[1], y[3]);
+  found_free(session);
+  return 0;
+}
+"""
+    )
+    for command in (
+        ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-c", "use.c"],
+        ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-c", "found_c.cpp"],
+        ["gcc", "use.o", "found_c.o", "-lstdc++", "-lm", "-o", "use"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(["./use"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 2: 1 3, c000"
+
+
 @pytest.mark.parametrize("name", ["2x", "a b", "class", "namespace", 'x"); system("y', "", "a__b", "_x", "é"])
 def test_names_that_are_no_namespace_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be the name"):
@@ -113,6 +189,39 @@ def test_what_disagrees_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(VerificationError, match=r"'y' differs from a wrong oracle's by up to 0\.01"):
         networks.compile_model(mlp(), tmp_path, name="tiny", flags=QUICK)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_load_verifies_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = BuildOptions(flags=QUICK)
+    assert networks.load(mlp(), options=options, verify=True).engine == "compiled"
+    wrong = Oracle("a wrong oracle", lambda feeds: [mlp_answer(mlp(), feeds["x"]).astype(np.float32) + np.float32(0.01)])
+    monkeypatch.setattr(conversion, "oracle", lambda model: wrong)
+    with pytest.raises(VerificationError, match="differs from a wrong oracle's"):
+        networks.load(mlp(), options=options, verify=True)
+
+
+def test_sizes_that_the_network_does_not_take_are_not_compared(tmp_path: Path) -> None:
+    """Rows by fours, and two inputs of one length that the model calls by two names."""
+    nodes = [helper.make_node("Add", ["x", "y"], ["sum"]), helper.make_node("Reshape", ["sum", "shape"], ["z"])]
+    ports: dict[str, tuple[int, list[int | str] | None]] = {"x": (1, ["n", 3]), "y": (1, ["m", 3])}
+    report = networks.compile_model(model(nodes, ports, {"z": 1}, {"shape": np.array([-1, 4])}), tmp_path, flags=QUICK)
+    assert [agreement.sizes for agreement in report.agreements] == [{"n": 4, "m": 4}, {"n": 8, "m": 8}]
+    assert report.notes == ()
+
+
+def test_a_network_that_takes_no_random_inputs_says_so(tmp_path: Path) -> None:
+    proto = model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])], {"x": (1, ["n"])}, {"y": 1}, {"shape": np.array([-1, 97])}
+    )
+    report = networks.compile_model(proto, tmp_path, name="odd", flags=QUICK)
+    assert report.agreements == ()
+    (note,) = report.notes
+    assert "Not compared on random inputs, as onnxruntime" in note
+    assert not (report.folder / "selftest.cpp").exists()
+    samples = {"x": np.arange(194, dtype=np.float32)}
+    assert networks.compile_model(proto, tmp_path, name="even", flags=QUICK, samples=samples).agreements[0].n_values == 194
+    with pytest.raises(InputError, match="the samples cannot be compared, as onnxruntime"):
+        networks.compile_model(proto, tmp_path, name="none", flags=QUICK, samples={"x": np.zeros(5, np.float32)})
 
 
 def test_calls_are_timed_where_that_is_asked_for(report: networks.CompileReport, tmp_path: Path) -> None:
@@ -141,7 +250,7 @@ def test_a_bound_fixes_the_memory_of_a_call(tmp_path: Path) -> None:
     assert report.memory.bytes == report.workspace_bytes
     header = (report.folder / "bound.hpp").read_text()
     assert "n (at most 5): sizes that differ" in header
-    assert "slot0" not in header
+    assert "nn::room(" not in header
     assert "`n` (at most 5)" in (report.folder / "README.md").read_text()
 
 

@@ -20,7 +20,7 @@ TARGETS = {"native": ("-march=native",), "avx2": ("-mavx2", "-mfma", "-mbmi2"), 
 BOUNDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "Exp": (np.exp, 1.1),
     "Log": (np.log, 0.8),
-    "Tanh": (np.tanh, 1.4),
+    "Tanh": (np.tanh, 2.5),
     "Erf": (np.vectorize(math.erf, otypes=[np.float64]), 2.6),
     "Sigmoid": (lambda x: 1 / (1 + np.exp(-x)), 2.5),
 }

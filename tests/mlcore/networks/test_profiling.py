@@ -50,6 +50,20 @@ def test_the_costly_node_takes_the_time() -> None:
     assert json.loads(json.dumps(found.to_json()))["nodes"][2]["name"] == "large"
 
 
+def test_sizes_that_the_network_does_not_take_are_passed_over() -> None:
+    nodes = [helper.make_node("Add", ["x", "y"], ["sum"]), helper.make_node("Reshape", ["sum", "shape"], ["z"])]
+    ports: dict[str, tuple[int, list[int | str] | None]] = {
+        "x": (TensorProto.FLOAT, ["n", 3]),
+        "y": (TensorProto.FLOAT, ["m", 3]),
+    }
+    proto = model(nodes, ports, {"z": TensorProto.FLOAT}, {"shape": np.array([-1, 4])})
+    found = networks.profile(proto, seconds=0.02, options=OPTIONS)
+    assert found.sizes == {"n": 16, "m": 16}
+    assert networks.profile(proto, sizes={"n": 8}, seconds=0.02, options=OPTIONS).sizes == {"n": 8, "m": 8}
+    with pytest.raises(InputError):
+        networks.profile(proto, sizes={"n": 5}, seconds=0.02, options=OPTIONS)
+
+
 def test_loops_count_as_one_node_and_their_steps_are_named() -> None:
     body = helper.make_graph(
         [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("Identity", ["go"], ["on"])],

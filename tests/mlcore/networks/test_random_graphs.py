@@ -49,7 +49,7 @@ def hold(seeds: range, *, open_sizes: bool, strict: bool = False) -> None:
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes do what they can also where it is no gain: networks that are large enough for it would take long."""
     changed: dict[str, dict[str, Any]] = {
-        "block_batch": {"LARGE": 1, "NEAR": 200},
+        "block_batch": {"LARGE": 1, "NEAR": 200, "LARGE_ROWS": 1, "NEAR_ROWS": 200},
         "distribute_products": {"GAIN": 100.0},
         "lift_transposes": {"amount": lambda size: 0},
         "filter_convolutions": {"LEAST_CHANNELS": 1, "LEAST_TILES": 1},

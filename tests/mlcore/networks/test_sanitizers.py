@@ -113,3 +113,21 @@ def test_no_read_or_write_outside_and_nothing_undefined(tmp_path: Path, target: 
 
 def test_threads_share_nothing_but_what_is_constant(tmp_path: Path) -> None:
     hold(tmp_path, ["-fsanitize=thread", "-march=native"])
+
+
+def test_calls_allocate_nothing_once_the_workspace_has_met_their_sizes(tmp_path: Path) -> None:
+    """But for texts and sequences, which hold as many things as the call says."""
+    chosen = cases()
+    emitted = [translate(each.model, f"case_{name}") for name, each in chosen.items()]
+    built = program(tmp_path, emitted, ["-DCOUNTING", "-Wl,--wrap=aligned_alloc"])
+    (tmp_path / "calls").write_bytes(packed(emitted, list(chosen.values())))
+    done = subprocess.run([built, "calls", "outputs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    counts: dict[str, list[int]] = {name: [] for name in chosen}
+    for line in done.stdout.splitlines():
+        number, status, count = map(int, line.split())
+        if status == 0:
+            counts[list(chosen)[number]].append(count)
+    assert [len(each) for each in counts.values()] == [len(each.calls) for each in chosen.values()]
+    assert sum(counts.pop("sequences")) > 0
+    assert sum(counts.pop("texts")) > 0
+    assert {name: sum(each) for name, each in counts.items()} == dict.fromkeys(counts, 0)

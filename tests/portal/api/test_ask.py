@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from portal.api import turn_events
 from portal.chat import services
 from portal.chat.models import Conversation, Feedback, Turn, TurnState
+from portal.jobs.models import Job
 
 PASSAGE = {
     "n": 1,
@@ -91,6 +93,21 @@ def test_questions_of_others_do_not_exist(door: Any, stranger: Any, path: str) -
     for verb in ("stop", "regenerate"):
         assert stranger.post(f"ask/{turn}/{verb}").status_code == 404
     assert stranger.post(f"ask/{turn}/feedback", {"useful": True}).status_code == 404
+
+
+def test_what_came_of_code(door: Any) -> None:
+    turn = door.post("ask", {"question": "why?"}).json()["id"]
+    assert door.get(f"ask/{turn}").json()["code"] == []
+    asked = Turn.objects.get(pk=turn)
+    result = {"facts": {"status": "failed", "error": "no `h`", "root": "6.40.00"}}
+    job = Job.objects.create(owner=asked.owner, type="run-root-code", state="SUCCEEDED", queued_at=timezone.now(), result=result)
+    record = {"state": "done", "chain": "", "at": 0, "blocks": [{"n": 1, "auto": True, "job": str(job.pk)}]}
+    text = "```cpp\nh->Draw();\n```\n\n```python\nx = 1\n```\n"
+    Turn.objects.filter(pk=turn).update(state=TurnState.DONE, text=text, answer={"citations": [], "code": record})
+    first, second = door.get(f"ask/{turn}").json()["code"]
+    failed = "This code failed in a sandbox with ROOT 6.40.00: `no h`"
+    assert first == {"n": 1, "language": "cpp", "state": "failed", "label": failed, "mended": ""}
+    assert (second["n"], second["state"], second["label"]) == (2, "none", "This code was not run.")
 
 
 def test_the_events_of_a_finished_answer(door: Any) -> None:

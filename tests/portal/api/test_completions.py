@@ -12,11 +12,13 @@ import httpx
 import openai
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from portal.accounts.services import create_token
 from portal.api import completions, turn_events
 from portal.chat import services
 from portal.chat.models import Conversation, Turn, TurnState
+from portal.jobs.models import Job
 from tests.portal.api.test_ask import PASSAGE
 
 TEXT = "Call `TH1::Fit` [1]."
@@ -113,6 +115,45 @@ def test_a_stream(client: openai.OpenAI) -> None:
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.total_tokens == 17
     assert Turn.objects.get().options == {"use_model": False}
+
+
+CODED = f"{TEXT}\n\n```python\nprint(1)\n```\n"
+
+
+def runs_code(turn: Turn) -> None:
+    """Answers with code that is run, and mended, a little later than the text is whole."""
+    record = {"state": "open", "chain": "", "at": time.time(), "blocks": [{"n": 1, "auto": True}]}
+    services.finish(turn, CODED, RECORD | {"code": record})
+    time.sleep(0.2)
+    facts = {"status": "ran", "error": "", "seconds": 1.0, "root": "6.40.00"}
+    job = Job.objects.create(
+        owner=turn.owner, type="run-root-code", state="SUCCEEDED", queued_at=timezone.now(), result={"facts": facts}
+    )
+    record = record | {"state": "done", "blocks": [{"n": 1, "auto": True, "job": str(job.pk)}]}
+    Turn.objects.filter(pk=turn.pk).update(answer=RECORD | {"code": record})
+
+
+def test_what_came_of_the_code_is_said_below_the_answer(client: openai.OpenAI) -> None:
+    with worker(runs_code):
+        got = client.chat.completions.create(model="ml4ep", messages=[user("Fit?")])
+    content = got.choices[0].message.content or ""
+    assert "**Code**\n\n*This code ran in a sandbox with ROOT 6.40.00.*" in content
+    with worker(runs_code):
+        chunks = list(client.chat.completions.create(model="ml4ep", messages=[user("Fit?")], stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == content
+    with worker():
+        client.chat.completions.create(model="ml4ep", messages=[user("Fit?"), said(content), user("And a TH2?")])
+    newest = Turn.objects.order_by("created_at").last()
+    assert newest is not None
+    assert services.history(newest) == [("Fit?", CODED)], "what was put under it is no part of the answer"
+
+
+def test_code_that_does_not_end_keeps_no_answer_back(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completions, "CODE_SECONDS", 0.05)
+    record = {"state": "open", "chain": "", "at": time.time(), "blocks": [{"n": 1, "auto": True}]}
+    with worker(lambda turn: services.finish(turn, CODED, RECORD | {"code": record})):
+        got = client.chat.completions.create(model="ml4ep", messages=[user("Fit?")])
+    assert "*This code was still running.*" in (got.choices[0].message.content or "")
 
 
 def test_a_text_that_the_checks_change_comes_whole(client: openai.OpenAI) -> None:

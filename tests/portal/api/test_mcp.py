@@ -32,7 +32,7 @@ from portal.chat.models import Turn
 from portal.jobs import registry
 from portal.jobs.models import Job, JobState
 from tests.portal.api.test_ask import PASSAGE
-from tests.portal.api.test_completions import RECORD, TEXT, worker
+from tests.portal.api.test_completions import RECORD, TEXT, runs_code, worker
 
 NAMES = {
     "search_docs", "lookup_symbol", "ask", "run_root_code", "inspect_file", "list_job_types", "submit_job", "job_status",
@@ -166,6 +166,12 @@ def test_ask(served: Served) -> None:
     assert (got["answer"], got["abstained"]) == (TEXT, False)
     assert [each["n"] for each in got["citations"]] == RECORD["citations"]
     assert got["conversation"] == str(Turn.objects.get().conversation_id)
+
+
+def test_an_answer_says_what_came_of_its_code(served: Served) -> None:
+    with worker(runs_code):
+        got = served.call("ask", question="How do I fit a TH1?")
+    assert got["code"] == ["*This code ran in a sandbox with ROOT 6.40.00.*"]
 
 
 def test_an_assistant_that_gives_no_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from portal.chat.export import addresses, export, linked, notebook, pieces, turn
 from portal.chat.models import Conversation, Feedback, Share, Turn, TurnState, Usage
 from portal.chat.redact import redacted
 from portal.chat.search import hits, search, terms
+from portal.jobs.models import Job, JobState
 
 pytestmark = pytest.mark.django_db
 
@@ -346,9 +347,48 @@ def test_a_notebook_is_valid_and_its_code_blocks_are_cells(exported: Turn) -> No
 def test_python_alone_needs_no_root(person: Any) -> None:
     turn = said(person, "q", "```python\nx = 1\n```")
     cells = json.loads(notebook(turn.conversation, [turn]))["cells"]
-    assert [cell["cell_type"] for cell in cells] == ["markdown", "markdown", "code"]
+    assert [cell["cell_type"] for cell in cells] == ["markdown", "markdown", "code", "markdown"]
     assert "".join(cells[2]["source"]) == "x = 1"
     assert cells[2]["outputs"] == []
+
+
+def ran(person: Any, code: str, status: str, error: str = "") -> Job:
+    facts = {"status": status, "error": error, "seconds": 1.2, "root": "6.40.00"}
+    return Job.objects.create(
+        owner=person, type="run-root-code", params={"language": "python", "code": code}, state=JobState.SUCCEEDED,
+        queued_at=timezone.now(), result={"facts": facts, "texts": []},
+    )  # fmt: skip
+
+
+def test_what_came_of_code_is_said_below_it(person: Any) -> None:
+    text = (
+        "1. In a list\n\n   ```python\n   x\n   ```\n\n```python\ngood\n```\n```python\nbad\n```\nEnd.\n\n```cpp\nlost();\n```\n"
+    )
+    good, bad, mended = (ran(person, "x", *end) for end in (("ran",), ("failed", "no `h`\n at [1]"), ("ran",)))
+    blocks = [
+        {"n": 2, "auto": True, "job": str(good.pk)},
+        {"n": 3, "auto": True, "job": str(bad.pk), "repair": {"state": "done", "text": "better", "job": str(mended.pk)}},
+    ]
+    record = {"state": "done", "chain": "", "at": 0, "blocks": blocks}
+    turn = said(person, "q", text, answer={"citations": [], "code": record}, passages=PASSAGES)
+    runs = "*This code ran in a sandbox with ROOT 6.40.00.*"
+    failed = "*This code failed in a sandbox with ROOT 6.40.00: `no h at [1]`*"
+    better = f"Mended by the model:\n\n```python\nbetter\n```\n\n{runs}"
+    written = export(turn.conversation, [turn], "markdown")
+    assert f"```python\ngood\n```\n\n{runs}\n\n```python\nbad\n```\n\n{failed}\n\n{better}\n\nEnd.\n" in written
+    assert "```cpp\nlost();\n```\n\n*This code was not run.*" in written
+    assert written.count("not run") == 1, "a block in a list stays as it is"
+    cells = json.loads(notebook(turn.conversation, [turn]))["cells"][2:]
+    kinds = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    assert ("code", "good") in kinds
+    assert kinds[kinds.index(("code", "good")) + 1] == ("markdown", runs)
+    assert kinds[kinds.index(("code", "bad")) + 1] == ("markdown", f"{failed}\n\n{better}\n\nEnd.")
+    assert kinds[-1] == ("markdown", "*This code was not run.*")
+
+
+def test_a_block_that_is_never_closed_stays_as_it_is(person: Any) -> None:
+    cut = said(person, "c", "Text\n\n```python\nx = (", state=TurnState.STOPPED)
+    assert "not run" not in export(cut.conversation, [cut], "markdown")
 
 
 def test_answers_that_ended_otherwise_say_so(person: Any) -> None:

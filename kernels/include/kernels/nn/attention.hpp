@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/nn/gemm.hpp"
+#include "kernels/nn/tensor.hpp"
 
 namespace kernels {
 namespace nn {
@@ -17,26 +18,37 @@ constexpr auto whole(fixed<N>) {
 }
 constexpr std::int64_t whole(std::int64_t n) { return (n + block_columns - 1) / block_columns * block_columns; }
 
-// e^(x - largest) of a row in place; the sum. Zeros fill the row up to whole vectors, which it has to have room for.
-template <class N>
-KERNELS_NN_INLINE float exponentials(float* x, N n) {
+// e^(x - largest) in place in R rows, `pitch` apart, side by side so that they need not wait for themselves; inverse[r]: one over the sum of row r.
+// Zeros fill each row up to whole vectors, which it has to have room for.
+template <int R, class N>
+KERNELS_NN_INLINE void exponentials(float* x, std::int64_t pitch, N n, float* inverse) {
   constexpr std::int64_t L = vec<float>::lanes;
-  const vec<float> nothing(-std::numeric_limits<float>::infinity());
   const std::int64_t last = (n - 1) / L * L;
-  const vec<float> rest = select(first_lanes<float>(n - last), vec<float>::load(x + last), nothing);
+  const vmask<float> open = first_lanes<float>(n - last);
   // NaN may get lost here: it comes back through the sum. A row of nothing but minus infinity is one of NaN, as in the definition.
   const auto larger = [](vec<float> a, vec<float> b) { return larger_or_second(a, b); };
-  vec<float> top = rest;
-  for (std::int64_t i = 0; i < last; i += L) top = larger(top, vec<float>::load(x + i));
-  const vec<float> shift = joined_lanes<L / 2>(top, larger);
-  vec<float> total = fn::exp(rest - shift);
-  total.store(x + last);
-  for (std::int64_t i = 0; i < last; i += L) {
-    const vec<float> e = fn::exp(vec<float>::load(x + i) - shift);
-    e.store(x + i);
-    total = total + e;
+  vec<float> top[R], total[R];
+  KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) {
+    top[r] = select(open, vec<float>::load(x + r * pitch + last), vec<float>(-std::numeric_limits<float>::infinity()));
   }
-  return sum(total);
+  for (std::int64_t i = 0; i < last; i += L) {
+    KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) top[r] = larger(top[r], vec<float>::load(x + r * pitch + i));
+  }
+  KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) top[r] = joined_lanes<L / 2>(top[r], larger);
+  KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) {
+    float* const row = x + r * pitch;
+    total[r] = select(open, fn::share(vec<float>::load(row + last) - top[r]), vec<float>(0.0f));
+    total[r].store(row + last);
+  }
+  for (std::int64_t i = 0; i < last; i += L) {
+    KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) {
+      float* const row = x + r * pitch;
+      const vec<float> e = fn::share(vec<float>::load(row + i) - top[r]);
+      e.store(row + i);
+      total[r] = total[r] + e;
+    }
+  }
+  KERNELS_NN_UNROLL for (int r = 0; r < R; ++r) inverse[r] = 1.0f / sum(total[r]);
 }
 
 // x[i] += more[i * step]
@@ -65,14 +77,19 @@ inline void attention(T rows, S width, D depth, E columns, const float* q, std::
   const auto block = [&](auto count, std::int64_t first) {
     const vec<float> factor(scale);
     gemm(count, width, depth, q + first * q_row, q_row, keys,
-         finish(scores, pitch, whole(width), [factor](auto x) { return x * factor; }));
-    for (std::int64_t t = 0; t < count; ++t) {
-      float* const row = scores + t * pitch;
-      if (added != nullptr) add_row(row, n, added + (first + t) * added_row, added_column);
-      inverse[t] = n > 0 ? 1.0f / exponentials(row, width) : 0.0f;  // over no keys, a sum of nothing
+         finish(scores, whole(width), whole(width), [factor](auto x) { return x * factor; }));
+    if (added != nullptr) {
+      for (std::int64_t t = 0; t < count; ++t) add_row(scores + t * pitch, n, added + (first + t) * added_row, added_column);
+    }
+    if (n > 0) {
+      std::int64_t t = 0;
+      for (; t + 2 <= count; t += 2) exponentials<2>(scores + t * pitch, pitch, width, inverse + t);
+      if (t < count) exponentials<1>(scores + t * pitch, pitch, width, inverse + t);
+    } else {
+      fill(inverse, count, 0.0f);  // over no keys, a sum of nothing
     }
     gemm(count, columns, width, scores, pitch, values,
-         finish(result + first * result_row, result_row, columns, [](auto x, auto scale_of_row) { return x * scale_of_row; }, each<float>(inverse, 1)));
+         finish(result + first * result_row, result_row, columns, [](auto x, auto scale_of_row) { return x * scale_of_row; }, each(static_cast<const float*>(inverse), fixed<1>{})));
   };
   if constexpr (is_fixed_v<T>) {
     // Blocks of one size, as many rows as come out even below the limit.

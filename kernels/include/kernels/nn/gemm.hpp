@@ -57,54 +57,68 @@ inline void pack(const T* b, std::int64_t k, std::int64_t n, std::int64_t row, s
 // ---- finishing a tile
 
 // Operands of a finish: how element (m, n) of the result finds its number.
-template <class T>
+template <class T, class Row>
 struct Along {  // at m * row + n
   const T* data;
-  std::int64_t row;
+  Row row;
   KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t n) const { return vec<T>::load(data + m * row + n); }
   KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t n, std::int64_t width) const { return vec<T>::load(data + m * row + n, width); }
 };
-template <class T>
+template <class T, class Row>
 struct Each {  // at m * row, for all n
   const T* data;
-  std::int64_t row;
+  Row row;
   KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t) const { return vec<T>(data[m * row]); }
   KERNELS_NN_INLINE vec<T> at(std::int64_t m, std::int64_t, std::int64_t) const { return vec<T>(data[m * row]); }
 };
-template <class T>
-inline Along<T> along(const T* data, std::int64_t row) {
+template <class T, class Row>
+inline Along<T, Row> along(const T* data, Row row) {
   return {data, row};
 }
-template <class T>
-inline Each<T> each(const T* data, std::int64_t row) {
+template <class T, class Row>
+inline Each<T, Row> each(const T* data, Row row) {
   return {data, row};
 }
 
 // Stores f(sum, operands...) at c[m * ldc + n].
-template <class T, class N, class F, class... Operands>
+template <class T, class Row, class N, class F, class... Operands>
 struct Finish {
   T* c;
-  std::int64_t ldc;
+  Row ldc;
   N columns;
   F f;
   std::tuple<Operands...> operands;
 
   template <int MR, int NV>
   KERNELS_NN_INLINE void operator()(vec<T> (&acc)[MR][NV], std::int64_t m, std::int64_t n) const {
-    std::apply([&](const auto&... operand) {
+    // Copies, which no store can change: what they hold stays in registers.
+    T* const to = c;
+    const Row pitch = ldc;
+    const N all = columns;
+    const F after = f;
+    std::apply([&](auto... operand) __attribute__((always_inline)) {
       KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
-        const std::int64_t column = n + v * vec<T>::lanes, width = columns - column;
-        if (width >= vec<T>::lanes) {
-          KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) f(acc[r][v], operand.at(m + r, column)...).store(c + (m + r) * ldc + column);
+        const std::int64_t column = n + v * vec<T>::lanes, width = all - column;
+        if (only_whole_vectors() || width >= vec<T>::lanes) {
+          KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) after(acc[r][v], operand.at(m + r, column)...).store(to + (m + r) * pitch + column);
         } else if (width > 0) {
-          KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) f(acc[r][v], operand.at(m + r, column, width)...).store(c + (m + r) * ldc + column, width);
+          KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
+            after(acc[r][v], operand.at(m + r, column, width)...).store(to + (m + r) * pitch + column, width);
+          }
         }
       }
     }, operands);
   }
+
+ private:
+  // A tile may reach to the end of a block of columns.
+  static constexpr bool only_whole_vectors() {
+    if constexpr (is_fixed_v<N>) return N::value % block_columns == 0;
+    else return false;
+  }
 };
-template <class T, class N, class F, class... Operands>
-inline Finish<T, N, F, Operands...> finish(T* c, std::int64_t ldc, N columns, F f, Operands... operands) {
+template <class T, class Row, class N, class F, class... Operands>
+inline Finish<T, Row, N, F, Operands...> finish(T* c, Row ldc, N columns, F f, Operands... operands) {
   return {c, ldc, columns, f, {operands...}};
 }
 
@@ -134,11 +148,13 @@ KERNELS_NN_INLINE void tile(const T* __restrict a, std::int64_t lda, const T* __
   epilogue(acc, m, n);
 }
 
-// One row: several sums for each vector, so that additions need not wait for each other.
+// One row: the products of every column are summed in this many parts, k by k in turn, so that additions need not wait for each other. As many
+// whatever the tile, and joined in the order of narrow_tile below: equal columns give equal sums, and a softmax no reason to prefer one.
+constexpr int row_sums = vector_bytes == 64 ? 4 : 2;
 template <int NV, class T, class Epilogue>
 KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, std::int64_t k, std::int64_t n, const Epilogue& epilogue) {
   constexpr int VB = block_vectors<T>;
-  constexpr int U = NV >= 8 ? 1 : NV >= 4 ? 2 : NV >= 2 ? 4 : 8;
+  constexpr int U = row_sums;
   vec<T> acc[U][NV];
   KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][v] = vec<T>(0);
   const auto step = [&](int u, std::int64_t l) __attribute__((always_inline)) {
@@ -150,7 +166,9 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
   std::int64_t l = 0;
 #pragma GCC unroll 1
   for (; l + U <= k; l += U) KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) step(u, l + u);
-  for (std::int64_t rest = k % U; rest > 0; --rest, ++l) step(0, l);
+  KERNELS_NN_UNROLL for (int u = 0; u < U - 1; ++u) {
+    if (l + u < k) step(u, l + u);
+  }
   vec<T> total[1][NV];
   KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
     KERNELS_NN_UNROLL for (int half = U / 2; half > 0; half /= 2) {
@@ -166,7 +184,8 @@ KERNELS_NN_INLINE void row_tile(const T* __restrict a, const T* __restrict b, st
 template <int MR, int W, class T, class Epilogue>
 KERNELS_NN_INLINE void narrow_tile(const T* __restrict a, std::int64_t lda, const T* __restrict b, std::int64_t k, std::int64_t m, std::int64_t n,
                                    const Epilogue& epilogue) {
-  constexpr int L = vec<T>::lanes, G = L > W && vector_bytes == 64 ? L / W : 1, NV = W > L ? W / L : 1, U = MR < 4 ? 2 : 1;
+  constexpr int L = vec<T>::lanes, G = L > W && vector_bytes == 64 ? L / W : 1, NV = W > L ? W / L : 1,
+                U = MR == 1 ? (row_sums > G ? row_sums / G : 1) : MR < 4 ? 2 : 1;
   vec<T> acc[U][MR][NV];
   KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
     KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][r][v] = vec<T>(0);
@@ -176,21 +195,23 @@ KERNELS_NN_INLINE void narrow_tile(const T* __restrict a, std::int64_t lda, cons
     KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) row[v] = vec<T>::load(b + l * W + v * L);
     KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) {
       const T* const from = a + r * lda + l;
-      const vec<T> x = G == 1 ? vec<T>(*from) : repeated<W>(vec<T>::load(from, count));
+      const vec<T> x = G == 1 ? vec<T>(*from) : load_repeated<W>(from, count);
       KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) acc[u][r][v] = fma(x, row[v], acc[u][r][v]);
     }
   };
   std::int64_t l = 0;
 #pragma GCC unroll 1
   for (; l + U * G <= k; l += U * G) KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) step(u, l + u * G, G);
-  if constexpr (U > 1) {
-    if (l + G <= k) step(0, l, G), l += G;
+  KERNELS_NN_UNROLL for (int u = 0; u < U; ++u) {
+    if (l < k) step(u, l, k - l < G ? k - l : G), l += G;
   }
-  if (l < k) step(U - 1, l, k - l);
   vec<T> total[MR][NV];
   const auto add = [](vec<T> x, vec<T> y) { return x + y; };
   KERNELS_NN_UNROLL for (int r = 0; r < MR; ++r) KERNELS_NN_UNROLL for (int v = 0; v < NV; ++v) {
-    total[r][v] = joined_lanes<(G > 1 ? L / 2 : 0), W>(U > 1 ? acc[0][r][v] + acc[U - 1][r][v] : acc[0][r][v], add);
+    KERNELS_NN_UNROLL for (int half = U / 2; half > 0; half /= 2) {
+      KERNELS_NN_UNROLL for (int u = 0; u < half; ++u) acc[u][r][v] = acc[u][r][v] + acc[u + half][r][v];
+    }
+    total[r][v] = joined_lanes<(G > 1 ? L / 2 : 0), W>(acc[0][r][v], add);
   }
   epilogue(total, m, n);
 }

@@ -47,11 +47,58 @@ inline void join_bias(const T* bias, std::int64_t n, std::int64_t n_both, R* to)
 template <class M, class N, class K, class R>
 inline void gate_inputs(M rows, N columns, K depth, const R* x, const R* weights, const R* bias, R* to) {
   linear<false>(rows, columns, depth, x, depth, weights,
-                finish(to, columns, columns, [](auto sum, auto b) { return fn::add(sum, b); }, along(bias, 0)));
+                finish(to, columns, columns, [](auto sum, auto b) { return fn::add(sum, b); }, along(bias, fixed<0>{})));
 }
 template <class M, class N, class K, class R>
 inline void gate_states(M rows, N columns, K depth, const R* h, const R* weights, R* to) {
   gemm(rows, columns, depth, h, depth, weights, finish(to, columns, columns, [](auto sum) { return sum; }));
+}
+
+// The inputs' part of the gates, row after row, known before the first step.
+template <class R>
+struct KnownParts {
+  const R* rows;
+
+  template <class N>
+  KnownParts from(std::int64_t first, N columns) const {
+    return {rows + first * columns};
+  }
+};
+// The same computed step by step, where that is so little that reading it back would take longer. Not for sequences of their own lengths.
+template <class K, class R>
+struct PartsAtEachStep {
+  K depth;
+  const R* x;
+  const R* weights;
+  const R* bias;
+
+  template <class N>
+  PartsAtEachStep from(std::int64_t first, N) const {
+    return {depth, x + first * depth, weights, bias};
+  }
+};
+template <class K, class R>
+inline PartsAtEachStep<K, R> parts_at_each_step(K depth, const R* x, const R* weights, const R* bias) {
+  return {depth, x, weights, bias};
+}
+
+// to[m, n] = the inputs' part + h[m, k] w[k, n]; at(m): the row of the inputs, negative where a sequence is over.
+template <class M, class N, class K, class R, class At>
+inline void all_gates(M rows, N columns, K depth, const Sequences&, const KnownParts<R>& parts, const At& at, const R* h, const R* weights, R* to) {
+  gate_states(rows, columns, depth, h, weights, to);
+  for (std::int64_t b = 0; b < rows; ++b) {
+    if (at(b) < 0) continue;
+    R* const own = to + b * columns;
+    map(columns, own, [](auto x, auto y) { return fn::add(x, y); }, row(parts.rows + at(b) * columns), row(static_cast<const R*>(own)));
+  }
+}
+template <class M, class N, class K, class D, class R, class At>
+inline void all_gates(M rows, N columns, K depth, const Sequences& s, const PartsAtEachStep<D, R>& parts, const At& at, const R* h, const R* weights,
+                      R* to) {
+  linear<false>(rows, columns, parts.depth, parts.x + at(0) * parts.depth, s.row_batch * parts.depth, parts.weights,
+                finish(to, columns, columns, [](auto sum, auto b) { return fn::add(sum, b); }, along(parts.bias, fixed<0>{})));
+  gemm(rows, columns, depth, h, depth, weights,
+       finish(to, columns, columns, [](auto sum, auto x) { return fn::add(x, sum); }, along(static_cast<const R*>(to), columns)));
 }
 
 // States between their own layout and (batch, hidden); zeros where none are given.
@@ -96,17 +143,51 @@ inline void recur(const Sequences& s, const std::int32_t* lengths, bool reverse,
   }
 }
 
+// Calls f(s, count, first) for some sequences at a time, whose states and gates then stay in the first cache from step to step; `s` tells of these alone.
+constexpr std::int64_t sequences_at_once = 24;
+template <class B, class F>
+inline void in_blocks(const Sequences& s, B batch, const F& f) {
+  const auto block = [&](auto count, std::int64_t first) {
+    Sequences own = s;
+    own.batch = count;
+    f(own, count, first);
+  };
+  if constexpr (is_fixed_v<B>) {
+    constexpr Parts p = in_parts(B::value, sequences_at_once);
+    std::int64_t first = 0;
+    if constexpr (p.large > 0) {
+      for (std::int64_t i = 0; i < p.large; ++i, first += p.size + 1) block(fixed<p.size + 1>{}, first);
+    }
+    if constexpr (p.size > 0) {
+      for (std::int64_t i = p.large; i < p.parts; ++i, first += p.size) block(fixed<p.size>{}, first);
+    }
+  } else {
+    for (std::int64_t first = 0; first < batch; first += sequences_at_once) {
+      block(batch - first < sequences_at_once ? batch - first : sequences_at_once, first);
+    }
+  }
+}
+// The part of an array, which may be null, that begins some elements on.
+template <class T>
+inline T* from_on(T* data, std::int64_t elements) {
+  return data == nullptr ? nullptr : data + elements;
+}
+
 // h' = f(x + h R). `gates` has room for (batch, hidden).
 template <class B, class H, class R, class T, class Limit, class F>
-inline void rnn(const Sequences& s, B batch, H hidden, const std::int32_t* lengths, bool reverse, const R* inputs, const R* weights, R* h, R* gates,
-                T* y, const Limit& limit, const F& f) {
-  recur(s, lengths, reverse, h, y, [&](const auto& row) {
-    gate_states(batch, hidden, hidden, h, weights, gates);
-    for (std::int64_t b = 0; b < batch; ++b) {
-      if (row(b) < 0) continue;
-      map(hidden, h + b * hidden, [&](auto x, auto g) { return f(limit(fn::add(x, g))); }, nn::row(inputs + row(b) * hidden),
-          nn::row(static_cast<const R*>(gates) + b * hidden));
-    }
+inline void rnn(const Sequences& all, B batch, H hidden, const std::int32_t* all_lengths, bool reverse, const R* all_inputs, const R* weights,
+                R* states, R* gates, T* y, const Limit& limit, const F& f) {
+  in_blocks(all, batch, [&](const Sequences& s, auto count, std::int64_t first) {
+    const R* const inputs = all_inputs + first * s.row_batch * hidden;
+    R* const h = states + first * hidden;
+    recur(s, from_on(all_lengths, first), reverse, h, from_on(y, first * s.y_batch), [&](const auto& row) {
+      gate_states(count, hidden, hidden, h, weights, gates);
+      for (std::int64_t b = 0; b < count; ++b) {
+        if (row(b) < 0) continue;
+        map(hidden, h + b * hidden, [&](auto x, auto g) { return f(limit(fn::add(x, g))); }, nn::row(inputs + row(b) * hidden),
+            nn::row(static_cast<const R*>(gates) + b * hidden));
+      }
+    });
   });
 }
 
@@ -163,35 +244,38 @@ inline void gru(const Sequences& s, B batch, H hidden, N columns, const std::int
 // Hochreiter and Schmidhuber, Neural Computation 9 (1997) 1735, with forget gates and peepholes as in Gers et al., JMLR 3 (2002) 115, Sec. 2;
 // gates in the order i, o, f, c, peepholes (may be null) i, o, f. `coupled`: what is not put in is kept, f = 1 - i. `gates` has room
 // for (batch, 4 hidden).
-template <bool coupled, class B, class H, class N, class R, class T, class Limit, class F, class G, class A>
-inline void lstm(const Sequences& s, B batch, H hidden, N columns, const std::int32_t* lengths, bool reverse, const R* inputs, const R* weights,
-                 const R* peepholes, R* h, R* c, R* gates, T* y, const Limit& limit, const F& f, const G& g, const A& a) {
-  recur(s, lengths, reverse, h, y, [&](const auto& at) {
-    gate_states(batch, columns, hidden, h, weights, gates);
-    for (std::int64_t b = 0; b < batch; ++b) {
-      if (at(b) < 0) continue;
-      R* const own = gates + b * columns;
-      R* const cell = c + b * hidden;
-      map(columns, own, [](auto x, auto y) { return fn::add(x, y); }, row(inputs + at(b) * columns), row(static_cast<const R*>(own)));
-      const auto with = [&](R* gate, const R* factors) {
-        map(hidden, gate, [](auto x, auto p, auto state) { return fn::add(x, fn::mul(p, state)); }, row(static_cast<const R*>(gate)), row(factors),
+template <bool coupled, class B, class H, class N, class Parts, class R, class T, class Limit, class F, class G, class A>
+inline void lstm(const Sequences& all, B batch, H hidden, N columns, const std::int32_t* lengths, bool reverse, const Parts& all_parts, const R* weights,
+                 const R* peepholes, R* states, R* cells, R* gates, T* y, const Limit& limit, const F& f, const G& g, const A& a) {
+  in_blocks(all, batch, [&](const Sequences& s, auto count, std::int64_t first) {
+    const Parts parts = all_parts.from(first * s.row_batch, columns);
+    R* const h = states + first * hidden;
+    recur(s, from_on(lengths, first), reverse, h, from_on(y, first * s.y_batch), [&](const auto& at) {
+      all_gates(count, columns, hidden, s, parts, at, h, weights, gates);
+      for (std::int64_t b = 0; b < count; ++b) {
+        if (at(b) < 0) continue;
+        R* const own = gates + b * columns;
+        R* const cell = cells + (first + b) * hidden;
+        const auto with = [&](R* gate, const R* factors) {
+          map(hidden, gate, [](auto x, auto p, auto state) { return fn::add(x, fn::mul(p, state)); }, row(static_cast<const R*>(gate)), row(factors),
+              row(static_cast<const R*>(cell)));
+        };
+        if (peepholes != nullptr) {
+          with(own, peepholes);
+          if (!coupled) with(own + 2 * hidden, peepholes + 2 * hidden);
+        }
+        map(hidden, cell, [&](auto in, auto forget, auto candidate, auto old) {
+          const auto opened = f(limit(in));
+          const auto fresh = fn::mul(opened, g(limit(candidate)));
+          if constexpr (coupled) return fn::add(fn::mul(fn::sub(decltype(in)(1), opened), old), fresh);
+          else return fn::add(fn::mul(f(limit(forget)), old), fresh);
+        }, row(static_cast<const R*>(own)), row(static_cast<const R*>(own) + 2 * hidden), row(static_cast<const R*>(own) + 3 * hidden),
             row(static_cast<const R*>(cell)));
-      };
-      if (peepholes != nullptr) {
-        with(own, peepholes);
-        if (!coupled) with(own + 2 * hidden, peepholes + 2 * hidden);
+        if (peepholes != nullptr) with(own + hidden, peepholes + hidden);
+        map(hidden, h + b * hidden, [&](auto out, auto state) { return fn::mul(f(limit(out)), a(state)); },
+            row(static_cast<const R*>(own) + hidden), row(static_cast<const R*>(cell)));
       }
-      map(hidden, cell, [&](auto in, auto forget, auto candidate, auto old) {
-        const auto opened = f(limit(in));
-        const auto fresh = fn::mul(opened, g(limit(candidate)));
-        if constexpr (coupled) return fn::add(fn::mul(fn::sub(decltype(in)(1), opened), old), fresh);
-        else return fn::add(fn::mul(f(limit(forget)), old), fresh);
-      }, row(static_cast<const R*>(own)), row(static_cast<const R*>(own) + 2 * hidden), row(static_cast<const R*>(own) + 3 * hidden),
-          row(static_cast<const R*>(cell)));
-      if (peepholes != nullptr) with(own + hidden, peepholes + hidden);
-      map(hidden, h + b * hidden, [&](auto out, auto state) { return fn::mul(f(limit(out)), a(state)); },
-          row(static_cast<const R*>(own) + hidden), row(static_cast<const R*>(cell)));
-    }
+    });
   });
 }
 

@@ -29,7 +29,7 @@ struct Softmax {
   template <class Values>
   KERNELS_NN_INLINE static void apply(Values& values) {
     const auto top = values.fold(reduction::Max::start<typename Values::number>(), Larger{});
-    const auto total = values.replace_and_sum([&](auto x) { return fn::exp(fn::sub(x, decltype(x)(top))); });
+    const auto total = values.replace_and_sum([&](auto x) { return fn::share(fn::sub(x, decltype(x)(top))); });
     const auto scale = fn::div(decltype(total)(1), total);
     values.replace([&](auto e) { return fn::mul(e, decltype(e)(scale)); });
   }
@@ -40,7 +40,7 @@ struct LogSoftmax {
   template <class Values>
   KERNELS_NN_INLINE static void apply(Values& values) {
     const auto top = values.fold(reduction::Max::start<typename Values::number>(), Larger{});
-    const auto total = values.fold_sum([&](auto x) { return fn::exp(fn::sub(x, decltype(x)(top))); });
+    const auto total = values.fold_sum([&](auto x) { return fn::share(fn::sub(x, decltype(x)(top))); });
     const auto shift = fn::log(total);
     values.replace([&](auto x) { return fn::sub(fn::sub(x, decltype(x)(top)), decltype(x)(shift)); });
   }

@@ -1,11 +1,13 @@
 // What generated code is made of: sizes, memory that grows, tensors and sequences whose shapes are found out on the way, errors.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <new>
 #include <stdexcept>
@@ -134,13 +136,15 @@ struct Tensor {
     for (std::int64_t size : shape) result *= size;
     return result;
   }
-  T* resize(std::vector<std::int64_t> sizes) {
+  T* resize(const std::vector<std::int64_t>& sizes) { return resize(sizes.data(), sizes.data() + sizes.size()); }
+  T* resize(std::initializer_list<std::int64_t> sizes) { return resize(sizes.begin(), sizes.end()); }
+  T* resize(const std::int64_t* first, const std::int64_t* last) {
     std::int64_t total = 1;
-    for (std::int64_t size : sizes) {
-      if (size < 0 || (size > 0 && total > std::numeric_limits<std::int64_t>::max() / 64 / size)) fail("a tensor is larger than memory");
-      total *= size;
+    for (const std::int64_t* size = first; size != last; ++size) {
+      if (*size < 0 || (*size > 0 && total > std::numeric_limits<std::int64_t>::max() / 64 / *size)) fail("a tensor is larger than memory");
+      total *= *size;
     }
-    shape = std::move(sizes);
+    shape.assign(first, last);
     values.resize(static_cast<std::size_t>(count()));
     return data();
   }
@@ -255,9 +259,10 @@ inline void put_slice(const T* from, std::int64_t outer, std::int64_t n, std::in
 
 // Appends a tensor to others of its shape.
 template <class T>
-inline void stack(const T* from, std::vector<std::int64_t> shape, Tensor<T>& to) {
-  require(to.values.empty() || to.shape == shape, "a loop stacks tensors of different shapes");
-  to.shape = std::move(shape);
+inline void stack(const T* from, std::initializer_list<std::int64_t> shape, Tensor<T>& to) {
+  const bool same = std::equal(shape.begin(), shape.end(), to.shape.begin(), to.shape.end());
+  require(to.values.empty() || same, "a loop stacks tensors of different shapes");
+  if (!same) to.shape.assign(shape);
   to.values.insert(to.values.end(), from, from + to.count());
 }
 

@@ -196,6 +196,22 @@ KERNELS_NN_INLINE vec<T> repeated(vec<T> x) {
   return __builtin_shuffle(x.v, order);
 #endif
 }
+// The first `count` of the numbers that fill a vector when each is there `times` times, zeros behind.
+template <int times, class T>
+KERNELS_NN_INLINE vec<T> load_repeated(const T* from, std::int64_t count) {
+#if defined(KERNELS_NN_AVX512)
+  // Four or two numbers come to every quarter of the vector as they are read, where one shuffle within the quarters puts them in order.
+  if constexpr (sizeof(T) == 4 && (times == 4 || times == 8)) {
+    constexpr int four = 16 / times;
+    const __m128 near = count == four && times == 4 ? _mm_loadu_ps(reinterpret_cast<const float*>(from))
+                                                    : _mm_maskz_loadu_ps(static_cast<__mmask8>((1u << count) - 1u), reinterpret_cast<const float*>(from));
+    typename vec<T>::ints order{};
+    for (int i = 0; i < vec<T>::lanes; ++i) order[i] = i / times;
+    return (typename vec<T>::raw)_mm512_permutevar_ps(_mm512_broadcast_f32x4(near), (__m512i)order);
+  }
+#endif
+  return repeated<times>(vec<T>::load(from, count));
+}
 template <class T, class Join>
 KERNELS_NN_INLINE T across(vec<T> x, const Join& join) {
   return joined_lanes<vec<T>::lanes / 2>(x, join).v[0];

@@ -54,3 +54,52 @@ def test_the_branch_that_is_taken_has_to_fit() -> None:
         translate(model(1, np.array(False)), "refused")
     with pytest.raises(InputError, match="one condition"):
         translate(model(1, np.array([True, True])), "refused")
+
+
+def ranks(nodes: list[object], condition: list[str]) -> object:
+    """One number, in a scalar where the condition holds, else in a vector; some nodes make y of it and of x."""
+    graphs = [
+        helper.make_graph(
+            [helper.make_node("Identity", [name], [f"{name}_out"])], name, [],
+            [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)],
+        )
+        for name in ("scalar", "vector")
+    ]  # fmt: skip
+    choose = helper.make_node("If", condition, ["one"], then_branch=graphs[0], else_branch=graphs[1])
+    initial = [
+        numpy_helper.from_array(np.float32(2), "scalar"),
+        numpy_helper.from_array(np.array([3], np.float32), "vector"),
+        numpy_helper.from_array(np.array([True, False]), "flags"),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("flag", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([choose, *nodes], "ranks", inputs, outputs, initial)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+def test_branches_that_differ_in_axes_of_size_1_in_front() -> None:
+    """What broadcasts with enough axes has one rank, whichever branch is taken; nothing else has."""
+    emitted = translate(ranks([helper.make_node("Mul", ["x", "one"], ["y"])], ["flag"]), "broadcast")
+    library, _ = build([emitted], BuildOptions(flags=QUICK))
+    function = Function(library, emitted)
+    for n in (4, 1, 0):
+        x = np.arange(n, dtype=np.float32)
+        for flag in (True, False):
+            (found,) = function([np.array(flag), x])
+            assert found.shape == (n,)
+            np.testing.assert_array_equal(found, x * (2 if flag else 3))
+    refused = ([helper.make_node("Neg", ["one"], ["y"])], [helper.make_node("Clip", ["one", "", "scalar"], ["y"])])
+    for nodes in refused:
+        with pytest.raises(InputError, match="rank"):
+            translate(ranks(nodes, ["flag"]), "refused")
+
+
+def test_a_result_of_two_ranks_keeps_the_one_it_has() -> None:
+    emitted = translate(ranks([helper.make_node("Identity", ["one"], ["y"])], ["flag"]), "either")
+    library, _ = build([emitted], BuildOptions(flags=QUICK))
+    x = np.zeros(2, np.float32)
+    assert Function(library, emitted)([np.array(True), x])[0].shape == ()
+    assert Function(library, emitted)([np.array(False), x])[0].shape == (1,)

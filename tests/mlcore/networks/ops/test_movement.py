@@ -565,3 +565,47 @@ def test_squeeze_of_an_open_size_that_is_one_is_refused_by_the_call() -> None:
         assert function([np.zeros((size, 1, 3), np.float32)])[0].shape == (size, 3)
     with pytest.raises(InputError, match="axis 0, whose size is open, is one"):
         function([np.zeros((1, 1, 3), np.float32)])
+
+
+def test_shapes_of_which_only_some_sizes_are_known() -> None:
+    """Numbers that the call gives beside those of the model: what is known of a shape holds before it runs."""
+    nodes = [
+        helper.make_node("Split", ["sizes"], ["a", "b"], num_outputs=2),
+        helper.make_node("Cast", ["a"], ["a_"], to=TensorProto.INT64),
+        helper.make_node("Concat", ["a_", "two", "three"], ["shape"], axis=0),
+        helper.make_node("Gather", ["shape", "order"], ["turned"]),
+        helper.make_node("Slice", ["shape", "one", "two"], ["middle"]),
+        helper.make_node("Expand", ["x", "shape"], ["expanded"]),
+        helper.make_node("Squeeze", ["expanded"], ["squeezed"]),  # without axes: only open sizes may not be 1
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("Concat", ["minus", "b", "zero"], ["wanted"], axis=0),
+        helper.make_node("Reshape", ["zeros", "wanted"], ["reshaped"]),
+        helper.make_node("ConstantOfShape", ["middle"], ["known"]),
+        helper.make_node("ConstantOfShape", ["turned"], ["other"]),
+    ]
+    names = ("expanded", "squeezed", "zeros", "reshaped", "known", "other")
+    numbers = {"zero": [0], "one": [1], "two": [2], "three": [3], "minus": [-1], "order": [2, 0]}
+    constants = {key: np.array(item, np.int64) for key, item in numbers.items()}
+    proto = models.model(
+        nodes, {"x": (TensorProto.FLOAT, [1, "n"]), "sizes": (TensorProto.INT64, [2])},
+        dict.fromkeys(names, TensorProto.FLOAT), constants, opset=18,
+    )  # fmt: skip
+    emitted = translate(proto, "partly")
+    types = {port.name: str(port.value.type).split("[")[1].split(", ") for port in emitted.outputs}
+    assert types["expanded"][1] == "2"
+    assert types["zeros"][1:] == ["2", "3]"]
+    assert types["reshaped"][2] == "3]"
+    assert types["known"] == ["2]"]
+    assert types["other"][0] == "3"
+    function = Function(build([emitted], BuildOptions(flags=QUICK))[0], emitted)
+    for a, b, n in ((5, 1, 3), (2, 4, 1), (0, 3, 3)):
+        x = RNG.standard_normal((1, n)).astype(np.float32)
+        expanded, squeezed, zeros, reshaped, known, other = function([x, np.array([a, b])])
+        np.testing.assert_array_equal(expanded, np.broadcast_to(x, (a, 2, 3)))
+        np.testing.assert_array_equal(squeezed, expanded)
+        assert (zeros.shape, reshaped.shape, known.shape, other.shape) == ((a, 2, 3), (a * 2 // b, b, 3), (2,), (3, a))
+    for sizes, problem in (([5, 7], "cannot tell"), ([1, 1], "is one"), ([-2, 1], "larger than memory")):
+        with pytest.raises(InputError, match=problem):
+            function([np.zeros((1, 3), np.float32), np.array(sizes)])
+    with pytest.raises(InputError, match="differ"):
+        function([np.zeros((1, 4), np.float32), np.array([5, 1])])

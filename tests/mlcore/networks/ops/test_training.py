@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from mlcore.errors import InputError, UnsupportedOperatorError
+from mlcore.errors import InputError
 from mlcore.networks.compiler import translate
 from tests.mlcore.networks.conftest import Array, Case, hold
 
@@ -97,5 +97,3 @@ def test_bad_steps() -> None:
         translate(model("Adagrad", np.int32, 1, 1), "wrong")
     with pytest.raises(InputError, match="groups of 4"):
         translate(model("Adam", np.float32, 1, 1), "wrong")
-    with pytest.raises(UnsupportedOperatorError, match="gradients are not computed"):
-        translate(model("Gradient", np.float32, 1, 1, xs=["x0_0"], y="x0_0"), "wrong")

@@ -90,8 +90,8 @@ def kinds(graph: Graph) -> list[str]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of a test are large enough to be worth a loop, event by event."""
     module = sys.modules[block_batch.__module__]
-    monkeypatch.setattr(module, "LARGE", 1)
-    monkeypatch.setattr(module, "NEAR", 0)
+    for name in ("LARGE", "NEAR", "LARGE_ROWS", "NEAR_ROWS"):
+        monkeypatch.setattr(module, name, 0)
 
 
 @pytest.mark.usefixtures("small")

@@ -15,6 +15,7 @@ from torch import nn
 from mlcore.networks.build import BuildOptions, Function, build
 from mlcore.networks.compiler import read
 from mlcore.networks.emit.cpp import emit
+from mlcore.networks.ir.verify import verify
 from mlcore.networks.passes import PIPELINE, optimise, pipeline
 
 Array = npt.NDArray[Any]
@@ -185,6 +186,7 @@ def test_each_pass_keeps_the_answers(target: str, tmp_path: Path) -> None:
         for steps in range(len(PIPELINE) + 1) if target == "native" and not dynamic else (len(PIPELINE),):
             graph = read(path)
             optimise(graph, PIPELINE[:steps])
+            verify(graph)
             # A pass that found nothing to do has been tested.
             if steps < len(PIPELINE) and before == (before := str([(node.kind, node.name) for node in graph.nodes])):
                 continue
