@@ -38,7 +38,7 @@ class Boosted:
         """The model's file in a folder; trained at the first call."""
         import xgboost
 
-        path = folder / f"{self.name}.ubj"
+        path = folder / f"{self.name}-{xgboost.__version__}.ubj"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             rng = np.random.default_rng(7)

@@ -6,6 +6,7 @@ imports neither PyTorch nor a library of forests.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +68,22 @@ class Subject:
     @property
     def kind(self) -> Kind:
         return "network" if self.source in ("zoo", "onnx") else "forest"
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what cases are made of: another file, another source of the zoo or another library makes other cases."""
+        digest = hashlib.sha256(json.dumps(dict(self.sizes), sort_keys=True).encode())
+        sources = [Path(self.path)] if self.path else sorted(Path(__file__).parent.glob("zoo/*.py"))
+        for path in (*sources, Path(__file__).with_name("boosted.py"), Path(__file__)):
+            digest.update(path.read_bytes())
+        for package in ("torch", "onnx", "onnxruntime", "xgboost-cpu", "xgboost", "numpy"):
+            with suppress(metadata.PackageNotFoundError):
+                digest.update(f"{package} {metadata.version(package)}".encode())
+        return digest.hexdigest()[:10]
+
+    def folder(self, cases: Path, batch: int) -> Path:
+        """Where the case of a batch size lies."""
+        return cases / f"{self.name}-{batch}-{self.digest}"
 
 
 @dataclass(frozen=True)
@@ -170,7 +188,7 @@ def make_cases(subject: Subject, batches: Sequence[int], cases: Path) -> dict[in
         By batch size: the case, or the reason why there is none.
     """
     cases.mkdir(parents=True, exist_ok=True)
-    missing = [batch for batch in batches if not (cases / f"{subject.name}-{batch}" / "case.json").exists()]
+    missing = [batch for batch in batches if not (subject.folder(cases, batch) / "case.json").exists()]
     reasons: dict[int, str] = {}
     if missing:
         request = asdict(subject) | {"batches": missing}
@@ -196,7 +214,7 @@ def make_cases(subject: Subject, batches: Sequence[int], cases: Path) -> dict[in
                 last = " ".join(words.read().strip().splitlines()[-1:])
                 found = {str(batch): f"it cannot be prepared: {last[:200]}" for batch in missing}
         reasons = {int(batch): str(reason) for batch, reason in found.items() if reason}
-    return {batch: reasons.get(batch) or Case.open(cases / f"{subject.name}-{batch}") for batch in batches}
+    return {batch: reasons.get(batch) or Case.open(subject.folder(cases, batch)) for batch in batches}
 
 
 # --- in the child ---------------------------------------------------------------------------------------------------------------
@@ -371,7 +389,7 @@ def main(request: Mapping[str, Any], cases: Path) -> dict[str, str]:
     subject = Subject(**{name: value for name, value in request.items() if name != "batches"})
     reasons = {}
     for batch in batches:
-        folder = cases / f"{subject.name}-{batch}"
+        folder = subject.folder(cases, int(batch))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:

@@ -23,7 +23,7 @@ MAKING_SECONDS = 900
 
 
 def make(engine: Engine, case: Case, site: Site, *, spelled: str = "", seconds: float = MAKING_SECONDS) -> Made:
-    """What an engine makes of a case; kept in the cache, as are refusals.
+    """What an engine makes of a case; kept as `Site.made` says, as are refusals.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def make(engine: Engine, case: Case, site: Site, *, spelled: str = "", seconds: 
     RefusedError
         It does not take the case.
     """
-    folder = site.cache / "made" / f"{engine.name}-{case.model}-{case.batch}"
+    folder = (site.made or site.cache / "made") / f"{engine.name}-{case.folder.name}"
     note = folder / "made.json"
     if not note.exists():
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -114,6 +115,19 @@ def run(
     keep
         Given the report so far whenever cells were added to it.
     """
+    site.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="made-", dir=site.cache) as made:
+        return _run(plan, replace(site, made=Path(made)), before, progress, log, keep)
+
+
+def _run(
+    plan: Plan,
+    site: Site,
+    before: Report | None,
+    progress: Progress,
+    log: Callable[[str], None],
+    keep: Callable[[Report], None],
+) -> Report:
     known = {cell.key: cell for cell in before.cells} if before is not None else {}
     keys = plan.keys
     cells: dict[Key, Cell] = {key: known[key] for key in keys if key in known}

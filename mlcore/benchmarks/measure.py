@@ -97,7 +97,6 @@ def measure_group(group: Group, site: Site, settings: Settings, tell: Tell = lam
     ready: list[tuple[str, Engine, Made]] = []
     for number, name in enumerate(group.engines):
         engine = get_engine(name)
-        tell(0.5 * number / len(group.engines), f"{engine.title}: {_named(group)}")
         reason = engine.absent(site)
         if reason:
             found[name] = Cell(group.key(name), "absent", reason)
@@ -106,6 +105,7 @@ def measure_group(group: Group, site: Site, settings: Settings, tell: Tell = lam
         try:
             if reason:
                 raise RefusedError(reason)
+            tell(0.5 * number / len(group.engines), f"{engine.title}: {_named(group)}")
             ready.append((name, engine, make(engine, group.case, site, spelled=name)))
         except RefusedError as error:
             found[name] = Cell(group.key(name), "refused", str(error))

@@ -44,10 +44,14 @@ class Site:
     environments
         Folder with an environment of Python for each engine that has one of its own, called as the engine; its packages are put
         behind this interpreter's. None where there is none.
+    made
+        Folder of what engines made in this run, which is not taken over by another: what it took is a figure. By default in the
+        cache.
     """
 
     cache: Path
     environments: Path | None = None
+    made: Path | None = None
 
     def packages(self, engine: str) -> tuple[Path, ...]:
         """Folders of further packages for an engine."""

@@ -9,7 +9,8 @@
 //   run N      N inferences of each user -> {"wall": seconds, "cpu": seconds of all threads}
 //   allocated  what one inference takes from the heap -> {"bytes": , "calls": }
 //   memory     -> {"resident": bytes now, "peak": bytes at most since before the adapter was opened}
-// At the beginning it answers {"opened": seconds, "base": resident bytes before}. A failure is {"failed": text}, and the end.
+// At the beginning it answers {"opened": seconds, "base": resident bytes before}. A failure is {"failed": text}, and the end;
+// with "refused": true where the adapter could not open the model.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -134,6 +135,11 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
+// The engine does not take the model.
+struct Refusal : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 class Cell {
  public:
   Cell(int answers, char** words) : answers_(answers), output_(words[2]) {
@@ -149,7 +155,7 @@ class Cell {
     run_ = adapter_->symbol<int(void*, std::size_t)>("contender_run");
     for (const auto& each : tensors_) {
       void* opened = open(words + 4, each->inputs.data(), each->inputs.size(), each->outputs.data(), each->outputs.size());
-      if (opened == nullptr) throw std::runtime_error(failure_());
+      if (opened == nullptr) throw Refusal(failure_());
       users_.push_back(opened);
     }
     std::ostringstream line;
@@ -256,7 +262,8 @@ int main(int count, char** words) {
     Cell cell(answers, words + 3);
     cell.serve();
   } catch (const std::exception& error) {
-    const std::string line = "{\"failed\": " + quoted(error.what()) + "}\n";
+    const char* refused = dynamic_cast<const Refusal*>(&error) ? ", \"refused\": true" : "";
+    const std::string line = "{\"failed\": " + quoted(error.what()) + refused + "}\n";
     if (write(answers, line.data(), line.size()) < 0) std::_Exit(2);
     std::_Exit(1);
   }

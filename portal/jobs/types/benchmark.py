@@ -41,7 +41,7 @@ class BenchmarkParams(Params):
     files: list[str] = files_field(
         title="Your models",
         description="Networks as ONNX files, forests in any format that is read here",
-        kinds=("onnx", *FORESTS, *FOREST_HOLDERS),
+        kinds=tuple(dict.fromkeys(("onnx", *FORESTS, *FOREST_HOLDERS))),
         most=12,
         optional=True,
         side_help="Every installed engine that takes a model is timed with it, once its answers are right. The others say "
@@ -115,10 +115,10 @@ class RunBenchmarks(JobType[BenchmarkParams]):
     summary = "Every engine on your model, or on those of the zoo: time and memory side by side, answers checked first"
     duration = "a minute for each model"
     gives = (
-        (REPORT, "every figure and sample, with machine and versions"),
+        (REPORT, "every sample"),
         ("benchmark.md", "the matrix for people"),
         ("benchmark.csv", "a line for each cell"),
-        ("matrix.svg", "the matrix, time against memory and scaling, drawn"),
+        ("matrix.svg", "the matrix, drawn"),
     )
     phrases = (
         "run benchmark", "run benchmarks", "benchmark network", "benchmark onnx", "benchmark engines", "compare engines",
@@ -202,13 +202,13 @@ def _written(context: JobContext, report: Report) -> None:
     from mlcore.benchmarks.report import reference_of, to_csv, to_markdown
 
     against = reference_of(report)
-    for name, text, kind, title in (
-        ("benchmark.md", to_markdown(report, against=against), "text", "The matrix for people"),
-        ("benchmark.csv", to_csv(report), "table", "A line for each cell"),
+    for name, text, title in (
+        ("benchmark.md", to_markdown(report, against=against), "The matrix for people"),
+        ("benchmark.csv", to_csv(report), "A line for each cell"),
     ):
         path = context.folder / name
         path.write_text(text, encoding="utf-8")
-        context.artifact(path, kind=kind, title=title)
+        context.artifact(path, kind="numbers", title=title)
     report.save(context.folder / REPORT)
     context.artifact(context.folder / REPORT, kind="numbers", title="Every figure and sample, with machine and versions")
     for path in draw(report, context.folder, against=against):

@@ -104,3 +104,13 @@ def test_own_code_is_refused_where_the_processor_cannot_run_it(
     monkeypatch.setattr(build, "_cpu", lambda: "flags : sse2")
     reason = engines.get(name).absent(Site(tmp_path))
     assert ("this machine has no" in reason) == (name != "own_portable")
+
+
+def test_the_docs_have_every_engine_as_it_is() -> None:
+    text = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
+    drivers = {"native": "C++", "python": "Python"}
+    threads = {"inside": "share an inference", "beside": "a batch each", "one": "none"}
+    for engine in map(engines.get, engines.names()):
+        kinds = " and ".join(f"{kind}s" for kind in engine.kinds)
+        line = f"| `{engine.name}` {engine.title} | {kinds} | {drivers[engine.driver]} | {threads[engine.threads]} |"
+        assert line in text, f"docs/reference/benchmarks.md lacks {line}"

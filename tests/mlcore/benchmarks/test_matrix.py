@@ -146,6 +146,23 @@ def test_a_case_is_made_once(network: Path, tmp_path: Path) -> None:
     assert next(iter(second.inputs.values())).shape[0] == 2
 
 
+def test_another_file_of_the_same_name_is_another_case(tmp_path: Path) -> None:
+    path = tmp_path / "tagger.onnx"
+    path.write_bytes(mlp(seed=0).SerializeToString())
+    first = make_cases(matrix.subject_of(path), [1], tmp_path / "cases")[1]
+    path.write_bytes(mlp(seed=1).SerializeToString())
+    second = make_cases(matrix.subject_of(path), [1], tmp_path / "cases")[1]
+    assert not isinstance(first, str)
+    assert not isinstance(second, str)
+    assert second.differs(first.expected)
+
+
+def test_what_engines_make_is_made_anew_in_each_run(network: Path, tmp_path: Path) -> None:
+    plan = matrix.Plan((matrix.subject_of(network),), ("onnxruntime_python",), (1,), (1,), BRIEF)
+    matrix.run(plan, Site(tmp_path))
+    assert not list(tmp_path.glob("made*"))
+
+
 @pytest.mark.parametrize("batches", [(), (0,), (2000,)])
 def test_a_plan_has_sizes_that_can_be_measured(network: Path, batches: tuple[int, ...]) -> None:
     with pytest.raises(InputError):

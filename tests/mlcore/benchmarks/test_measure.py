@@ -163,3 +163,36 @@ def test_a_child_that_ends_says_its_last_words(tmp_path: Path) -> None:
     command = ["/bin/sh", "-c", "echo one >&2; echo the last words >&2; exit 3"]
     with Child(command, {}, tmp_path, 10) as child, pytest.raises(CellError, match="status 3 the last words"):
         child.first()
+
+
+NATIVE = "tests.mlcore.benchmarks.fake_native:"
+
+
+def test_engines_behind_c_are_measured_as_honestly(case: Case, site: Site) -> None:
+    names = ("GOOD", "WRONG", "LEAKING", "ALLOCATING", "CRASHING", "REFUSING")
+    cells = measure_group(Group(case, 1, tuple(NATIVE + name for name in names)), site, BRIEF)
+    good, wrong, leaking, allocating, crashing, refusing = cells
+    assert (wrong.status, wrong.wall) == ("wrong", None)
+    assert "off by" in wrong.reason
+    assert crashing.status == "failed"
+    assert "Aborted" in crashing.reason
+    assert (refusing.status, refusing.reason) == ("refused", 'no "Double" here')
+    for cell in (good, leaking, allocating):
+        assert cell.status == "measured", cell.reason
+        assert cell.memory is not None
+    assert good.memory is not None
+    assert leaking.memory is not None
+    assert allocating.memory is not None
+    assert (good.memory.allocated, good.memory.growth) == (0, 0)
+    assert (allocating.memory.allocated, allocating.memory.allocations, allocating.memory.growth) == (1000, 1, 0)
+    assert leaking.memory.allocated == 64 << 10
+    assert (32 << 10) < leaking.memory.growth < (128 << 10)
+
+
+@pytest.mark.skipif(len(cores_for(2)) < 2, reason="this machine has one core")
+def test_users_beside_each_other_have_their_own_tensors(case: Case, site: Site) -> None:
+    (cell,) = measure_group(Group(case, 2, (NATIVE + "GOOD",)), site, BRIEF)
+    assert cell.status == "measured", cell.reason
+    assert cell.users == 2
+    assert cell.wall is not None
+    assert cell.throughput == pytest.approx(2 * 4 / cell.wall.median)
