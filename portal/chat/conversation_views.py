@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
 from uuid import UUID
 
 from django.contrib import messages
@@ -26,11 +25,9 @@ from portal.chat.show import rail, shown_to_others
 from portal.chat.use_page import PERIODS, use_page
 from portal.chat.views import SignedInRequest
 from portal.downloads import send_file
+from portal.unlisted import unlisted
 
 PAGE = 30
-NOT_INDEXED = "noindex, nofollow, noarchive"
-
-R = TypeVar("R", bound=HttpResponseBase)
 
 
 @login_required
@@ -68,7 +65,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
         "until": found.until,
         "turns": shown_to_others(services.shared_turns(found), found),
     }
-    return _unseen(render(request, "chat/shared.html", context))
+    return unlisted(render(request, "chat/shared.html", context))
 
 
 @require_safe
@@ -81,7 +78,7 @@ def shared_picture(request: HttpRequest, token: str, pk: UUID) -> HttpResponseBa
     sent = send_file(
         request, lambda: default_storage.open(picture.path, "rb"), name=picture.name, size=picture.size, sha256=picture.sha256
     )
-    return _unseen(sent)
+    return unlisted(sent)
 
 
 def _share_or_404(token: str) -> Share:
@@ -89,14 +86,6 @@ def _share_or_404(token: str) -> Share:
     if found is None:
         raise Http404("There is no such link, or its owner has ended it.")
     return found
-
-
-def _unseen(response: R) -> R:
-    """The response, for no index and no cache; its address is the key, so it is not sent on."""
-    response.headers["X-Robots-Tag"] = NOT_INDEXED
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
 
 
 @login_required

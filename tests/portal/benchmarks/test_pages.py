@@ -16,6 +16,7 @@ from django.utils import timezone
 from mlcore.benchmarks.report import Report
 from portal.accounts.models import User
 from portal.benchmarks import table
+from portal.benchmarks.models import Link
 from portal.jobs.models import Artifact, Job, JobState, Kept
 from tests.mlcore.benchmarks.reports import measured, report, small
 from tests.portal.pages import check_page, text_of
@@ -133,3 +134,35 @@ def test_all_runs_are_listed(person: Any, client: Client) -> None:
 )  # fmt: skip
 def test_colours_follow_the_ratio(ratio: float, less: bool, colour: str) -> None:
     assert table.shade(ratio, less_is_better=less) == colour
+
+
+def test_whoever_has_the_link_sees_the_figures_and_nothing_else(client: Client, person: Any, page: Any) -> None:
+    job = stored(person, small(), title="Taggers")
+    stored(person, small(), title="Another run")
+    address = reverse("benchmark-link", args=[job.pk])
+    assert "Make a link" in page(job)[1]
+    client.post(address)
+    found = re.search(r'href="[^"]*(/benchmarks/shared/[\w-]{43})"', page(job)[0])
+    assert found
+    client.logout()
+    response = client.get(found[1], {"show": "memory"})
+    html = response.content.decode()
+    check_page(html)
+    assert "Taggers" in html
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    for hidden in (str(job.pk), f">{person.username}<", "Another run", "Make a link", "End the link"):
+        assert hidden not in html
+    client.force_login(person)
+    client.post(address, {"end": "yes"})
+    client.logout()
+    assert client.get(found[1]).status_code == 404
+
+
+def test_only_the_owner_makes_a_link(client: Client, person: Any) -> None:
+    job = stored(person, small())
+    client.force_login(User.objects.create_user("another@example.org", password="x"))
+    assert client.post(reverse("benchmark-link", args=[job.pk])).status_code == 404
+    client.force_login(person)
+    assert client.get(reverse("benchmark-link", args=[job.pk])).status_code == 405
+    client.post(reverse("benchmark-link", args=[stored(person, small(), state=JobState.CANCELLED).pk]))
+    assert Link.objects.count() == 1
