@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from mlcore import networks
 from mlcore.errors import InputError, UnsupportedFeatureError
 from mlcore.filetypes import detect
 from mlcore.networks.build import QUICK, BuildOptions
+from mlcore.networks.compiler import translate
 from mlcore.networks.frontends import as_onnx, keras_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")  # inside Keras
@@ -470,3 +472,31 @@ def test_another_backend_goes_by_way_of_a_file(mlp: keras.Model, monkeypatch: py
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     names = [node.op_type for node in onnx.ModelProto.FromString(as_onnx(mlp).SerializeToString()).graph.node]
     assert names.count("Softmax") == 1
+
+
+def test_the_code_is_that_of_the_same_network_in_pytorch(rng: np.random.Generator) -> None:
+    """The same layers with the same weights: the same code but for comments and names, and the same file of weights."""
+    import torch
+    from torch import nn
+
+    inputs = keras.Input((8,), name="x")
+    model = keras.Model(inputs, L.Dense(4, activation="sigmoid", name="output")(L.Dense(16, activation="relu")(inputs)))
+    trained(model, rng)
+    module = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4), nn.Sigmoid()).eval()
+    with torch.no_grad():
+        for layer, dense in zip((module[0], module[2]), model.layers[1:], strict=True):
+            kernel, bias = (torch.from_numpy(np.array(value)) for value in dense.get_weights())
+            layer.weight.copy_(kernel.T)
+            layer.bias.copy_(bias)
+    ours = translate(model, "mlp")
+    theirs = translate(module, "mlp", shapes={"input": ("batch", 8)})
+
+    def bare(code: str) -> str:
+        return re.sub(r"//.*", "", code).replace("x_batch", "batch")
+
+    names = {ours.inputs[0].name: "in", theirs.inputs[0].name: "in", ours.outputs[0].name: "out", theirs.outputs[0].name: "out"}
+    first, second = (
+        re.sub(r"\b(" + "|".join(names) + r")\b", lambda found: names[found[1]], bare(emitted.code)) for emitted in (ours, theirs)
+    )
+    assert first == second
+    assert ours.weights == theirs.weights
