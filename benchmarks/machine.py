@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
+
+from mlcore.benchmarks import machine
 
 PACKAGES = ("numpy", "xgboost-cpu", "lightgbm", "scikit-learn", "torch", "faiss-cpu", "bm25s", "django")
 
@@ -14,31 +15,14 @@ def describe() -> dict[str, str]:
     """Facts about this machine and its software, by name."""
     from mlcore.toolchain.compiler import find_compiler
 
-    facts = {
-        "CPU": _cpu(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+    return {
+        "CPU": f"{machine.processor()} ({machine.vectors() or 'no vector extensions'})",
+        "cores": str(len(os.sched_getaffinity(0))),
         "system": f"{platform.system()} {platform.machine()}",
         "compiler": find_compiler().version,
         "Python": platform.python_version(),
+        **machine.versions(PACKAGES),
     }
-    for package in PACKAGES:
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return facts
-
-
-def _cpu() -> str:
-    """The processor's name and its vector extensions."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = fields.get("flags", "").split()
-    vectors = [name for name in ("avx2", "avx512f", "avx512_vbmi", "gfni", "amx_tile") if name in flags]
-    return f"{fields.get('model name', 'unknown')} ({', '.join(vectors) or 'no vector extensions'})"
 
 
 def peak_memory() -> int:

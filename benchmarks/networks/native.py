@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from benchmarks import native
 from benchmarks.environment import UnavailableError
-from mlcore.benchmarks.native import SOURCES
+from mlcore.benchmarks.native import SOURCES, write_tensors
 from mlcore.toolchain.compiler import find_compiler
 
 Array = npt.NDArray[Any]
@@ -93,6 +93,7 @@ class Native:
     def fresh(self, cache: Path) -> Fresh:
         """The same in a process of its own."""
         tensors = cache / "native" / f"tensors-{os.getpid()}.txt"
+        tensors.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(tensors, self.inputs, self.outputs)
         try:
             return fresh(cache, tensors, self.library, self.texts)
@@ -117,15 +118,6 @@ def _tensors(arrays: Mapping[str, Array]) -> Any:
         tensor.shape = (ctypes.c_int64 * array.ndim)(*array.shape)
         tensor.data = array.ctypes.data
     return described
-
-
-def write_tensors(path: Path, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-    """The file that `native/fresh.cpp` reads."""
-    lines = [str(len(inputs) + len(outputs))]
-    for is_input, arrays in ((1, inputs), (0, outputs)):
-        lines += [f"{is_input} {ELEMENTS[a.dtype]} {a.ndim} {' '.join(map(str, a.shape))} {n}" for n, a in arrays.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("\n".join([*lines, ""]).encode() + b"".join(array.tobytes() for array in inputs.values()))
 
 
 def fresh(cache: Path, tensors: Path, adapter_library: Path, texts: Sequence[object]) -> Fresh:

@@ -131,6 +131,10 @@ class Case:
     def expected(self) -> dict[str, Array]:
         return load_arrays(self.folder / "expected.npz")
 
+    def read(self) -> None:
+        """Read inputs and answers now; else they are read when they are first asked for."""
+        _ = self.inputs, self.expected
+
     def save(self) -> None:
         """Write ``case.json``, which says that all is there."""
         data = {name: value for name, value in asdict(self).items() if name != "folder"}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from mlcore.errors import ToolchainError
 
 PACKAGES = ("ml4ep-portal", "numpy", "onnx", "torch", "weaver-core", "torch-geometric")
-VECTORS = ("avx2", "avx512f", "avx512_vbmi", "avx512_bf16", "amx_tile", "asimd", "sve")
+VECTORS = ("avx2", "avx512f", "avx512vbmi", "avx512_bf16", "gfni", "amx_tile", "asimd", "sve")
 
 
 def describe() -> dict[str, str]:
@@ -21,9 +23,9 @@ def describe() -> dict[str, str]:
         compiler = find_compiler().version
     except ToolchainError:
         compiler = "none"
-    facts = {
+    return {
         "processor": processor(),
-        "vectors": ", ".join(name for name in VECTORS if name in _cpu_field("flags", "Features").split()) or "none",
+        "vectors": vectors() or "none",
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -31,13 +33,22 @@ def describe() -> dict[str, str]:
         "load": f"{os.getloadavg()[0]:.2f}",
         "compiler": compiler,
         "Python": platform.python_version(),
+        **versions(PACKAGES),
     }
-    for package in PACKAGES:
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return facts
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Those of the packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def vectors() -> str:
+    """The vector extensions that matter here, of those that the processor has."""
+    return ", ".join(name for name in VECTORS if name in _cpu_field("flags", "Features").split())
 
 
 def processor() -> str:

@@ -6,6 +6,7 @@ never loaded.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -142,10 +143,10 @@ def user_cache() -> Path:
 
 
 def _forget_oldest(folder: Path) -> None:
-    """Leave the libraries that were used last."""
-    found = sorted(folder.glob("network-*.so"), key=lambda path: path.stat().st_mtime)
-    for path in found[:-KEPT]:
-        path.unlink(missing_ok=True)
+    """Leave the libraries that were used last; another process may do the same at the same time."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(folder.glob("network-*.so"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            path.unlink(missing_ok=True)
 
 
 @cache
@@ -210,7 +211,8 @@ def build(
     library = folder / f"network-{key}.so"
     if library.exists():
         if options.cache is None:
-            os.utime(library)
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(library)
         return library, 0.0
     work = Path(tempfile.mkdtemp(prefix="building-", dir=folder))
     try:

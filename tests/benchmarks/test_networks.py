@@ -15,11 +15,11 @@ from benchmarks.environment import UnavailableError
 from benchmarks.machine import peak_memory
 from benchmarks.measure import Comparison, Loop, Measured, Settings, interleaved
 from benchmarks.networks import ours, peers, shows
-from benchmarks.networks.native import Native, adapter, aligned, fresh_python, write_tensors
+from benchmarks.networks.native import Native, adapter, aligned, fresh_python
 from benchmarks.networks.tasks import TOLERANCE, Task, check, fold
 from mlcore import networks
 from mlcore.benchmarks import zoo
-from mlcore.benchmarks.native import SOURCES
+from mlcore.benchmarks.native import SOURCES, write_tensors
 from mlcore.errors import UnsupportedFeatureError
 
 COUNTER = """

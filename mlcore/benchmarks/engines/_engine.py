@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -115,21 +115,21 @@ class Session(ABC):
 class Engine(ABC):
     """Something that runs models. Subclasses live alone in a module of `mlcore.benchmarks.engines`, used through one instance."""
 
-    name: ClassVar[str]
+    name: str
     """The module's name."""
-    title: ClassVar[str]
-    kinds: ClassVar[tuple[Kind, ...]] = ("network",)
-    module: ClassVar[str] = ""
+    title: str
+    kinds: tuple[Kind, ...] = ("network",)
+    module: str = ""
     """The Python module that must be there."""
-    distribution: ClassVar[str] = ""
+    distribution: str = ""
     """The name that it is installed by."""
-    requirements: ClassVar[tuple[str, ...]] = ()
+    requirements: tuple[str, ...] = ()
     """The packages of an environment of its own, for `mlcore.benchmarks.environments`, those that the portal has left out."""
-    driver: ClassVar[Literal["native", "python"]] = "python"
+    driver: Literal["native", "python"] = "python"
     """What calls it: a loop in C++, or one in Python."""
-    threads: ClassVar[Threads] = "inside"
+    threads: Threads = "inside"
     """What two threads do: share an inference; infer beside each other, each a batch of its own; or nothing, it has one."""
-    note: ClassVar[str] = ""
+    note: str = ""
     """What is to be known about its figures."""
 
     @property
@@ -200,6 +200,16 @@ class NativeEngine(Engine):
     @abstractmethod
     def call(self, case: Case, made: Made, threads: int, site: Site) -> Sequence[object]:
         """The compiled adapter and its arguments."""
+
+
+class OwnCode(NativeEngine):
+    """This project's own native code."""
+
+    distribution = "ml4ep-portal"
+
+    @property
+    def install(self) -> str:
+        return "part of ML4EP; needs a C++ compiler"
 
 
 @contextmanager

@@ -50,9 +50,9 @@ class ForestPeer(PythonEngine):
     def __init__(self, key: str) -> None:
         peer = PEERS[key]
         # One class for many engines.
-        self.name, self.title, self.note = key, f"{peer.title}, Python", peer.note  # type: ignore[misc]
-        self.module, self.distribution = peer.module, peer.distribution  # type: ignore[misc]
-        self.requirements = REQUIREMENTS.get(key, ())  # type: ignore[misc]
+        self.name, self.title, self.note = key, f"{peer.title}, Python", peer.note
+        self.module, self.distribution = peer.module, peer.distribution
+        self.requirements = REQUIREMENTS.get(key, ())
 
     def make(self, case: Case, folder: Path, site: Site) -> Made:
         return Made({"model": str(case.path)}, ("model",))

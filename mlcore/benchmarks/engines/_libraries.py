@@ -37,7 +37,7 @@ class LibraryEngine(NativeEngine):
         all_rounds: int,
     ) -> None:  # fmt: skip
         # One class for several engines.
-        self.name, self.title, self.module, self.distribution = name, title, module, distribution  # type: ignore[misc]
+        self.name, self.title, self.module, self.distribution = name, title, module, distribution
         self._adapter, self._library, self._suffixes, self._all_rounds = adapter, library, suffixes, all_rounds
 
     def absent(self, site: Site) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mlcore.benchmarks import native
 from mlcore.benchmarks.cases import Case
-from mlcore.benchmarks.engines._engine import Made, NativeEngine, Site
+from mlcore.benchmarks.engines._engine import Made, OwnCode, Site
 from mlcore.errors import InputError, ToolchainError
 
 NAMES = {"avx512": "AVX-512", "avx2": "AVX2", "portable": "portable"}
 
 
-class OwnEngine(NativeEngine):
+class OwnEngine(OwnCode):
     """The generated C++ for one target."""
 
     threads = "beside"
@@ -22,8 +22,8 @@ class OwnEngine(NativeEngine):
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self.name = f"own_{target}"  # type: ignore[misc]  # one class for three engines
-        self.title = f"ML4EP C++, {NAMES[target]}"  # type: ignore[misc]
+        self.name = f"own_{target}"
+        self.title = f"ML4EP C++, {NAMES[target]}"
 
     def absent(self, site: Site) -> str:
         from mlcore.networks.build import flags_for
@@ -35,18 +35,6 @@ class OwnEngine(NativeEngine):
         except (InputError, ToolchainError) as error:
             return error.message
         return ""
-
-    @property
-    def install(self) -> str:
-        return "part of ML4EP; needs a C++ compiler"
-
-    def version(self, site: Site) -> str:
-        from importlib import metadata
-
-        try:
-            return metadata.version("ml4ep-portal")
-        except metadata.PackageNotFoundError:
-            return ""
 
     def make(self, case: Case, folder: Path, site: Site) -> Made:
         from mlcore.networks.build import flags_for

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import kernels
 from mlcore.benchmarks import native
 from mlcore.benchmarks.cases import Case
-from mlcore.benchmarks.engines._engine import Made, NativeEngine, Site
+from mlcore.benchmarks.engines._engine import Made, OwnCode, Site
 from mlcore.errors import ToolchainError
 
 INCLUDE = Path(kernels.__file__).parent / "include"
 
 
-class OwnForest(NativeEngine):
+class OwnForest(OwnCode):
     name = "own_forest"
     title = "ML4EP forest, C API"
     kinds = ("forest",)
-
-    @property
-    def install(self) -> str:
-        return "part of ML4EP; needs a C++ compiler"
 
     def absent(self, site: Site) -> str:
         from mlcore.toolchain.compiler import find_compiler
@@ -33,12 +28,6 @@ class OwnForest(NativeEngine):
         except ToolchainError as error:
             return error.message
         return "" if _library() else "the kernels were built without their C API"
-
-    def version(self, site: Site) -> str:
-        try:
-            return metadata.version("ml4ep-portal")
-        except metadata.PackageNotFoundError:
-            return ""
 
     def make(self, case: Case, folder: Path, site: Site) -> Made:
         from mlcore.forests.forest import load

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "contender.hpp"
+#include "tensors.hpp"
 
 // The heap, with a count of what is taken from it while somebody wants to know.
 #ifdef __GLIBC__
@@ -72,36 +73,6 @@ double cpu_seconds() {
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
-
-// Tensors with memory of their own, which is touched.
-struct Tensors {
-  std::vector<Tensor> inputs, outputs;
-  std::vector<std::unique_ptr<std::string>> names;
-  std::vector<std::unique_ptr<std::vector<std::int64_t>>> shapes;
-
-  explicit Tensors(const char* path) {
-    std::ifstream file(path, std::ios::binary);
-    std::size_t count = 0;
-    file >> count;
-    for (std::size_t i = 0; i < count; ++i) {
-      int is_input = 0;
-      Tensor tensor{};
-      file >> is_input >> tensor.element >> tensor.rank;
-      shapes.push_back(std::make_unique<std::vector<std::int64_t>>(tensor.rank));
-      for (std::int64_t& size : *shapes.back()) file >> size;
-      file.get();
-      names.push_back(std::make_unique<std::string>());
-      std::getline(file, *names.back());
-      if (!file) throw std::runtime_error("the file of tensors cannot be read");
-      tensor.name = names.back()->c_str(), tensor.shape = shapes.back()->data();
-      tensor.data = std::aligned_alloc(64, (tensor.bytes() + 64) / 64 * 64);
-      std::memset(tensor.data, 0, tensor.bytes());
-      (is_input ? inputs : outputs).push_back(tensor);
-    }
-    for (const Tensor& tensor : inputs) file.read(static_cast<char*>(tensor.data), static_cast<std::streamsize>(tensor.bytes()));
-    if (!file) throw std::runtime_error("the file of tensors is too short");
-  }
-};
 
 // A line of /proc in kilobytes, as bytes; 0 where the system does not tell.
 long long told(const char* path, const char* name) {

@@ -1,5 +1,5 @@
 // A contender in a fresh process: prints the seconds until it is open, those of its first inference, and the peak of its memory in
-// kilobytes. Arguments: a file of tensors as benchmarks/networks/native.py writes it, an adapter, the adapter's arguments.
+// kilobytes. Arguments: a file of tensors as tensors.hpp says, an adapter, the adapter's arguments.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -8,37 +8,9 @@
 #include <memory>
 
 #include "contender.hpp"
+#include "tensors.hpp"
 
 namespace {
-
-// Tensors with memory of their own; the file has their number, then for each whether it is an input, element, rank, shape and name,
-// then the bytes of the inputs.
-struct Tensors {
-  std::vector<Tensor> inputs, outputs;
-  std::vector<std::unique_ptr<std::string>> names;
-  std::vector<std::unique_ptr<std::vector<std::int64_t>>> shapes;
-
-  explicit Tensors(const char* path) {
-    std::ifstream file(path, std::ios::binary);
-    std::size_t count = 0;
-    file >> count;
-    for (std::size_t i = 0; i < count; ++i) {
-      int is_input = 0;
-      Tensor tensor{};
-      file >> is_input >> tensor.element >> tensor.rank;
-      shapes.push_back(std::make_unique<std::vector<std::int64_t>>(tensor.rank));
-      for (std::int64_t& size : *shapes.back()) file >> size;
-      names.push_back(std::make_unique<std::string>());
-      file >> *names.back();
-      tensor.name = names.back()->c_str(), tensor.shape = shapes.back()->data();
-      tensor.data = std::aligned_alloc(64, (tensor.bytes() + 63) / 64 * 64);
-      (is_input ? inputs : outputs).push_back(tensor);
-    }
-    file.get();
-    for (const Tensor& tensor : inputs) file.read(static_cast<char*>(tensor.data), static_cast<std::streamsize>(tensor.bytes()));
-    if (!file) throw std::runtime_error("the file of tensors is too short");
-  }
-};
 
 // The most memory that this process ever had; getrusage would count what its parent had when it forked.
 long peak() {

@@ -13,6 +13,7 @@ from mlcore.networks.ops._map import broadcast_loops
 from mlcore.networks.ops._products import BLOCK
 
 _SOME_ROWS = 4
+"""Rows of the left matrix from which on packing the right one pays."""
 
 
 def computed(dtype: DType) -> DType:
